@@ -1,0 +1,80 @@
+"""The wire between an exported model and the engines that run it.
+
+Every tensor that crosses the boundary is named here once, with its shape and unit. The exporter
+(`mollifield_train.export`), the Python engine (`mollifield.potential`) and the C++ engine
+(`plugin/cpp/potential.hpp`) follow this page and nothing else.
+
+Shapes use these letters: M members of the committee; G geometries, either 1 (members share the
+geometry, gradients come out summed over members) or M (one copy each, gradients come out member by
+member); E edges; N atoms; L latent features. Units: eV and Å.
+
+Inputs of the model, in this order:
+
+=================  ============  =======  ==========================================================
+name               shape         dtype    meaning
+=================  ============  =======  ==========================================================
+``edge_vectors``   ``[G, E, 3]`` model's  r_j - r_i including the periodic shift, in Å
+``edge_index``     ``[2, E]``    int64    row 0: centre i (receives), row 1: neighbour j (sends)
+``types``          ``[N]``       int64    index into the model's ``species``
+=================  ============  =======  ==========================================================
+
+Outputs:
+
+==================  =============  =======  =======================================================
+``atomic_energies``  ``[M, N]``    float64  eV, shifts and repulsion included; sum over *local* atoms
+``latent``           ``[M, N, L]`` model's  invariant features before the last readout
+==================  =============  =======  =======================================================
+
+With g_ij = dE/d(edge_vectors_ij), E the sum of local atomic energies (eV/Å)::
+
+    forces_i  = sum_j g_ij - sum_k g_ki            (i centre of ij, neighbour of ki)
+    virial    = - sum_ij  d_ij (x) g_ij            (eV; = sum_i r_i (x) F_i for a free cluster)
+    stress    = - virial / volume                  (eV/Å^3; ASE's sign: positive under tension)
+
+An edge list is full: both (i, j) and (j, i) are present. Edges longer than ``r_max`` contribute
+exactly nothing, so lists with a skin give the same numbers.
+"""
+
+FORMAT_VERSION = 1
+"""Raised whenever an engine of an older release would misread a file."""
+
+# Attributes of the ScriptModule inside a model file, read by both engines.
+FORMAT_VERSION_KEY = "format_version"  # int
+SPECIES_KEY = "species"  # List[str], chemical symbols, in the order of `types`
+R_MAX_KEY = "r_max"  # float, Å
+N_LAYERS_KEY = "n_layers"  # int: message-passing depth, ghosts reach n_layers * r_max
+N_MEMBERS_KEY = "n_members"  # int
+DTYPE_KEY = "dtype"  # str: "float32" or "float64"
+CALIBRATION_KEY = "calibration"  # Dict[str, float]: factors applied to a raw std
+REFERENCE_KEY = "reference_frames"  # List[Dict[str, Tensor]], keys below
+
+# A reference frame: its geometry, and what the exporter got for it.
+REF_POSITIONS = "positions"  # [N, 3] float64, Å
+REF_CELL = "cell"  # [3, 3] float64, rows are lattice vectors, Å
+REF_PBC = "pbc"  # [3] bool
+REF_TYPES = "types"  # [N] int64
+REF_EDGE_INDEX = "edge_index"  # [2, E] int64
+REF_EDGE_VECTORS = "edge_vectors"  # [E, 3] float64, Å
+REF_ENERGIES = "energies"  # [M] float64, eV
+REF_FORCES = "forces"  # [M, N, 3] float64, eV/Å
+REF_VIRIALS = "virials"  # [M, 3, 3] float64, eV
+
+# The one extra file of the archive: free-form JSON for people (training summary, licence, citation,
+# library versions). No engine takes a number from it.
+SUMMARY_FILE = "summary.json"
+
+# Factors in `calibration`: std_calibrated = factor * std_raw.
+ENERGY_STD_FACTOR = "energy_std_factor"
+FORCE_STD_FACTOR = "force_std_factor"
+
+REFERENCE_TOLERANCE = {
+    # Largest deviation allowed when an engine recomputes a reference frame: eV/atom for energies,
+    # eV/Å for forces, eV/atom for virials. float32 sums a few thousand terms of order 10 eV/Å,
+    # each rounded to 6e-8; float64 leaves room for a different order of summation only.
+    # These are absolute floors; an engine adds the same fraction of the largest reference value.
+    "float32": 2e-5,
+    "float64": 1e-9,
+}
+
+MIN_DISTANCE = 1e-3
+"""Å. Two atoms nearer than this are an error in the input, named with both atoms."""
