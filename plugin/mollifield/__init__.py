@@ -1,0 +1,8 @@
+"""Run an exported Mollifield model: in Python, in ASE, and (through `mollifield_lammps`) in LAMMPS."""
+
+from .artefact import load_artefact
+from .ase_calculator import MollifieldCalculator
+from .neighbours import find_edges
+
+__version__ = "0.1.0"
+__all__ = ["MollifieldCalculator", "__version__", "find_edges", "load_artefact"]

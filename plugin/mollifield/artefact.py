@@ -1,0 +1,173 @@
+"""Model files: write, read, describe, and verify what was read."""
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import contract
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """An exported model, loaded; see `mollifield.contract` for every field's meaning."""
+
+    path: Path
+    module: torch.jit.ScriptModule
+    format_version: int
+    species: list[str]
+    r_max: float
+    n_layers: int
+    n_members: int
+    dtype: torch.dtype
+    calibration: dict[str, float]
+    reference_frames: list[dict[str, Tensor]]
+    summary: dict[str, Any]
+    device: torch.device
+
+
+def save_artefact(module: torch.jit.ScriptModule, path: str | Path, summary: dict[str, Any]) -> None:
+    """Write a model file; it appears under its name only when it is complete."""
+    path = Path(path)
+    unfinished = path.with_name(path.name + ".part")
+    extra = {contract.SUMMARY_FILE: json.dumps(summary, indent=1, sort_keys=True)}
+    torch.jit.save(module, str(unfinished), _extra_files=extra)
+    unfinished.replace(path)
+
+
+def load_artefact(path: str | Path, device: str = "cpu", verify: bool = True) -> Artefact:
+    """Read a model file and, unless ``verify`` is off, recompute its reference frames.
+
+    ``device`` is ``cpu``, ``cuda``, ``cuda:1``, ... or ``auto`` (a GPU when there is one). Nothing
+    in the file is unpickled as code.
+
+    Raises `FileNotFoundError`, and `ValueError` for a file that is truncated, corrupted, no model
+    of this project, of a newer format, or that doesn't reproduce its own reference frames.
+    """
+    path = Path(path)
+    _check_archive(path)
+    target = choose_device(device)
+    extra = {contract.SUMMARY_FILE: ""}
+    try:
+        module = torch.jit.load(str(path), map_location=target, _extra_files=extra)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: not a readable model file: {_first_line(error)}") from error
+    module.eval()
+    version = getattr(module, contract.FORMAT_VERSION_KEY, None)
+    if version is None:
+        raise ValueError(f"{path}: a TorchScript file, but not one exported by Mollifield")
+    if version != contract.FORMAT_VERSION:
+        raise ValueError(
+            f"{path}: format version {version}; this release reads {contract.FORMAT_VERSION}. "
+            "Export the model again with this release"
+        )
+    summary = extra[contract.SUMMARY_FILE]
+    artefact = Artefact(
+        path=path,
+        module=module,
+        format_version=version,
+        species=list(getattr(module, contract.SPECIES_KEY)),
+        r_max=float(getattr(module, contract.R_MAX_KEY)),
+        n_layers=int(getattr(module, contract.N_LAYERS_KEY)),
+        n_members=int(getattr(module, contract.N_MEMBERS_KEY)),
+        dtype=getattr(torch, getattr(module, contract.DTYPE_KEY)),
+        calibration=dict(getattr(module, contract.CALIBRATION_KEY)),
+        reference_frames=list(getattr(module, contract.REFERENCE_KEY)),
+        summary=json.loads(summary) if summary else {},
+        device=target,
+    )
+    if verify:
+        verify_reference(artefact)
+    return artefact
+
+
+def verify_reference(artefact: Artefact) -> dict[str, float]:
+    """Recompute every reference frame; largest deviations in energy, forces and virial.
+
+    Returned in eV/atom, eV/Å and eV/atom. Raises `ValueError` beyond `REFERENCE_TOLERANCE`.
+    """
+    from .potential import evaluate_edges
+
+    tolerance = contract.REFERENCE_TOLERANCE[str(artefact.dtype).removeprefix("torch.")]
+    worst = {"energy": 0.0, "forces": 0.0, "virial": 0.0}
+    for k, frame in enumerate(artefact.reference_frames):
+        n_atoms = frame[contract.REF_TYPES].shape[0]
+        out = evaluate_edges(
+            artefact,
+            frame[contract.REF_EDGE_VECTORS],
+            frame[contract.REF_EDGE_INDEX],
+            frame[contract.REF_TYPES],
+            members=True,
+        )
+        for name, found, key, scale in (
+            ("energy", out.energies, contract.REF_ENERGIES, 1.0 / n_atoms),
+            ("forces", out.forces, contract.REF_FORCES, 1.0),
+            ("virial", out.virial, contract.REF_VIRIALS, 1.0 / n_atoms),
+        ):
+            expected = frame[key].to(found.device)
+            deviation = float(((found - expected) * scale).abs().max())
+            limit = tolerance * (1.0 + float((expected * scale).abs().max()))
+            if not deviation <= limit:
+                raise ValueError(
+                    f"{artefact.path}: reference frame {k}: {name} differs by {deviation:.3g} from the "
+                    f"value stored at export (allowed {limit:.3g}); the file is damaged or this "
+                    "installation computes wrongly"
+                )
+            worst[name] = max(worst[name], deviation)
+    return worst
+
+
+def describe(artefact: Artefact) -> str:
+    """A page for people: what the model is, what it was trained on, and whether it checks out."""
+    worst = verify_reference(artefact)
+    calibration = ", ".join(f"{k} {v:.4g}" for k, v in sorted(artefact.calibration.items()))
+    lines = [
+        f"file           {artefact.path} ({artefact.path.stat().st_size / 1024:.0f} KiB)",
+        f"format         {artefact.format_version}",
+        f"species        {' '.join(artefact.species)}",
+        f"r_max          {artefact.r_max} Å, {artefact.n_layers} layers "
+        f"(receptive field {artefact.r_max * artefact.n_layers} Å)",
+        f"members        {artefact.n_members}",
+        f"dtype          {str(artefact.dtype).removeprefix('torch.')}",
+        f"calibration    {calibration or 'none'}",
+        f"reference      {len(artefact.reference_frames)} frames reproduced; largest deviation "
+        f"{worst['energy']:.1e} eV/atom, {worst['forces']:.1e} eV/Å, {worst['virial']:.1e} eV/atom (virial)",
+    ]
+    for key, value in artefact.summary.items():
+        text = json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+        lines.append(f"{key:<14} {text}")
+    return "\n".join(lines)
+
+
+def choose_device(device: str) -> torch.device:
+    """``auto`` or a device name of torch's -> a device that this machine has, or `ValueError`."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device {device!r}: allowed are auto, cpu, cuda, cuda:0, ...") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r}: this installation of torch finds no GPU; use cpu or auto")
+    return chosen
+
+
+def _check_archive(path: Path) -> None:
+    """Every entry's checksum: torch's own reader doesn't look at them."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such model file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+        raise ValueError(f"{path}: truncated, or not a model file: {error}") from error
+    if damaged:
+        raise ValueError(f"{path}: corrupted: checksum of {damaged} is wrong")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,89 @@
+"""Evaluate an exported model on frames, in Python."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .artefact import Artefact
+from .neighbours import find_edges
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model says of one frame. M members; leading M is 1 where the mean was asked for."""
+
+    atomic_energies: Tensor
+    """[M, N] float64, eV; always all members."""
+    energies: Tensor
+    """[M] float64, eV; always all members."""
+    forces: Tensor
+    """[M or 1, N, 3] float64, eV/Å."""
+    virial: Tensor
+    """[M or 1, 3, 3] float64, eV."""
+    latent: Tensor
+    """[M, N, L], invariant features."""
+
+
+def evaluate_edges(
+    artefact: Artefact,
+    edge_vectors: Tensor,
+    edge_index: Tensor,
+    types: Tensor,
+    members: bool = False,
+) -> Evaluation:
+    """Energies, forces and virial of one frame given as edges (`mollifield.contract`).
+
+    ``edge_vectors [E, 3]`` in Å. With ``members`` forces and virial come for each member (one
+    gradient with M copies of the geometry); without, their mean over members (shared geometry).
+    """
+    device = artefact.device
+    n_members = artefact.n_members
+    copies = n_members if members else 1
+    vectors = edge_vectors.to(device=device, dtype=artefact.dtype).expand(copies, -1, -1)
+    vectors = vectors.clone().requires_grad_()
+    edge_index, types = edge_index.to(device), types.to(device)
+    with torch.enable_grad():
+        atomic_energies, latent = artefact.module(vectors, edge_index, types)
+        total = atomic_energies.sum() if members else atomic_energies.sum() / n_members
+        (gradient,) = torch.autograd.grad(total, vectors)
+    gradient = gradient.to(torch.float64)
+    forces = gradient.new_zeros(copies, types.shape[0], 3)
+    forces.index_add_(1, edge_index[0], gradient).index_add_(1, edge_index[1], -gradient)
+    virial = -torch.einsum("mea,meb->mab", vectors.detach().to(torch.float64), gradient)
+    atomic_energies = atomic_energies.detach()
+    return Evaluation(atomic_energies, atomic_energies.sum(1), forces, virial, latent.detach())
+
+
+def evaluate(
+    artefact: Artefact,
+    symbols: list[str],
+    positions: NDArray,
+    cell: NDArray,
+    pbc: NDArray,
+    members: bool = False,
+) -> Evaluation:
+    """The same for atoms: ``positions [N, 3]`` and ``cell [3, 3]`` (rows) in Å, ``pbc [3]``.
+
+    Raises `ValueError` for a species that the model doesn't know, and as `find_edges` does.
+    """
+    types = types_of(symbols, artefact.species)
+    edges = find_edges(positions, cell, pbc, artefact.r_max)
+    return evaluate_edges(
+        artefact,
+        torch.from_numpy(edges.edge_vectors),
+        torch.from_numpy(edges.edge_index),
+        torch.from_numpy(types),
+        members,
+    )
+
+
+def types_of(symbols: list[str], species: list[str]) -> NDArray[np.int64]:
+    """Chemical symbols -> indices into ``species``; an unknown one is named with its atom."""
+    index = {symbol: k for k, symbol in enumerate(species)}
+    for atom, symbol in enumerate(symbols):
+        if symbol not in index:
+            raise ValueError(f"atom {atom} is {symbol}; this model knows {', '.join(species)}")
+    return np.array([index[symbol] for symbol in symbols], dtype=np.int64)

@@ -1,0 +1,119 @@
+"""Trained members into one file that both engines run."""
+
+import copy
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase import Atoms
+from e3nn.util.jit import script
+from torch import Tensor, nn
+
+from mollifield import contract
+from mollifield.artefact import load_artefact, save_artefact
+from mollifield.neighbours import find_edges
+from mollifield.potential import types_of
+
+from .model import Potential
+
+
+class ExportedPotential(nn.Module):
+    """The model with the attributes that `mollifield.contract` asks of a file."""
+
+    calibration: dict[str, float]
+    reference_frames: list[dict[str, Tensor]]
+
+    def __init__(
+        self,
+        potential: Potential,
+        calibration: dict[str, float],
+        reference_frames: list[dict[str, Tensor]],
+    ) -> None:
+        super().__init__()
+        self.potential = potential
+        self.format_version: int = contract.FORMAT_VERSION
+        self.species: list[str] = list(potential.species)
+        self.r_max: float = potential.r_max
+        self.n_layers: int = potential.n_layers
+        self.n_members: int = potential.n_members
+        self.dtype: str = str(potential.dtype).removeprefix("torch.")
+        self.calibration = calibration
+        self.reference_frames = reference_frames
+
+    def forward(
+        self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `mollifield.contract`."""
+        return self.potential(edge_vectors, edge_index, types)
+
+
+def stack_members(models: Sequence[Potential]) -> Potential:
+    """One model out of several of the same architecture, their members in order."""
+    first = models[0]
+    for k, model in enumerate(models[1:], start=1):
+        for key, value in first.settings.items():
+            if model.settings[key] != value:
+                raise ValueError(
+                    f"member {k} has {key} = {model.settings[key]}, member 0 has {value}: "
+                    "members of a committee share one architecture"
+                )
+    stacked = first.with_members(sum(model.n_members for model in models))
+    states = [model.state_dict() for model in models]
+    stacked.load_state_dict({key: torch.cat([s[key] for s in states]) for key in states[0]})
+    return stacked
+
+
+def export(
+    models: Potential | Sequence[Potential],
+    path: str | Path,
+    reference_frames: Sequence[Atoms],
+    summary: dict[str, Any] | None = None,
+    calibration: dict[str, float] | None = None,
+) -> None:
+    """Write ``model.pt``, having checked that the exported model equals the eager one.
+
+    ``models``: one model or the members to be stacked. ``reference_frames``: at least one; a few
+    small frames, which every engine recomputes when it loads the file.
+    ``calibration``: factors for raw standard deviations (`contract`). Raises `ValueError` when
+    there is no reference frame, and when the written file disagrees with the eager model.
+    """
+    potential = models if isinstance(models, Potential) else stack_members(models)
+    if not reference_frames:
+        raise ValueError("an exported model needs at least one reference frame")
+    potential = copy.deepcopy(potential).cpu().eval()
+    frames = [_reference_frame(potential, atoms) for atoms in reference_frames]
+    wrapped = ExportedPotential(potential, dict(calibration or {}), frames)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
+        save_artefact(script(wrapped), path, summary or {})
+        load_artefact(path)  # recomputes the eager model's numbers, or raises
+
+
+def _reference_frame(potential: Potential, atoms: Atoms) -> dict[str, Tensor]:
+    """Geometry, and the eager model's energies, forces and virials."""
+    edges = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, potential.r_max)
+    edge_index = torch.from_numpy(edges.edge_index)
+    edge_vectors = torch.from_numpy(edges.edge_vectors)
+    types = torch.from_numpy(types_of(atoms.get_chemical_symbols(), potential.species))
+    vectors = edge_vectors.to(potential.dtype).repeat(potential.n_members, 1, 1).requires_grad_()
+    with torch.enable_grad():
+        atomic_energies, _ = potential(vectors, edge_index, types)
+        (gradient,) = torch.autograd.grad(atomic_energies.sum(), vectors)
+    gradient = gradient.to(torch.float64)
+    forces = gradient.new_zeros(potential.n_members, len(atoms), 3)
+    forces.index_add_(1, edge_index[0], gradient).index_add_(1, edge_index[1], -gradient)
+    return {
+        contract.REF_POSITIONS: torch.tensor(atoms.positions),
+        contract.REF_CELL: torch.tensor(atoms.cell.array),
+        contract.REF_PBC: torch.tensor(atoms.pbc),
+        contract.REF_TYPES: types,
+        contract.REF_EDGE_INDEX: edge_index,
+        contract.REF_EDGE_VECTORS: edge_vectors,
+        contract.REF_ENERGIES: atomic_energies.detach().sum(1),
+        contract.REF_FORCES: forces,
+        contract.REF_VIRIALS: -torch.einsum(
+            "mea,meb->mab", vectors.detach().to(torch.float64), gradient
+        ),
+    }

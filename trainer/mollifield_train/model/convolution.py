@@ -1,0 +1,70 @@
+"""The equivariant convolution: gather neighbours, couple with the edge, scatter to the centre.
+
+    out_i[l_3, path] = sum_j  w_ij[path] * CG(x_j[l_1], Y_ij[l_2] -> l_3)      for each channel
+
+with e3nn's `component` normalisation: CG is sqrt(2 l_3 + 1) times the Wigner 3j symbol.
+"""
+
+import torch
+from e3nn import o3
+from torch import Tensor, nn
+
+from .irreps import Path, tensor_product_paths
+
+
+class ConvolutionE3nn(nn.Module):
+    """Reference path: e3nn's `TensorProduct` on edges (connection mode ``uvu``)."""
+
+    def __init__(self, l_max_in: int, l_max_edge: int, l_max_out: int, n_channels: int) -> None:
+        super().__init__()
+        self.n_channels = n_channels
+        self.l_max_in = l_max_in
+        self.paths: list[Path] = tensor_product_paths(l_max_in, l_max_edge, l_max_out)
+        self.path_l3 = [path.l_3 for path in self.paths]
+        self.paths_per_l = [self.path_l3.count(l) for l in range(l_max_out + 1)]
+        irreps_in = o3.Irreps([(n_channels, (l, (-1) ** l)) for l in range(l_max_in + 1)])
+        irreps_edge = o3.Irreps([(1, (l, (-1) ** l)) for l in range(l_max_edge + 1)])
+        irreps_out = o3.Irreps([(n_channels, (p.l_3, (-1) ** p.l_3)) for p in self.paths])
+        self.product = o3.TensorProduct(
+            irreps_in,
+            irreps_edge,
+            irreps_out,
+            [(p.l_1, p.l_2, k, "uvu", True) for k, p in enumerate(self.paths)],
+            irrep_normalization="component",
+            path_normalization="none",
+            shared_weights=False,
+            internal_weights=False,
+        )
+
+    def forward(self, x: Tensor, harmonics: Tensor, weights: Tensor, edge_index: Tensor) -> Tensor:
+        """Messages summed over neighbours.
+
+        ``x [M, N, (l_in+1)^2, C]``, ``harmonics [G, E, (l_edge+1)^2]``, ``weights [M, E, P*C]``,
+        ``edge_index [2, E]`` -> ``[M, N, K, C]``, rows as `EquivariantLinear` reads them.
+        """
+        n_members, n_atoms = x.shape[0], x.shape[1]
+        c = self.n_channels
+        blocks: list[Tensor] = []
+        for l in range(self.l_max_in + 1):
+            blocks.append(x[:, :, l * l : (l + 1) * (l + 1)].transpose(2, 3).flatten(2))
+        features = torch.cat(blocks, dim=2)
+        messages = self.product(
+            features.index_select(1, edge_index[1]),
+            harmonics.expand(n_members, -1, -1),
+            weights,
+        )
+        summed = messages.new_zeros(n_members, n_atoms, messages.shape[2])
+        summed = summed.index_add(1, edge_index[0], messages)
+        return self._component_major(summed, n_members, n_atoms, c)
+
+    def _component_major(self, summed: Tensor, n_members: int, n_atoms: int, c: int) -> Tensor:
+        """e3nn's ``[.., path, channel, m]`` to rows ``m * n_paths + path`` of C channels."""
+        out: list[Tensor] = []
+        start = 0
+        for l, n_paths in enumerate(self.paths_per_l):
+            width = n_paths * c * (2 * l + 1)
+            block = summed[:, :, start : start + width]
+            start += width
+            block = block.reshape(n_members, n_atoms, n_paths, c, 2 * l + 1)
+            out.append(block.permute(0, 1, 4, 2, 3).reshape(n_members, n_atoms, -1, c))
+        return torch.cat(out, dim=2)

@@ -1,0 +1,234 @@
+"""The whole model: embed, message-passing layers, readout."""
+
+import math
+
+import torch
+from ase.data import atomic_numbers
+from e3nn import o3
+from torch import Tensor, nn
+
+from .activation import scaled_silu
+from .convolution import ConvolutionE3nn
+from .initialisation import member_normal_
+from .linear import EquivariantLinear, Gate
+from .radial import BesselBasis, RadialNetwork
+from .repulsion import ZBLRepulsion
+
+CONVOLUTIONS = {"e3nn": ConvolutionE3nn}
+"""Implementations of the convolution by the name of their `backend`; all give the same numbers."""
+
+
+class Layer(nn.Module):
+    """One round of messages: mix, convolve with neighbours, mix, add the atom itself, gate."""
+
+    def __init__(
+        self,
+        convolution: nn.Module,
+        l_max_in: int,
+        l_max_out: int,
+        n_members: int,
+        n_types: int,
+        n_channels: int,
+        n_radial: int,
+        radial_hidden: list[int],
+        average_neighbours: float,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self.message_scale = 1.0 / math.sqrt(max(average_neighbours, 1.0))
+        self.gate = Gate(l_max_out, n_channels)
+        n_scalars = self.gate.n_scalars_in
+        self.mix_in = EquivariantLinear(
+            n_members, [1] * (l_max_in + 1), n_channels, n_channels, dtype
+        )
+        self.radial = RadialNetwork(
+            n_members, n_radial, radial_hidden, len(convolution.paths) * n_channels, dtype
+        )
+        self.convolution = convolution
+        self.mix_out = EquivariantLinear(
+            n_members, convolution.paths_per_l, n_channels, n_channels, dtype, n_scalars
+        )
+        l_self = min(l_max_in, l_max_out)
+        self.n_self = (l_self + 1) ** 2
+        self.mix_self = EquivariantLinear(
+            n_members, [1] * (l_self + 1), n_channels, n_channels, dtype, n_scalars
+        )
+        self.type_scales = nn.Parameter(torch.empty(n_members, n_types, n_channels, dtype=dtype))
+
+    def forward(
+        self, x: Tensor, harmonics: Tensor, basis: Tensor, edge_index: Tensor, types: Tensor
+    ) -> Tensor:
+        """``x [M, N, (l_in+1)^2, C]`` -> ``[M, N, (l_out+1)^2, C]``."""
+        messages = self.convolution(
+            torch.cat(self.mix_in(x), dim=2), harmonics, self.radial(basis), edge_index
+        )
+        blocks = self.mix_out(messages * self.message_scale)
+        scales = self.type_scales.index_select(1, types).unsqueeze(2)
+        for l, own in enumerate(self.mix_self(x[:, :, : self.n_self] * scales)):
+            blocks[l] = blocks[l] + own
+        return self.gate(blocks)
+
+
+class Readout(nn.Module):
+    """Two-layer perceptron on scalars: one number an atom."""
+
+    def __init__(self, n_members: int, n_channels: int, hidden: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight_1 = nn.Parameter(torch.empty(n_members, n_channels, hidden, dtype=dtype))
+        self.weight_2 = nn.Parameter(torch.empty(n_members, hidden, 1, dtype=dtype))
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """``latent [M, N, C]`` -> ``[M, N]``, in units of the model's energy scale."""
+        x = torch.bmm(latent, self.weight_1 / math.sqrt(self.weight_1.shape[1]))
+        x = scaled_silu(x)
+        return torch.bmm(x, self.weight_2 / math.sqrt(self.weight_2.shape[1])).squeeze(-1)
+
+
+class Embedding(nn.Module):
+    """Geometry and species into the first features; computed once for all members and layers."""
+
+    def __init__(
+        self, n_members: int, n_types: int, n_channels: int, n_radial: int, r_max: float,
+        l_max: int, dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self.species_embedding = nn.Parameter(
+            torch.empty(n_members, n_types, n_channels, dtype=dtype)
+        )
+        self.basis = BesselBasis(n_radial, r_max, dtype)
+        self.harmonics = o3.SphericalHarmonics(
+            list(range(l_max + 1)), normalize=True, normalization="component"
+        )
+
+    def forward(self, edge_vectors: Tensor, types: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features ``[M, N, 1, C]``, harmonics ``[G, E, (l_max+1)^2]``, basis, lengths ``[G, E]``."""
+        lengths = torch.linalg.vector_norm(edge_vectors, dim=-1)
+        x = self.species_embedding.index_select(1, types).unsqueeze(2)
+        return x, self.harmonics(edge_vectors), self.basis(lengths), lengths
+
+
+class Potential(nn.Module):
+    """A committee of E(3)-equivariant message-passing potentials of one architecture.
+
+    Follows NequIP (Batzner et al., Nat. Commun. 13, 2453 (2022)): Bessel radial basis, channelwise
+    tensor products with spherical harmonics, gated nonlinearities, energies summed over atoms.
+    Members differ in weights only; every parameter carries a leading member dimension, so that
+    geometry is computed once and members train and run in one pass. Inputs, outputs, units and
+    signs: `mollifield.contract`.
+
+    ``atomic_shifts`` (eV, one for each species) and ``energy_scale`` (eV, the force RMS times 1 Å)
+    are data statistics: E_i = energy_scale * network_i + shift[type_i] (+ ZBL repulsion).
+    """
+
+    def __init__(
+        self,
+        *,
+        species: list[str],
+        r_max: float,
+        atomic_shifts: list[float],
+        energy_scale: float,
+        average_neighbours: float,
+        l_max: int = 2,
+        n_layers: int = 2,
+        n_channels: int = 32,
+        n_radial: int = 8,
+        radial_hidden: list[int] | None = None,
+        readout_hidden: int = 16,
+        zbl: bool = False,
+        n_members: int = 1,
+        dtype: torch.dtype = torch.float32,
+        backend: str = "e3nn",
+    ) -> None:
+        super().__init__()
+        hidden = [64] if radial_hidden is None else radial_hidden
+        if backend not in CONVOLUTIONS:
+            raise ValueError(f"backend {backend!r}: allowed are {', '.join(sorted(CONVOLUTIONS))}")
+        if len(atomic_shifts) != len(species):
+            raise ValueError(f"{len(atomic_shifts)} atomic shifts for {len(species)} species")
+        self.species = species
+        self.r_max = r_max
+        self.n_layers = n_layers
+        self.n_members = n_members
+        self.dtype = dtype
+        self.backend = backend
+        self.settings = {
+            "species": list(species), "r_max": r_max, "average_neighbours": average_neighbours,
+            "l_max": l_max, "n_layers": n_layers, "n_channels": n_channels, "n_radial": n_radial,
+            "radial_hidden": list(hidden), "readout_hidden": readout_hidden, "zbl": zbl,
+        }
+        n_types = len(species)
+        shape = (n_members, n_types)
+        shifts = torch.tensor(atomic_shifts, dtype=torch.float64).expand(shape).clone()
+        self.register_buffer("atomic_shifts", shifts)
+        self.register_buffer(
+            "energy_scale", torch.full((n_members, 1), energy_scale, dtype=torch.float64)
+        )
+        with _default_dtype(dtype):  # e3nn builds its constants in the default dtype
+            self.embedding = Embedding(n_members, n_types, n_channels, n_radial, r_max, l_max, dtype)
+            self.layers = nn.ModuleList(
+                Layer(
+                    CONVOLUTIONS[backend](l_in, l_max, l_out, n_channels),
+                    l_in, l_out, n_members, n_types, n_channels, n_radial, hidden,
+                    average_neighbours, dtype,
+                )
+                for l_in, l_out in _layer_degrees(l_max, n_layers)
+            )
+            self.readout = Readout(n_members, n_channels, readout_hidden, dtype)
+        numbers = [atomic_numbers[symbol] for symbol in species]
+        self.repulsion = ZBLRepulsion(numbers, r_max, dtype) if zbl else None
+        self.initialise(0)
+
+    def with_members(self, n_members: int) -> "Potential":
+        """A model of the same architecture with ``n_members`` members, weights drawn from seed 0."""
+        return Potential(
+            **self.settings,
+            atomic_shifts=self.atomic_shifts[0].tolist(),
+            energy_scale=float(self.energy_scale[0]),
+            n_members=n_members,
+            dtype=self.dtype,
+            backend=self.backend,
+        )
+
+    def initialise(self, seed: int) -> None:
+        """Draw all weights anew; member m uses ``seed + m`` alone, whatever the number of members."""
+        generators = [torch.Generator().manual_seed(seed + m) for m in range(self.n_members)]
+        for name, parameter in self.named_parameters():
+            member_normal_(parameter, generators)
+            if name.endswith("type_scales"):
+                parameter.data.mul_(0.1).add_(1.0)
+            elif name == "readout.weight_2":
+                parameter.data.mul_(0.1)  # start near the shifts: nothing to unlearn
+
+    def forward(
+        self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """``(atomic_energies [M, N] float64, latent [M, N, C])``; see `mollifield.contract`."""
+        x, harmonics, basis, lengths = self.embedding(edge_vectors, types)
+        for layer in self.layers:
+            x = layer(x, harmonics, basis, edge_index, types)
+        latent = x[:, :, 0]
+        energies = self.readout(latent).to(torch.float64) * self.energy_scale
+        energies = energies + self.atomic_shifts.index_select(1, types)
+        if self.repulsion is not None:
+            energies = energies + self.repulsion(lengths, edge_index, types).to(torch.float64)
+        return energies, latent
+
+
+def _layer_degrees(l_max: int, n_layers: int) -> list[tuple[int, int]]:
+    """(l_in, l_out) of each layer: species are scalars, and only scalars are read out."""
+    inner = [l_max] * (n_layers - 1)
+    return list(zip([0, *inner], [*inner, 0]))
+
+
+class _default_dtype:
+    """Set torch's default dtype inside a ``with`` block only."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
+    def __enter__(self) -> None:
+        self.previous = torch.get_default_dtype()
+        torch.set_default_dtype(self.dtype)
+
+    def __exit__(self, *exception: object) -> None:
+        torch.set_default_dtype(self.previous)
