@@ -1,0 +1,63 @@
+// pair_style mollifield [device cpu|cuda|cuda:N|auto] [threads n]
+// pair_coeff * * model.pt El1 El2 ... NULL
+#ifndef LMP_PAIR_MOLLIFIELD_H
+#define LMP_PAIR_MOLLIFIELD_H
+
+#include "pair.h"
+
+#include <memory>
+
+namespace LAMMPS_NS {
+
+class PairMollifield : public Pair {
+ public:
+  explicit PairMollifield(class LAMMPS *);
+  ~PairMollifield() override;
+
+  void compute(int, int) override;
+  void settings(int, char **) override;
+  void coeff(int, char **) override;
+  void init_style() override;
+  double init_one(int, int) override;
+
+  int pack_forward_comm(int, int *, double *, int, int *) override;
+  void unpack_forward_comm(int, int, double *) override;
+  int pack_reverse_comm(int, int, double *) override;
+  void unpack_reverse_comm(int, int *, double *) override;
+
+  // What fix mollifield/uncertainty reads; values are in the unit style of the run.
+  //   n_members           int *
+  //   force_std_flag      int *, set it before a force computation to have the members' forces computed in it
+  //   energy_unit         double *, LAMMPS energy units of 1 eV
+  //   energy_std_factor   double *, calibration of the file
+  //   type_symbols        const char **, [ntypes + 1], "X" for a NULL type
+  //   force_std           double *, [nlocal], calibrated: sqrt(trace of the members' sample covariance)
+  //   force_mean          double *, [3 * nlocal]
+  //   member_energies     double *, [n_members], sums over the atoms of this rank
+  void *extract(const char *, int &) override;
+  void *extract_peratom(const char *, int &) override;
+  double memory_usage() override;
+
+ private:
+  // Keeps the libtorch side, and what one force computation needs, out of this header.
+  struct State;
+  std::unique_ptr<State> state;
+
+  void allocate();
+  void load_model(const std::string &);
+  void map_types(int, char **);
+  std::string device_of_rank() const;
+  void find_owners();
+  void build_graph();
+  void add_edges(int, std::size_t);
+  void evaluate(bool);
+  void tally_energies();
+  void tally_forces();
+  void tally_virial_atom(int, int, const double *);
+  void sum_member_forces();
+  void reduce_members();
+};
+
+}    // namespace LAMMPS_NS
+
+#endif

@@ -1,0 +1,28 @@
+"""LAMMPS side of mollifield: find the plugin, write data files, run decks, read uncertain frames back.
+
+Names are loaded when first used: the `lmp` launcher imports this package at every start of every rank
+for the plugin's directory alone.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "find_plugin": "locate",
+    "lammps_command": "locate",
+    "plugin_directory": "locate",
+    "lammps_boundary": "data",
+    "read_uncertain": "data",
+    "write_data": "data",
+    "LammpsError": "run",
+    "RunResult": "run",
+    "read_thermo": "run",
+    "run_lammps": "run",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,134 @@
+"""Between ASE's atoms and LAMMPS files: data files out, uncertain frames in.
+
+LAMMPS wants a right-handed cell with a along x and b in the xy plane, and tilt only among periodic
+axes. `write_data` turns the structure into that frame and returns the rotation that `read_uncertain`
+undoes. Lattice vectors may come back as an equivalent choice of the same lattice.
+"""
+
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers
+
+MARGIN = 1.0
+"""Å kept free on both sides of the atoms along axes without periodicity."""
+
+TIME_UNIT = {"metal": 1.0, "real": 1e-3}
+"""LAMMPS velocities per Å/ps: metal counts in ps, real in fs."""
+
+
+def lammps_boundary(atoms: Atoms) -> str:
+    """Arguments of LAMMPS' `boundary` command for `atoms`: periodic axes p, others m (shrink-wrapped)."""
+    return " ".join("p" if periodic else "m" for periodic in atoms.pbc)
+
+
+def _periodic_frame(atoms: Atoms) -> np.ndarray:
+    """Right-handed [3, 3] cell of `atoms` whose non-periodic vectors are unit normals to all others."""
+    cell = np.array(atoms.cell, dtype=float)
+    periodic = [axis for axis in range(3) if atoms.pbc[axis]]
+    if np.linalg.matrix_rank(cell[periodic]) < len(periodic):
+        raise ValueError(f"cell {cell.tolist()} has no extent along a periodic axis; pbc: {atoms.pbc.tolist()}")
+    free = [axis for axis in range(3) if axis not in periodic]
+    for axis in free:
+        cell[axis] = _normal(cell[[k for k in range(3) if k in periodic or k < axis]], axis)
+    if np.linalg.det(cell) < 0.0:
+        # A mirrored structure would not be the same one. Negated vectors span the same lattice.
+        cell[free[:1] or periodic] *= -1.0
+    return cell
+
+
+def _normal(vectors: np.ndarray, axis: int) -> np.ndarray:
+    """Unit vector orthogonal to `vectors` [n, 3], n < 3, nearest to Cartesian `axis`, so that boxes stay boxes."""
+    space = np.linalg.svd(vectors)[2][len(vectors):] if len(vectors) else np.eye(3)
+    projection = space.T @ space[:, axis]
+    if np.linalg.norm(projection) < 1e-6:
+        projection = space[0]
+    return projection / np.linalg.norm(projection)
+
+
+def _reduce_tilt(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
+    """Same lattice from lower-triangular `cell`, tilt within half a box length (LAMMPS warns beyond it)."""
+    cell = cell.copy()
+    for row, column in ((1, 0), (2, 1), (2, 0)):
+        if pbc[row] and pbc[column]:
+            cell[row] -= np.round(cell[row, column] / cell[column, column]) * cell[column]
+    return cell
+
+
+def _place(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(cell, low corner, positions, rotation) in LAMMPS' frame, x_lammps = x @ rotation."""
+    frame = _periodic_frame(atoms)
+    q, r = np.linalg.qr(frame.T)
+    signs = np.where(np.diag(r) < 0.0, -1.0, 1.0)
+    rotation = q * signs
+    cell = np.tril((r * signs[:, None]).T)
+    cell = _reduce_tilt(cell, atoms.pbc)
+    positions = atoms.positions @ rotation
+    low = np.zeros(3)
+    for axis in np.flatnonzero(~atoms.pbc):
+        bottom, top = (positions[:, axis].min(), positions[:, axis].max()) if len(atoms) else (0.0, 0.0)
+        low[axis] = bottom - MARGIN
+        cell[axis] = np.eye(3)[axis] * (top - bottom + 2.0 * MARGIN)
+    scaled = (positions - low) @ np.linalg.inv(cell)
+    scaled[:, atoms.pbc] %= 1.0
+    return cell, low, low + scaled @ cell, rotation
+
+
+def write_data(path, atoms: Atoms, species: list[str], units: str = "metal") -> np.ndarray:
+    """Write a LAMMPS data file (atom_style atomic); type n is species[n - 1].
+
+    Velocities are written where any is not zero. Returns the rotation [3, 3] with
+    x_lammps = x @ rotation, for `read_uncertain`. Raises ValueError for an element that is not in
+    `species`, other units than metal and real, or a periodic axis without extent.
+    """
+    if units not in TIME_UNIT:
+        raise ValueError(f"units {units!r}; allowed: {', '.join(TIME_UNIT)}")
+    unknown = sorted(set(atoms.get_chemical_symbols()) - set(species))
+    if unknown:
+        raise ValueError(f"elements {unknown} are not among the species {list(species)}")
+    cell, low, positions, rotation = _place(atoms)
+    high = low + np.diag(cell)
+    lines = ["LAMMPS data file written by mollifield", "", f"{len(atoms)} atoms", f"{len(species)} atom types", ""]
+    lines += [f"{low[k]:.17g} {high[k]:.17g} {name}lo {name}hi" for k, name in enumerate("xyz")]
+    tilt = cell[1, 0], cell[2, 0], cell[2, 1]
+    if any(tilt):
+        lines.append(f"{tilt[0]:.17g} {tilt[1]:.17g} {tilt[2]:.17g} xy xz yz")
+    lines += ["", "Masses", ""]
+    lines += [f"{k} {atomic_masses[atomic_numbers[symbol]]:.8f}  # {symbol}" for k, symbol in enumerate(species, 1)]
+    lines += ["", "Atoms  # atomic", ""]
+    types = [species.index(symbol) + 1 for symbol in atoms.get_chemical_symbols()]
+    lines += [f"{n} {t} {x:.17g} {y:.17g} {z:.17g}" for n, (t, (x, y, z)) in enumerate(zip(types, positions), 1)]
+    velocities = _velocities(atoms, units) @ rotation
+    if velocities.any():
+        lines += ["", "Velocities", ""]
+        lines += [f"{n} {x:.17g} {y:.17g} {z:.17g}" for n, (x, y, z) in enumerate(velocities, 1)]
+    Path(path).write_text("\n".join(lines) + "\n")
+    return rotation
+
+
+def _velocities(atoms: Atoms, units: str) -> np.ndarray:
+    """[N, 3] in LAMMPS' unit (Å/ps for metal, Å/fs for real) from ASE's."""
+    from ase.units import fs
+
+    return atoms.get_velocities() * fs * 1e3 * TIME_UNIT[units]
+
+
+def read_uncertain(path, rotation=None) -> list[Atoms]:
+    """Frames that fix mollifield/uncertainty wrote, sorted by tag, in the frame before `write_data`.
+
+    `rotation` is what `write_data` returned (default: none). Arrays: tag, forces_mean [N, 3] and
+    force_std [N] in eV/Å; info: step, energy_mean and energy_std in eV, max_force_std in eV/Å,
+    trigger (the tag of the atom with the largest force std).
+    """
+    if not Path(path).exists() or Path(path).stat().st_size == 0:
+        return []
+    frames = ase.io.read(path, index=":", format="extxyz")
+    if rotation is not None:
+        back = np.asarray(rotation).T
+        for frame in frames:
+            frame.set_cell(np.array(frame.cell) @ back)
+            frame.positions = frame.positions @ back
+            frame.arrays["forces_mean"] = frame.arrays["forces_mean"] @ back
+    return frames

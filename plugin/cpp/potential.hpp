@@ -1,0 +1,67 @@
+// Load and evaluate an exported model (see mollifield/contract.py) with plain C++ types only.
+// Units: eV and Å. No torch header here, so that callers need none.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace mollifield {
+
+// A graph of `n_atoms` nodes, of which the first `n_local` count in the energy.
+struct Graph {
+  std::int64_t n_local = 0;
+  std::vector<std::int64_t> types;         // [N] index into Potential::species()
+  std::vector<std::int64_t> edge_index;    // [2, E] row 0: centre i, row 1: neighbour j
+  std::vector<double> edge_vectors;        // [E, 3] r_j - r_i, Å
+
+  std::int64_t n_atoms() const { return static_cast<std::int64_t>(types.size()); }
+  std::int64_t n_edges() const { return static_cast<std::int64_t>(edge_vectors.size() / 3); }
+};
+
+struct Evaluation {
+  std::vector<double> atomic_energies;          // [N] mean over members, eV
+  std::vector<double> member_energies;          // [M] sums over local atoms, eV
+  std::vector<double> edge_gradients;           // [E, 3] mean over members of dE/d(edge_vectors), eV/Å
+  std::vector<double> member_edge_gradients;    // [M, E, 3], only where asked for
+};
+
+struct Options {
+  std::string device = "cpu";    // cpu | cuda | cuda:N | auto
+  int threads = 0;               // intra-op threads; 0: OMP_NUM_THREADS where set, else 1
+  bool verify = true;            // recompute the reference frames of the file and refuse on a difference
+};
+
+class Potential {
+ public:
+  // Throws std::runtime_error that names the file and what is wrong with it.
+  explicit Potential(const std::string &path, const Options &options = {});
+  ~Potential();
+  Potential(const Potential &) = delete;
+  Potential &operator=(const Potential &) = delete;
+
+  const std::vector<std::string> &species() const;
+  const std::map<std::string, double> &calibration() const;
+  double r_max() const;
+  int n_layers() const;
+  int n_members() const;
+  const std::string &dtype() const;     // float32 | float64
+  const std::string &device() const;    // the one in use: cpu | cuda:N
+
+  // Factor of contract.py by its key, 1 where the file holds none.
+  double calibration_factor(const std::string &key) const;
+
+  // With `members`, gradients come out member by member too, at M times the cost of their backward pass.
+  Evaluation evaluate(const Graph &graph, bool members = false) const;
+
+  // CUDA devices that this build and machine offer.
+  static int n_cuda_devices();
+
+ private:
+  struct Implementation;
+  std::unique_ptr<Implementation> impl;
+};
+
+}    // namespace mollifield
