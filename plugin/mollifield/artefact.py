@@ -1,13 +1,16 @@
 """Model files: write, read, describe, and verify what was read."""
 
 import json
+import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import contract
 
@@ -35,7 +38,8 @@ def save_artefact(module: torch.jit.ScriptModule, path: str | Path, summary: dic
     path = Path(path)
     unfinished = path.with_name(path.name + ".part")
     extra = {contract.SUMMARY_FILE: json.dumps(summary, indent=1, sort_keys=True)}
-    torch.jit.save(module, str(unfinished), _extra_files=extra)
+    with _torchscript_deprecation_ignored():
+        torch.jit.save(module, str(unfinished), _extra_files=extra)
     unfinished.replace(path)
 
 
@@ -53,7 +57,8 @@ def load_artefact(path: str | Path, device: str = "cpu", verify: bool = True) ->
     target = choose_device(device)
     extra = {contract.SUMMARY_FILE: ""}
     try:
-        module = torch.jit.load(str(path), map_location=target, _extra_files=extra)
+        with _torchscript_deprecation_ignored():
+            module = torch.jit.load(str(path), map_location=target, _extra_files=extra)
     except RuntimeError as error:
         raise ValueError(f"{path}: not a readable model file: {_first_line(error)}") from error
     module.eval()
@@ -167,6 +172,14 @@ def _check_archive(path: Path) -> None:
         raise ValueError(f"{path}: truncated, or not a model file: {error}") from error
     if damaged:
         raise ValueError(f"{path}: corrupted: checksum of {damaged} is wrong")
+
+
+@contextmanager
+def _torchscript_deprecation_ignored() -> Iterator[None]:
+    """torch advises `torch.export`, whose files LAMMPS can't load layer by layer."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def _first_line(error: Exception) -> str:

@@ -60,8 +60,8 @@ def stack_members(models: Sequence[Potential]) -> Potential:
                     "members of a committee share one architecture"
                 )
     stacked = first.with_members(sum(model.n_members for model in models))
-    states = [model.state_dict() for model in models]
-    stacked.load_state_dict({key: torch.cat([s[key] for s in states]) for key in states[0]})
+    states = [model.member_state() for model in models]
+    stacked.load_member_state({key: torch.cat([s[key] for s in states]) for key in states[0]})
     return stacked
 
 
@@ -87,8 +87,10 @@ def export(
     wrapped = ExportedPotential(potential, dict(calibration or {}), frames)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
-        save_artefact(script(wrapped), path, summary or {})
-        load_artefact(path)  # recomputes the eager model's numbers, or raises
+        warnings.filterwarnings("ignore", "The TorchScript type system")  # e3nn's annotations
+        scripted = script(wrapped)
+    save_artefact(scripted, path, summary or {})
+    load_artefact(path)  # recomputes the eager model's numbers, or raises
 
 
 def _reference_frame(potential: Potential, atoms: Atoms) -> dict[str, Tensor]:

@@ -189,6 +189,32 @@ class Potential(nn.Module):
             backend=self.backend,
         )
 
+    def member_state(self) -> dict[str, Tensor]:
+        """Every tensor in which members differ, each with a leading member dimension.
+
+        Parameters and data statistics; backends and constants don't enter, so that weights trained
+        with one backend load into another.
+        """
+        return {
+            **{name: parameter.detach() for name, parameter in self.named_parameters()},
+            "atomic_shifts": self.atomic_shifts,
+            "energy_scale": self.energy_scale,
+        }
+
+    def load_member_state(self, state: dict[str, Tensor]) -> None:
+        """The inverse of `member_state`; `ValueError` names the first tensor that doesn't fit."""
+        own = self.member_state()
+        if own.keys() != state.keys():
+            odd = sorted(own.keys() ^ state.keys())[0]
+            raise ValueError(f"weights of another architecture: {odd} is in one of the two only")
+        for name, tensor in own.items():
+            if tensor.shape != state[name].shape:
+                raise ValueError(
+                    f"weights of another architecture: {name} is {list(state[name].shape)}, "
+                    f"this model has {list(tensor.shape)}"
+                )
+            tensor.copy_(state[name])
+
     def initialise(self, seed: int) -> None:
         """Draw all weights anew; member m uses ``seed + m`` alone, whatever the number of members."""
         generators = [torch.Generator().manual_seed(seed + m) for m in range(self.n_members)]

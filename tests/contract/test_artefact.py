@@ -1,0 +1,138 @@
+"""A model file says what it is, reproduces itself, and is refused when it is damaged."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+from mollifield import contract, load_artefact
+from mollifield.artefact import describe, verify_reference
+from mollifield.potential import evaluate
+from mollifield_train.export import export, stack_members
+from mollifield_train.model import Potential
+
+from ..conftest import build_potential, eager_engine, ethanol, exported_engine, sheared_crystal
+
+
+def test_attributes_survive(model_file: Path) -> None:
+    artefact = load_artefact(model_file)
+    assert artefact.species == ["H", "C", "O"]
+    assert (artefact.r_max, artefact.n_layers, artefact.n_members) == (4.0, 2, 3)
+    assert artefact.dtype == torch.float64
+    assert artefact.summary == {"name": "test"}
+    assert len(artefact.reference_frames) == 2
+    assert set(artefact.reference_frames[0]) == {
+        value for name, value in vars(contract).items() if name.startswith("REF_")
+    }
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_exported_equals_eager(dtype: torch.dtype, tmp_path: Path) -> None:
+    potential = build_potential(dtype)
+    export(potential, tmp_path / "model.pt", [ethanol()])
+    frame = sheared_crystal()  # not among the reference frames
+    eager, exported = eager_engine(potential)(frame), exported_engine(tmp_path / "model.pt")(frame)
+    atol = 1e-10 if dtype == torch.float64 else 2e-5 * np.abs(eager.forces).max()
+    np.testing.assert_allclose(exported.energies, eager.energies, rtol=1e-9 if atol > 1e-9 else 1e-13)
+    np.testing.assert_allclose(exported.forces, eager.forces, atol=atol)
+
+
+def test_mean_forces_are_the_mean_of_the_members(model_file: Path) -> None:
+    artefact, frame = load_artefact(model_file), sheared_crystal()
+    arguments = (artefact, frame.get_chemical_symbols(), frame.positions, frame.cell.array, frame.pbc)
+    mean, members = evaluate(*arguments), evaluate(*arguments, members=True)
+    np.testing.assert_allclose(mean.forces[0], members.forces.mean(0), atol=1e-10)
+    np.testing.assert_allclose(mean.virial[0], members.virial.mean(0), atol=1e-9)
+
+
+def test_stacking_keeps_each_member(tmp_path: Path) -> None:
+    committee = build_potential(torch.float64, n_members=3)
+    singles = []
+    for seed in (7, 8, 9):  # member m of a committee is drawn from seed + m
+        single = build_potential(torch.float64, n_members=1)
+        single.initialise(seed)
+        single.readout.weight_2.data.mul_(10.0)
+        singles.append(single)
+    export(singles, tmp_path / "model.pt", [ethanol()])
+    expected = eager_engine(committee)(sheared_crystal())
+    found = exported_engine(tmp_path / "model.pt")(sheared_crystal())
+    np.testing.assert_allclose(found.energies, expected.energies, rtol=1e-13)
+    np.testing.assert_allclose(found.forces, expected.forces, atol=1e-10)
+
+
+def test_stacking_refuses_other_architectures() -> None:
+    other = Potential(
+        species=["H"], r_max=3.0, atomic_shifts=[0.0], energy_scale=1.0, average_neighbours=1.0
+    )
+    with pytest.raises(ValueError, match="member 1 has species"):
+        stack_members([build_potential(torch.float32), other])
+
+
+def test_export_needs_a_reference_frame(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least one reference frame"):
+        export(build_potential(torch.float32), tmp_path / "model.pt", [])
+
+
+def test_describe_names_the_essentials(model_file: Path) -> None:
+    page = describe(load_artefact(model_file))
+    for text in ("H C O", "4.0 Å, 2 layers", "float64", "2 frames reproduced"):
+        assert text in page
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere.pt: no such model file"):
+        load_artefact(tmp_path / "nowhere.pt")
+
+
+@pytest.mark.parametrize("kept", [0, 10, 5000, -100])
+def test_truncated_file(model_file: Path, tmp_path: Path, kept: int) -> None:
+    broken = tmp_path / "broken.pt"
+    broken.write_bytes(model_file.read_bytes()[:kept])
+    with pytest.raises(ValueError, match="broken.pt: truncated, or not a model file"):
+        load_artefact(broken)
+
+
+def test_flipped_bits_are_found(model_file: Path, tmp_path: Path) -> None:
+    """One damaged byte in the weights: torch reads them without a look at the checksum."""
+    data = bytearray(model_file.read_bytes())
+    with zipfile.ZipFile(io.BytesIO(bytes(data))) as archive:
+        entry = max(archive.infolist(), key=lambda info: info.file_size)
+    data[entry.header_offset + 300 + entry.file_size // 2] ^= 0x40
+    broken = tmp_path / "broken.pt"
+    broken.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match="corrupted: checksum of"):
+        load_artefact(broken)
+
+
+def test_foreign_files(tmp_path: Path) -> None:
+    archive = tmp_path / "weights.pt"
+    torch.save({"weights": torch.zeros(3)}, archive)
+    with pytest.raises(ValueError, match="weights.pt: not a readable model file"):
+        load_artefact(archive)
+    text = tmp_path / "notes.pt"
+    text.write_text("not a model")
+    with pytest.raises(ValueError, match="truncated, or not a model file"):
+        load_artefact(text)
+
+
+def test_disagreeing_reference_is_refused(model_file: Path) -> None:
+    artefact = load_artefact(model_file, verify=False)
+    assert max(verify_reference(artefact).values()) < 1e-9
+    artefact.reference_frames[1][contract.REF_FORCES][0, 3, 1] += 1e-6
+    with pytest.raises(ValueError, match="reference frame 1: forces differs by"):
+        verify_reference(artefact)
+
+
+def test_unknown_species_is_named(model_file: Path) -> None:
+    atoms = Atoms("OSi", positions=[[0, 0, 0], [0, 0, 1.6]])
+    with pytest.raises(ValueError, match="atom 1 is Si; this model knows H, C, O"):
+        exported_engine(model_file)(atoms)
+
+
+def test_unknown_device_is_refused(model_file: Path) -> None:
+    with pytest.raises(ValueError, match="device 'gpu': allowed are auto, cpu, cuda"):
+        load_artefact(model_file, device="gpu")
