@@ -1,0 +1,45 @@
+# make build | test | demo. Each sets up all it needs in .venv and does nothing twice.
+# PIP_FLAGS: further options of `pip install`, such as another package index.
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS)
+CPP := $(wildcard plugin/cpp/*.* plugin/cpp/*/*.* lammps_interface/cpp/*.* cmake/*.cmake) CMakeLists.txt
+
+.PHONY: build test demo clean
+.DELETE_ON_ERROR:
+
+build: $(VENV)/.built
+
+test: build
+	@echo "== tests"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -q
+
+demo: build
+	@echo "== demo: active learning of ethanol"
+	OMP_NUM_THREADS=1 $(BIN)/python examples/ethanol_demo.py
+
+$(BIN)/python:
+	@echo "== virtual environment $(VENV)"
+	$(PYTHON) -m venv $(VENV) || $(PYTHON) -m virtualenv $(VENV) || \
+	  { rm -rf $(VENV); echo "no virtual environment: install the venv module of $(PYTHON)" >&2; exit 1; }
+
+$(VENV)/.torch: requirements.txt | $(BIN)/python
+	@echo "== torch"
+	$(PIP_INSTALL) "$$(grep '^torch==' requirements.txt)"
+	@touch $@
+
+$(VENV)/.requirements: requirements.txt $(VENV)/.torch
+	@echo "== dependencies"
+	$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/.built: setup.py pyproject.toml $(CPP) $(VENV)/.requirements
+	@echo "== build of the C++ side, installation in place"
+	$(PIP_INSTALL) --no-build-isolation -c requirements.txt -e .
+	@touch $@
+
+clean:
+	rm -rf build $(VENV)/.built plugin/mollifield/*.so lammps_interface/mollifield_lammps/*.so
