@@ -1,0 +1,240 @@
+"""One fit on Lightning: the members of one model, in one vectorised pass.
+
+Every parameter has a leading member dimension and the loss is summed over members, so each member
+gets exactly the gradient it would get alone; clipping, moving average and best weights are kept
+member by member too. All randomness is a function of seed, epoch and step, so that a run continued
+from the checkpoint of an epoch's end repeats the uninterrupted one.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from .config import OptimiserConfig
+from .data.batches import Batch, Graph, SeededOrder, collate
+from .errors import ErrorSums
+from .members import pack
+from .model import Potential
+from .objective import Objective
+from .predict import predict
+from .schedules import BestMembers, MovingAverage, Plateau, cosine_rate
+
+VALID_BATCH = 4  # validation keeps no graph of gradients, so its batches may be this many times larger
+Row = dict[str, float]
+
+
+class CommitteeFit(lightning.LightningModule):
+    """Trains a `Potential`; `on_epoch` is called with this module after each epoch."""
+
+    def __init__(
+        self,
+        model: Potential,
+        objective: Objective,
+        optimiser: OptimiserConfig,
+        training: Sequence[Graph],
+        validation: Sequence[Graph],
+        seed: int,
+        frame_weights: Tensor | None = None,
+        on_epoch: Callable[["CommitteeFit"], None] | None = None,
+    ) -> None:
+        """`frame_weights` [M, frames] are the members' bootstrap weights; None means 1."""
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.settings = optimiser
+        self.training_graphs = training
+        self.validation_graphs = validation
+        self.order = SeededOrder(len(training), seed)
+        self.on_epoch = on_epoch
+        self.register_buffer("frame_weights", frame_weights, persistent=False)
+        self.finished_epochs = 0
+        self.steps = 0
+        self.history: list[Row] = []
+        self.best = BestMembers(self._weights(), model.n_members)
+        self.plateau = Plateau(optimiser.patience // 3)
+        self.average: MovingAverage | None = None
+        self._resumed: dict[str, Any] | None = None
+        self._n_batches = math.ceil(len(training) / optimiser.batch_size)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam, with the state of the checkpoint if there is one; the model is on its device now."""
+        if self.settings.ema_decay > 0.0:
+            self.average = MovingAverage(self._weights(), self.settings.ema_decay)
+        optimiser = torch.optim.Adam(self.model.parameters(), lr=self.settings.learning_rate)
+        if self._resumed is not None:
+            optimiser.load_state_dict(self._resumed["optimiser"])
+            if self.average is not None:
+                self.average.load(self._resumed["average"])
+        return optimiser
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches in an order that depends on seed and epoch."""
+        return DataLoader(
+            self.training_graphs, self.settings.batch_size, sampler=self.order, collate_fn=collate
+        )
+
+    def val_dataloader(self) -> DataLoader | list:
+        """Validation frames in file order."""
+        size = VALID_BATCH * self.settings.batch_size
+        return DataLoader(self.validation_graphs, size, collate_fn=collate)
+
+    def on_train_epoch_start(self) -> None:
+        """Clear the sums of the epoch's errors."""
+        self._started = time.perf_counter()
+        self._train_errors = ErrorSums(self.model.n_members, self.device)
+        self._mollifier_sum = torch.zeros(self.model.n_members, dtype=torch.float64, device=self.device)
+        self._valid_errors: ErrorSums | None = None
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """The learning rate is a function of the step, so there is no scheduler to restore."""
+        rate = self.learning_rate
+        for group in self.optimizers().param_groups:
+            group["lr"] = rate
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss summed over members; raises ValueError where it is not finite."""
+        virials = self.objective.needs_virials
+        prediction = predict(self.model, batch, create_graph=True, virials=virials)
+        weights = None if self.frame_weights is None else self.frame_weights[:, batch.index]
+        losses = self.objective.data_loss(prediction, batch, weights)
+        self._train_errors.add(prediction, batch, losses.detach())
+        term = self.objective.mollifier_loss(self.model, batch, prediction, self.steps)
+        if term is not None:
+            self._mollifier_sum += term.detach()
+            losses = losses + term
+        total = losses.sum()
+        if not torch.isfinite(total):
+            raise ValueError(self._not_finite(losses, batch))
+        return total
+
+    def configure_gradient_clipping(self, optimizer: Any, **_: Any) -> None:
+        """Clip the norm of each member's gradient by itself."""
+        if self.settings.gradient_clip is not None:
+            clip_members(self.model.parameters(), self.settings.gradient_clip)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """The step is done: take it into the average."""
+        self.steps += 1
+        if self.average is not None:
+            self.average.update(self._weights())
+
+    def on_validation_epoch_start(self) -> None:
+        """Validate the averaged weights."""
+        self._swap_average()
+        self._valid_errors = ErrorSums(self.model.n_members, self.device)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch's errors; forces need gradients of the geometry, not of the weights."""
+        prediction = predict(self.model, batch, virials=self.objective.needs_virials)
+        self._valid_errors.add(prediction, batch, self.objective.data_loss(prediction, batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Keep each member's best weights, then go back to the raw ones."""
+        self.best.update(self._valid_errors.losses(), self._weights())
+        self.plateau.update(float(self._valid_errors.losses().mean()))
+        self._swap_average()
+
+    def on_train_epoch_end(self) -> None:
+        """Close the epoch: history, patience, checkpoint."""
+        if self._valid_errors is None:
+            self._swap_average()
+            self.best.update(torch.full_like(self.best.losses, -self.finished_epochs), self._weights())
+            self._swap_average()
+        self.finished_epochs += 1
+        self.history.append(self._row())
+        for logger in self.loggers:
+            logger.log_metrics(self.history[-1], step=self.finished_epochs)
+        if self.out_of_patience:
+            self.trainer.should_stop = True
+        if self.on_epoch is not None:
+            self.on_epoch(self)
+
+    @property
+    def learning_rate(self) -> float:
+        """At the current step."""
+        initial = self.settings.learning_rate
+        match self.settings.schedule:
+            case "cosine":
+                return cosine_rate(initial, self.steps, self.settings.epochs * self._n_batches)
+            case "plateau":
+                return initial * self.plateau.factor
+        return initial
+
+    @property
+    def out_of_patience(self) -> bool:
+        """No member has improved for `patience` epochs."""
+        return int(self.best.waited.min()) >= self.settings.patience
+
+    def checkpoint(self) -> dict[str, Any]:
+        """All that a continued run needs, in tensors and plain values."""
+        buffers = self.model.state_dict()
+        return {
+            "epoch": self.finished_epochs,
+            "steps": self.steps,
+            "history": self.history,
+            "potential": pack(self.model),
+            "best": pack(self.model, buffers | self.best.weights),
+            "best_members": self.best.state(),
+            "plateau": self.plateau.state(),
+            "optimiser": self.optimizers().optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state(),
+        }
+
+    def resume(self, checkpoint: dict[str, Any]) -> None:
+        """Take up a run where `checkpoint` was made; call before the fit starts."""
+        self._resumed = checkpoint
+        self.finished_epochs = self.order.first_epoch = checkpoint["epoch"]
+        self.steps = checkpoint["steps"]
+        self.history = list(checkpoint["history"])
+        self.model.load_state_dict(checkpoint["potential"]["state"])
+        names = self.best.weights
+        best = {name: checkpoint["best"]["state"][name] for name in names}
+        self.best.load(checkpoint["best_members"], best)
+        self.plateau.load(checkpoint["plateau"])
+
+    def best_model(self) -> Potential:
+        """The model with each member's best averaged weights; the fit's own weights are replaced."""
+        self.model.load_state_dict(self.model.state_dict() | self.best.weights)
+        return self.model.cpu()
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: parameter.data for name, parameter in self.model.named_parameters()}
+
+    def _swap_average(self) -> None:
+        if self.average is not None:
+            self.average.swap(self._weights())
+
+    def _row(self) -> Row:
+        row: Row = {
+            "epoch": self.finished_epochs, "step": self.steps, "learning_rate": self.learning_rate
+        }
+        row |= self._train_errors.row("train")
+        row["train_mollifier"] = float(self._mollifier_sum.mean()) / self._n_batches
+        row["mollifier_weight"] = self.objective.mollifier_weight(self.steps)
+        if self._valid_errors is not None:
+            row |= self._valid_errors.row("valid")
+        row["seconds"] = time.perf_counter() - self._started
+        return row
+
+    def _not_finite(self, losses: Tensor, batch: Batch) -> str:
+        members = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
+        return (
+            f"loss is not finite at epoch {self.finished_epochs + 1}, step {self.steps} (members "
+            f"{', '.join(map(str, members))}; {', '.join(g.frame.origin for g in batch.graphs)}); "
+            "lower optimiser.learning_rate, or set optimiser.gradient_clip"
+        )
+
+
+def clip_members(parameters: Any, largest: float) -> None:
+    """Scale each member's gradient to a norm of at most `largest`; leading dimension M throughout."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    squares = torch.stack([g.square().flatten(1).sum(dim=1) for g in gradients])
+    scale = (largest / (squares.sum(dim=0).sqrt() + 1e-12)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))

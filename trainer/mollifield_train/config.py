@@ -1,0 +1,262 @@
+"""What a training run may be told, as strict pydantic models.
+
+A field's docstring is its documentation. An unknown key is an error that names the nearest right
+one, with the file and the full path of the key. Paths are relative to the working directory.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import pydantic
+import yaml
+from ase.data import chemical_symbols
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+NonNegativeInt = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A block of the file: no unknown keys, no infinite numbers, never changed after it is read."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class DataConfig(Section):
+    """Labelled frames. Units: eV, Å, eV/Å, eV/Å^3 (stress in ASE's sign: positive under tension)."""
+
+    train: str | list[str]
+    """Extended-xyz file, or several."""
+    valid: str | list[str] | None = None
+    """Frames for validation. Null: a seeded part of `train` is set aside (`valid_fraction`)."""
+    valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """Part of `train` set aside for validation when `valid` is null; 0 for none."""
+    energy_key: str = "auto"
+    """Key of the energy. `auto`: REF_energy where a file has it, else ASE's energy."""
+    forces_key: str = "auto"
+    """Key of the forces. `auto`: REF_forces where a file has it, else ASE's forces."""
+    stress_key: str = "auto"
+    """Key of the stress. `auto`: REF_stress where a file has it, else ASE's stress, else none."""
+
+
+class ModelConfig(Section):
+    """Architecture of one member."""
+
+    l_max: NonNegativeInt = 2
+    """Largest angular momentum of the node features and spherical harmonics."""
+    n_layers: PositiveInt = 2
+    """Message-passing layers; the receptive field is n_layers * r_max."""
+    n_channels: PositiveInt = 32
+    """Channels of each angular momentum."""
+    n_radial: PositiveInt = 8
+    """Radial basis functions."""
+    radial_hidden: list[PositiveInt] = Field(default_factory=lambda: [64])
+    """Widths of the hidden layers of the radial network."""
+    r_max: PositiveFloat = 5.0
+    """Cutoff in Å."""
+    readout_hidden: PositiveInt = 16
+    """Width of the last readout's hidden layer, which is also the length of the latent vector."""
+    zbl: bool = False
+    """Add the Ziegler-Biersack-Littmark repulsion between close nuclei."""
+    shifts: Literal["least_squares", "isolated_atoms"] | dict[str, float] = "least_squares"
+    """Energy of each species in eV. `least_squares`: fitted to the training frames (minimum norm
+    where compositions do not tell species apart); `isolated_atoms`: from single-atom frames in
+    `data.train`; or a mapping such as {H: -13.6, O: -2041.8}."""
+
+    @pydantic.field_validator("shifts")
+    @classmethod
+    def _symbols_exist(cls, shifts: Any) -> Any:
+        for symbol in shifts if isinstance(shifts, dict) else ():
+            if symbol not in chemical_symbols[1:]:
+                raise ValueError(f"'{symbol}' is not a chemical symbol")
+        return shifts
+
+
+class CommitteeConfig(Section):
+    """The members, which differ in their initial weights: member m is drawn from seed + m."""
+
+    n_members: PositiveInt = 4
+    """Members of the committee."""
+    training: Literal["together", "one_by_one"] = "together"
+    """`together`: all members in one vectorised pass. `one_by_one`: one fit after the other, for
+    members that do not fit in memory together. Both see the same batches in the same order."""
+    bootstrap: bool = False
+    """Each member sees the training frames with weights of its own, drawn with replacement."""
+
+
+class MollifierConfig(Section):
+    """Reg-M: weight / B * sum of the mollified squared gradient (`mollifield_train.loss.mollifier`)."""
+
+    form: Literal["gradient"] = "gradient"
+    """`gradient`: the integral of |dE/dr|^2 over the kernel, coordinate by coordinate."""
+    weight: NonNegativeFloat = 0.001
+    """λ_M; 0 switches the term off. What counts is λ_M / λ_F, 1e-6 by default: at convergence the
+    force term is tiny while |dE/dr|^2 is not, and a weight near λ_F shrinks the forces."""
+    kernel: Literal["gaussian", "compact"] = "gaussian"
+    """`gaussian`: width is the standard deviation σ. `compact`: C exp(-1/(1 - x²/ε²)) on |x| < ε,
+    width is ε."""
+    width: PositiveFloat = 0.05
+    """σ or ε, in Å; with `units: scaled` in units of `length_scale`."""
+    integral: Literal["monte_carlo", "quadrature"] = "monte_carlo"
+    """`monte_carlo`: seeded, antithetic pairs. `quadrature`: 3N * nodes gradients a frame, for
+    small systems."""
+    samples: PositiveInt = 2
+    """Antithetic pairs of a frame and step (`monte_carlo`)."""
+    nodes: PositiveInt = 5
+    """Nodes of a coordinate (`quadrature`)."""
+    displacement: Literal["coordinate", "joint"] = "coordinate"
+    """`coordinate`: one random coordinate of a frame moves, as the formula is written. `joint`: all
+    coordinates move together (the 3N-dimensional product kernel): a different, stronger term with
+    less noise for a sample. Monte Carlo only."""
+    sums: Literal["per_atom", "per_structure"] = "per_atom"
+    """`per_structure`: the sum over all 3N coordinates as written. `per_atom`: that divided by 3N,
+    the normalisation of the force term."""
+    every: PositiveInt = 1
+    """Evaluate on every k-th step only, times k."""
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Evaluate on this part of a batch only (at least one frame), drawn at random and scaled up."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Weight over the run: constant, or falling to zero."""
+
+
+class LossConfig(Section):
+    """Weights of the loss (`mollifield_train.loss`)."""
+
+    energy: NonNegativeFloat = 1.0
+    """λ_E, of the squared error of the total energy."""
+    forces: NonNegativeFloat = 1000.0
+    """λ_F, of the mean squared error of a force component."""
+    stress: NonNegativeFloat = 0.0
+    """λ_S, of the mean squared error of a stress component; frames without stress do not count."""
+    units: Literal["physical", "scaled"] = "physical"
+    """`physical`: eV and Å. `scaled`: lengths in `length_scale`, forces in the RMS force of the
+    training frames, energies in their product; then σ = 1, λ_M = 10, λ_F = 5 are pure numbers."""
+    length_scale: PositiveFloat = 1.0
+    """Unit of length ℓ in Å for `units: scaled`."""
+    mollifier: MollifierConfig | None = Field(default_factory=MollifierConfig)
+    """The regulariser; null for none."""
+
+
+class OptimiserConfig(Section):
+    """Adam and its schedule."""
+
+    learning_rate: PositiveFloat = 0.005
+    """Initial learning rate."""
+    batch_size: PositiveInt = 5
+    """Frames of a step."""
+    epochs: PositiveInt = 200
+    """Passes over the training frames."""
+    gradient_clip: PositiveFloat | None = 10.0
+    """Largest norm of one member's gradient; null for none."""
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    """Decay of the exponential moving average of the weights, which validation and the exported
+    file use; 0 for none."""
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    """`cosine`: to 1% of the initial rate at the last step. `plateau`: halved when the validation
+    loss (mean over members) has not improved for a third of `patience`."""
+    patience: PositiveInt = 50
+    """Epochs without improvement of any member's validation loss after which the run stops."""
+
+
+class TrainConfig(Section):
+    """One training run."""
+
+    seed: NonNegativeInt = 0
+    """Seed of the split, batch order, Monte Carlo and bootstrap; member m's weights: seed + m."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of the model. Energies are summed in float64 in both."""
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """Where to train; `auto` takes a GPU if there is one."""
+    directory: str = "runs/mollifield"
+    """Where the run writes its checkpoints, logs and model.pt."""
+    data: DataConfig
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    committee: CommitteeConfig = Field(default_factory=CommitteeConfig)
+    loss: LossConfig = Field(default_factory=LossConfig)
+    optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)
+
+
+AnySection = TypeVar("AnySection", bound=BaseModel)
+
+
+def load_train_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> TrainConfig:
+    """Read a YAML file; `overrides` are 'section.key=value' with YAML values.
+
+    Raises ValueError with one line a problem: file, full path of the key, what is allowed.
+    """
+    values = read_yaml(path)
+    for override in overrides:
+        apply_override(values, override)
+    return validated(TrainConfig, values, str(path))
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file; raises ValueError if it is missing or is no mapping."""
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot read the config file: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected a mapping of keys, found {type(values).__name__}")
+    return values
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Set one 'section.key=value' in nested `values`, in place."""
+    name, equals, text = override.partition("=")
+    if not equals or not name.strip():
+        raise ValueError(f"--set {override}: expected section.key=value")
+    *sections, key = name.strip().split(".")
+    for section in sections:
+        if values.get(section) is None:
+            values[section] = {}
+        values = values[section]
+        if not isinstance(values, dict):
+            raise ValueError(f"--set {override}: '{section}' is a value, not a section")
+    try:
+        values[key] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--set {override}: '{text}' is not valid YAML") from error
+
+
+def validated(model: type[AnySection], values: dict[str, Any], source: str) -> AnySection:
+    """`model` filled from `values`; raises ValueError naming `source` and the path of each key."""
+    try:
+        return model.model_validate(values)
+    except pydantic.ValidationError as error:
+        problems = [_describe(model, problem) for problem in error.errors()]
+        raise ValueError("; ".join(f"{source}: {problem}" for problem in problems)) from None
+
+
+def _describe(model: type[BaseModel], problem: Any) -> str:
+    location = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = list(_section_at(model, problem["loc"][:-1]).model_fields)
+        nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean '{nearest[0]}'?" if nearest else f"known keys: {', '.join(known)}"
+        return f"unknown key '{location}'; {hint}"
+    if problem["type"] == "missing":
+        return f"key '{location}' is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"key '{location}': {message[0].lower()}{message[1:]}, found {problem['input']!r}"
+
+
+def _section_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
+    """The section class that a path of keys leads to; union tags and list indices are skipped."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        candidates = [] if field is None else _classes(field.annotation)
+        model = candidates[0] if candidates else model
+    return model
+
+
+def _classes(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    arguments = getattr(annotation, "__args__", ())
+    return [found for argument in arguments for found in _classes(argument)]

@@ -1,0 +1,1 @@
+"""Labelled frames: read, split, summarise, and put in batches."""

@@ -1,0 +1,165 @@
+"""Frames as graphs, graphs as batches.
+
+Neighbour lists are made once a frame (`mollifield.neighbours`). Letters: B frames, N atoms and
+E edges of all frames together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from ase.data import atomic_numbers
+from mollifield.neighbours import find_edges
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from .frames import Frame
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One frame with its neighbour list; numpy geometry, tensors for the model."""
+
+    frame: Frame
+    types: Tensor
+    """[N] int64."""
+    edge_index: Tensor
+    """[2, E] int64."""
+    edge_vectors: Tensor
+    """[E, 3] float64, Å."""
+    index: int
+    """Position in its data set; bootstrap weights are looked up by it."""
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.frame.numbers)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Frames concatenated; energies and forces in float64."""
+
+    types: Tensor
+    """[N] int64."""
+    edge_index: Tensor
+    """[2, E] int64, atoms counted through all frames."""
+    edge_vectors: Tensor
+    """[E, 3] float64, Å."""
+    frame_of_atom: Tensor
+    """[N] int64."""
+    n_atoms: Tensor
+    """[B] int64."""
+    volumes: Tensor
+    """[B] float64, Å^3; 1 where the cell has none."""
+    energies: Tensor
+    """[B] float64, eV."""
+    forces: Tensor
+    """[N, 3] float64, eV/Å."""
+    stress: Tensor
+    """[B, 3, 3] float64, eV/Å^3; zero where missing."""
+    has_stress: Tensor
+    """[B] bool."""
+    index: Tensor
+    """[B] int64: positions in the data set."""
+    graphs: tuple[Graph, ...]
+    """The frames themselves, on the CPU."""
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames B."""
+        return len(self.graphs)
+
+    def to(self, device: torch.device | str, **options: bool) -> "Batch":
+        """A copy with its tensors on `device`."""
+        moved = {
+            field.name: value.to(device, **options) if isinstance(value, Tensor) else value
+            for field in fields(self)
+            for value in [getattr(self, field.name)]
+        }
+        return Batch(**moved)
+
+
+def build_graphs(frames: Sequence[Frame], species: Sequence[str], r_max: float) -> list[Graph]:
+    """Graphs of frames; raises ValueError on an unknown species and on atoms on top of each other."""
+    columns = {atomic_numbers[symbol]: k for k, symbol in enumerate(species)}
+    return [_graph(frame, k, columns, r_max) for k, frame in enumerate(frames)]
+
+
+def average_neighbours(graphs: Sequence[Graph]) -> float:
+    """Mean number of neighbours of an atom."""
+    n_atoms = sum(graph.n_atoms for graph in graphs)
+    return sum(graph.edge_index.shape[1] for graph in graphs) / max(n_atoms, 1)
+
+
+def collate(graphs: Sequence[Graph]) -> Batch:
+    """One batch from graphs, in order."""
+    n_atoms = torch.tensor([graph.n_atoms for graph in graphs])
+    edge_index = concatenate_edges([graph.edge_index for graph in graphs], n_atoms.tolist())
+    cells = np.array([graph.frame.cell for graph in graphs])
+    volumes = torch.from_numpy(np.abs(np.linalg.det(cells)))
+    stresses = [graph.frame.stress for graph in graphs]
+    zero = np.zeros((3, 3))
+    return Batch(
+        types=torch.cat([graph.types for graph in graphs]),
+        edge_index=edge_index,
+        edge_vectors=torch.cat([graph.edge_vectors for graph in graphs]),
+        frame_of_atom=torch.repeat_interleave(torch.arange(len(graphs)), n_atoms),
+        n_atoms=n_atoms,
+        volumes=torch.where(volumes > 0.0, volumes, 1.0),
+        energies=torch.tensor([graph.frame.energy for graph in graphs], dtype=torch.float64),
+        forces=torch.from_numpy(np.concatenate([graph.frame.forces for graph in graphs])),
+        stress=torch.from_numpy(np.array([zero if s is None else s for s in stresses])),
+        has_stress=torch.tensor([s is not None for s in stresses]),
+        index=torch.tensor([graph.index for graph in graphs]),
+        graphs=tuple(graphs),
+    )
+
+
+def concatenate_edges(edge_indices: Sequence[Tensor], n_atoms: Sequence[int]) -> Tensor:
+    """[2, E] of all frames, atoms renumbered one frame after the other."""
+    offsets = np.concatenate([[0], np.cumsum(n_atoms)[:-1]]).tolist()
+    return torch.cat([index + k for index, k in zip(edge_indices, offsets, strict=True)], dim=1)
+
+
+class SeededOrder(Sampler[int]):
+    """A permutation that depends on seed and epoch alone, so that a resumed run repeats it."""
+
+    def __init__(self, n_frames: int, seed: int) -> None:
+        self.n_frames = n_frames
+        self.seed = seed
+        self.first_epoch = 0
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called before each epoch, counted from the first of this process."""
+        self.epoch = self.first_epoch + epoch
+
+    def __len__(self) -> int:
+        return self.n_frames
+
+    def __iter__(self):
+        rng = np.random.default_rng([self.seed, self.epoch])
+        return iter(rng.permutation(self.n_frames).tolist())
+
+
+def _graph(frame: Frame, index: int, columns: dict[int, int], r_max: float) -> Graph:
+    try:
+        types = torch.tensor([columns[int(z)] for z in frame.numbers])
+    except KeyError as error:
+        raise ValueError(
+            f"{frame.origin}: contains an element (atomic number {error.args[0]}) that the model "
+            f"does not know; it knows atomic numbers {', '.join(map(str, columns))}"
+        ) from None
+    try:
+        edges = find_edges(frame.positions, frame.cell, frame.pbc, r_max)
+    except ValueError as error:
+        raise ValueError(f"{frame.origin}: {error}") from error
+    return Graph(
+        frame=frame,
+        types=types,
+        edge_index=torch.from_numpy(np.asarray(edges.edge_index)),
+        edge_vectors=torch.from_numpy(np.asarray(edges.edge_vectors)),
+        index=index,
+    )

@@ -1,0 +1,237 @@
+"""Labelled frames from extended-xyz files.
+
+Every problem is a ValueError that names file, frame, key and atom; frames and atoms count from 0.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase
+import ase.io
+import numpy as np
+from ase.stress import voigt_6_to_full_3x3_stress
+
+AUTO = "auto"
+REFERENCE_KEYS = {"energy": "REF_energy", "forces": "REF_forces", "stress": "REF_stress"}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One labelled configuration of N atoms; float64, eV and Å, stress in ASE's sign."""
+
+    numbers: np.ndarray
+    """Atomic numbers [N]."""
+    positions: np.ndarray
+    """[N, 3], Å."""
+    cell: np.ndarray
+    """[3, 3], rows are lattice vectors, Å."""
+    pbc: np.ndarray
+    """[3] bool."""
+    energy: float
+    """Total energy, eV."""
+    forces: np.ndarray | None
+    """[N, 3], eV/Å; None for an isolated atom only."""
+    stress: np.ndarray | None
+    """[3, 3], eV/Å^3, or None where the frame has no such label."""
+    origin: str
+    """Where it came from, for messages: 'frame 12 of train.xyz'."""
+
+    @property
+    def is_isolated_atom(self) -> bool:
+        """A single free atom: a source of energy shifts, nothing to fit."""
+        return len(self.numbers) == 1 and (self.forces is None or not self.pbc.any())
+
+
+@dataclass(frozen=True)
+class LabelKeys:
+    """Names of the labels in a file; 'auto' takes REF_energy and so on first, then ASE's."""
+
+    energy: str = AUTO
+    forces: str = AUTO
+    stress: str = AUTO
+
+
+def read_frames(
+    paths: str | Path | Sequence[str | Path], keys: LabelKeys | None = None
+) -> list[Frame]:
+    """All frames of one or several files, in order; raises ValueError as described above."""
+    single = isinstance(paths, str | Path)
+    frames: list[Frame] = []
+    for path in [paths] if single else paths:
+        frames += frames_from_atoms(read_atoms(path), str(path), keys)
+    return frames
+
+
+def read_atoms(path: str | Path) -> list[ase.Atoms]:
+    """The configurations of an extended-xyz file; raises ValueError if unreadable or empty."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file (looked for {path.absolute()})")
+    try:
+        images = ase.io.read(path, index=":", format="extxyz")
+    except Exception as error:  # ASE raises many kinds, KeyError and IndexError among them
+        raise ValueError(
+            f"{path}: cannot be read as extended xyz ({_first_bad_frame(path)}): "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not images:
+        raise ValueError(f"{path}: contains no frames")
+    return images
+
+
+def frames_from_atoms(
+    images: Iterable[ase.Atoms], source: str, keys: LabelKeys | None = None
+) -> list[Frame]:
+    """Checked frames from ASE objects; `source` names them in messages."""
+    images = list(images)
+    names = _resolve_keys(images, keys or LabelKeys())
+    return [_frame(atoms, f"frame {k} of {source}", names) for k, atoms in enumerate(images)]
+
+
+def _first_bad_frame(path: Path) -> str:
+    """Which frame the file breaks at, from the atom counts alone."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        return "not a text file"
+    line, frame = 0, 0
+    while line < len(lines) and lines[line].strip():
+        count = lines[line].strip()
+        if not count.isdecimal():
+            return f"frame {frame}, line {line + 1}: expected a number of atoms, found {count[:40]!r}"
+        end = line + 2 + int(count)
+        if end > len(lines):
+            found = max(0, len(lines) - line - 2)
+            return f"frame {frame} is truncated: {count} atoms announced, {found} lines found"
+        columns = [len(text.split()) for text in lines[line + 2 : end]]
+        ragged = [k for k, n in enumerate(columns) if n != columns[0]]
+        if ragged:
+            k = ragged[0]
+            return (
+                f"frame {frame}, atom {k}, line {line + 3 + k}: {columns[k]} columns, "
+                f"{columns[0]} in the line of atom 0"
+            )
+        line, frame = end, frame + 1
+    return f"after {frame} whole frames"
+
+
+def _resolve_keys(images: list[ase.Atoms], keys: LabelKeys) -> dict[str, str]:
+    """One key for each label and file, so that levels of theory never mix silently."""
+    names = {}
+    for label, reference in REFERENCE_KEYS.items():
+        name = getattr(keys, label)
+        if name == AUTO:
+            found = any(reference in atoms.info or reference in atoms.arrays for atoms in images)
+            name = reference if found else label
+        names[label] = name
+    return names
+
+
+def _frame(atoms: ase.Atoms, origin: str, names: dict[str, str]) -> Frame:
+    _require_finite(atoms.positions, "positions", atoms, origin)
+    isolated = len(atoms) == 1
+    return Frame(
+        numbers=_numbers(atoms, origin),
+        positions=np.array(atoms.positions, dtype=np.float64),
+        cell=np.array(atoms.cell.array, dtype=np.float64),
+        pbc=np.array(atoms.pbc, dtype=bool),
+        energy=_energy(atoms, names["energy"], origin),
+        forces=_forces(atoms, names["forces"], origin, required=not isolated),
+        stress=_stress(atoms, names["stress"], origin),
+        origin=origin,
+    )
+
+
+def _numbers(atoms: ase.Atoms, origin: str) -> np.ndarray:
+    if len(atoms) == 0:
+        raise ValueError(f"{origin}: has no atoms")
+    unknown = np.flatnonzero(atoms.numbers < 1)
+    if unknown.size:
+        raise ValueError(f"{origin}: atom {unknown[0]} has no chemical element (symbol 'X')")
+    cell = atoms.cell.array
+    periodic = cell[atoms.pbc]
+    if not np.isfinite(cell).all() or np.linalg.matrix_rank(periodic) < len(periodic):
+        raise ValueError(f"{origin}: periodic, but its lattice vectors are not: {cell.tolist()}")
+    return np.array(atoms.numbers, dtype=np.int64)
+
+
+def _energy(atoms: ase.Atoms, key: str, origin: str) -> float:
+    value = _label(atoms, key)
+    if value is None:
+        raise ValueError(f"{origin}: no '{key}' (energy); {_present(atoms)}")
+    value = _as_floats(value, key, origin)
+    if value.size != 1:
+        raise ValueError(f"{origin}: '{key}' must be one number, found shape {value.shape}")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{origin}: '{key}' is not finite: {value.item()}")
+    return float(value.item())
+
+
+def _forces(atoms: ase.Atoms, key: str, origin: str, required: bool) -> np.ndarray | None:
+    value = _label(atoms, key)
+    if value is None and not required:
+        return None
+    if value is None:
+        raise ValueError(f"{origin}: no '{key}' (forces); {_present(atoms)}")
+    value = _as_floats(value, key, origin)
+    if value.shape != (len(atoms), 3):
+        raise ValueError(
+            f"{origin}: '{key}' has shape {value.shape}, expected ({len(atoms)}, 3)"
+        )
+    _require_finite(value, key, atoms, origin)
+    return value
+
+
+def _stress(atoms: ase.Atoms, key: str, origin: str) -> np.ndarray | None:
+    value = _label(atoms, key)
+    if value is None:
+        return None
+    value = _as_floats(value, key, origin)
+    if value.size == 6 and value.ndim == 1:
+        value = voigt_6_to_full_3x3_stress(value)
+    elif value.shape in ((9,), (3, 3)):
+        value = value.reshape(3, 3)
+    else:
+        raise ValueError(
+            f"{origin}: '{key}' has shape {value.shape}; allowed are (6,) in Voigt order "
+            "xx yy zz yz xz xy, (9,) and (3, 3)"
+        )
+    if not np.isfinite(value).all():
+        raise ValueError(f"{origin}: '{key}' is not finite: {value.tolist()}")
+    largest = np.abs(value).max()
+    if np.abs(value - value.T).max() > 1e-3 * largest + 1e-8:
+        raise ValueError(f"{origin}: '{key}' is not symmetric: {value.tolist()}")
+    if abs(np.linalg.det(atoms.cell.array)) < 1e-9:
+        raise ValueError(f"{origin}: has a '{key}', but its cell has no volume")
+    return 0.5 * (value + value.T)
+
+
+def _label(atoms: ase.Atoms, key: str) -> object | None:
+    for mapping in (atoms.info, atoms.arrays, atoms.calc.results if atoms.calc else {}):
+        if mapping.get(key) is not None:
+            return mapping[key]
+    return None
+
+
+def _as_floats(value: object, key: str, origin: str) -> np.ndarray:
+    try:
+        return np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{origin}: '{key}' is not numeric: {value!r}") from None
+
+
+def _require_finite(value: np.ndarray, key: str, atoms: ase.Atoms, origin: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(value).all(axis=1))
+    if bad.size:
+        k = int(bad[0])
+        symbol = atoms.get_chemical_symbols()[k]
+        raise ValueError(f"{origin}: '{key}' of atom {k} ({symbol}) not finite: {value[k].tolist()}")
+
+
+def _present(atoms: ase.Atoms) -> str:
+    results = sorted(atoms.calc.results) if atoms.calc else []
+    present = {
+        "arrays": sorted(atoms.arrays), "info": sorted(map(str, atoms.info)), "results": results
+    }
+    return "; ".join(f"{kind} present: {', '.join(names) or 'none'}" for kind, names in present.items())

@@ -1,0 +1,151 @@
+"""Compare a model with labels: errors of the committee's mean, of its members, and of its spread."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mollifield.artefact import Artefact, load_artefact
+from mollifield.potential import evaluate
+
+from .data.batches import Graph, collate
+from .data.frames import Frame, LabelKeys, read_frames
+from .predict import predict, stress
+
+MILLI = 1000.0
+
+
+@dataclass(frozen=True)
+class FrameErrors:
+    """One frame, predicted and labelled; M members, N atoms; eV, eV/Å, eV/Å^3."""
+
+    energies: np.ndarray
+    """[M], eV."""
+    forces: np.ndarray
+    """[M, N, 3]."""
+    stress: np.ndarray | None
+    """[M, 3, 3]; None where the frame has no stress label."""
+    frame: Frame
+
+
+def committee_errors(
+    model: torch.nn.Module, graphs: Sequence[Graph], batch_size: int, device: torch.device | str
+) -> dict[str, float]:
+    """`error_summary` of a model in training, which is moved back to the CPU afterwards."""
+    model.to(device)
+    predicted = list(_predicted(model, graphs, batch_size, device))
+    model.cpu()
+    return error_summary(predicted)
+
+
+def evaluate_file(
+    model_path: str | Path, frames_path: str | Path, device: str = "cpu", keys: LabelKeys | None = None
+) -> list[FrameErrors]:
+    """An exported model on the labelled frames of a file; isolated atoms are left out.
+
+    Raises ValueError as `load_artefact` and `read_frames` do, naming the frame.
+    """
+    artefact = load_artefact(model_path, device)
+    frames = [f for f in read_frames(frames_path, keys) if f.forces is not None]
+    if not frames:
+        raise ValueError(f"{frames_path}: no frame with forces")
+    return [_evaluate_frame(artefact, frame) for frame in frames]
+
+
+def error_summary(frames: Sequence[FrameErrors]) -> dict[str, float]:
+    """Root-mean-square and mean absolute errors, in meV/atom, meV/Å and meV/Å^3.
+
+    `*_rmse`, `*_mae`: of the mean over members. `*_rmse_members`: of single members. `*_std`: root
+    mean square of the members' sample standard deviation, which equals the RMSE of the mean where
+    the spread is calibrated; only for two members or more.
+    """
+    n_atoms = np.array([len(f.frame.numbers) for f in frames])
+    reference = np.array([f.frame.energy for f in frames])
+    energies = np.stack([f.energies for f in frames], axis=1) - reference  # [M, frames]
+    forces = np.concatenate([f.forces - f.frame.forces for f in frames], axis=1)
+    summary = _summarise("energy", "mev_per_atom", energies / n_atoms)
+    summary |= _summarise("forces", "mev_per_A", forces.reshape(len(forces), -1))
+    labelled = [f.stress - f.frame.stress for f in frames if f.stress is not None]
+    if labelled:
+        deviations = np.stack(labelled, axis=1)
+        summary |= _summarise("stress", "mev_per_A3", deviations.reshape(len(deviations), -1))
+    return summary
+
+
+def parity_plot(frames: Sequence[FrameErrors], path: str | Path) -> None:
+    """Predicted against labelled energies and forces, and force error against committee spread."""
+    from matplotlib.figure import Figure
+
+    n_atoms = np.array([len(f.frame.numbers) for f in frames])
+    energies = np.array([f.frame.energy for f in frames]) / n_atoms
+    predicted = np.array([f.energies.mean() for f in frames]) / n_atoms
+    forces = np.concatenate([f.frame.forces.ravel() for f in frames])
+    mean_forces = np.concatenate([f.forces.mean(axis=0).ravel() for f in frames])
+    many = len(frames[0].energies) > 1
+    figure = Figure(figsize=(12 if many else 8, 4), layout="constrained")
+    axes = figure.subplots(1, 3 if many else 2)
+    zero = energies.mean()
+    _scatter(axes[0], energies - zero, predicted - zero, "energy, relative to its mean (eV/atom)")
+    _scatter(axes[1], forces, mean_forces, "force component (eV/Å)")
+    if many:
+        std = np.concatenate([f.forces.std(axis=0, ddof=1).ravel() for f in frames])
+        axes[2].loglog(std, np.abs(mean_forces - forces) + 1e-6, ".", markersize=1)
+        axes[2].set_xlabel("committee std (eV/Å)")
+        axes[2].set_ylabel("error (eV/Å)")
+    figure.savefig(path, dpi=150)
+
+
+def _summarise(name: str, unit: str, deviations: np.ndarray) -> dict[str, float]:
+    """Numbers from deviations [M, values] in eV units."""
+    mean = deviations.mean(axis=0)
+    found: dict[str, Any] = {
+        "rmse": np.sqrt(np.mean(mean**2)),
+        "mae": np.mean(np.abs(mean)),
+        "rmse_members": np.sqrt(np.mean(deviations**2)),
+    }
+    if len(deviations) > 1:
+        found["std"] = np.sqrt(np.mean(deviations.var(axis=0, ddof=1)))
+    return {f"{name}_{key}_{unit}": MILLI * float(value) for key, value in found.items()}
+
+
+def _predicted(
+    model: torch.nn.Module, graphs: Sequence[Graph], batch_size: int, device: torch.device | str
+) -> Iterator[FrameErrors]:
+    for start in range(0, len(graphs), batch_size):
+        batch = collate(graphs[start : start + batch_size]).to(device)
+        prediction = predict(model, batch, virials=True)
+        stresses = stress(prediction, batch).double().cpu().numpy()
+        energies = prediction.energies.cpu().numpy()
+        forces = torch.split(prediction.forces.double().cpu(), batch.n_atoms.tolist(), dim=1)
+        for k, graph in enumerate(batch.graphs):
+            labelled = graph.frame.stress is not None
+            yield FrameErrors(
+                energies[:, k], forces[k].numpy(), stresses[:, k] if labelled else None, graph.frame
+            )
+
+
+def _evaluate_frame(artefact: Artefact, frame: Frame) -> FrameErrors:
+    from ase.data import chemical_symbols
+
+    symbols = [chemical_symbols[z] for z in frame.numbers]
+    try:
+        found = evaluate(artefact, symbols, frame.positions, frame.cell, frame.pbc, members=True)
+    except ValueError as error:
+        raise ValueError(f"{frame.origin}: {error}") from error
+    stresses = None
+    if frame.stress is not None:
+        volume = abs(np.linalg.det(frame.cell))
+        stresses = -found.virial.cpu().numpy() / volume
+    return FrameErrors(
+        found.energies.cpu().numpy(), found.forces.cpu().numpy(), stresses, frame
+    )
+
+
+def _scatter(axes: Any, reference: np.ndarray, predicted: np.ndarray, label: str) -> None:
+    axes.plot(reference, predicted, ".", markersize=2)
+    ends = [min(reference.min(), predicted.min()), max(reference.max(), predicted.max())]
+    axes.plot(ends, ends, color="black", linewidth=0.5)
+    axes.set_xlabel(f"reference {label}")
+    axes.set_ylabel(f"predicted {label}")

@@ -1,0 +1,341 @@
+"""Train a committee: frames in, one model.pt out.
+
+A run's directory holds config.yaml, metrics.csv (one row an epoch), tensorboard/, checkpoints/last.ckpt
+(written whole after every epoch), members.pt (each member's best weights) and model.pt (exported).
+Members trained one by one have a folder of the same kind each, members/0, members/1, ...
+"""
+
+import csv
+import datetime
+import io
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ase
+import lightning
+import numpy as np
+import torch
+import yaml
+from lightning.pytorch.loggers import TensorBoardLogger
+from mollifield.artefact import choose_device
+
+from . import __version__
+from .committee_fit import CommitteeFit, Row
+from .config import TrainConfig, load_train_config
+from .data.batches import Graph, average_neighbours, build_graphs
+from .data.frames import Frame, LabelKeys, read_frames
+from .data.splits import split_frames
+from .data.statistics import Statistics, energy_shifts, force_rms, species_of
+from .durable_file import read_tensors, write_bytes, write_tensors
+from .evaluate import committee_errors
+from .export import export, stack_members
+from .members import (
+    LAST_CHECKPOINT,
+    MEMBERS_FILE,
+    build_potential,
+    load_members,
+    one_member,
+    pack,
+    warm_start,
+)
+from .model import Potential
+from .objective import Objective
+from .progress import EpochBar, quiet_lightning
+
+N_REFERENCE_FRAMES = 3
+MODEL_FILE = "model.pt"
+CONFIG_FILE = "config.yaml"
+FREE_ON_RESUME = ("directory", "device", "optimiser.patience", "committee.training")
+"""Keys that a continued run may change without becoming a different run."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run leaves behind."""
+
+    model: Potential
+    """Best weights of every member, on the CPU."""
+    metrics: dict[str, Any]
+    """Errors on training and validation frames, members' seeds, epochs."""
+    directory: Path
+    """Where model.pt, members.pt and the logs lie."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Frames ready to train on."""
+
+    training: list[Graph]
+    validation: list[Graph]
+    statistics: Statistics
+
+
+def train(
+    config: TrainConfig,
+    resume: bool = False,
+    initial: str | Path | None = None,
+    progress: bool = True,
+) -> TrainResult:
+    """Train the committee of `config` and export it to directory/model.pt.
+
+    `resume` continues from the last checkpoint, exactly; `initial` names trained members (a run's
+    directory, members.pt or a checkpoint) whose weights, shifts and scale are the start. Raises
+    ValueError for unusable data, a directory in use, a resumed run of another config, and a loss
+    that is not finite.
+    """
+    directory = Path(config.directory)
+    device = choose_device(config.device)
+    _prepare_directory(directory, config, resume)
+    data, model = _data_and_model(config, initial)
+    write_bytes(directory / CONFIG_FILE, _as_yaml(config).encode())
+    with quiet_lightning():
+        if config.committee.training == "together":
+            seeds = _member_seeds(config)
+            best, histories = _fit(config, data, model, seeds, directory, device, progress, "training")
+            histories = [histories]
+        else:
+            best, histories = _fit_one_by_one(config, data, model, directory, device, progress)
+    metrics = _metrics(config, best, data, histories, device)
+    write_tensors(directory / MEMBERS_FILE, {"potential": pack(best), "metrics": metrics})
+    _export(config, best, data, directory / MODEL_FILE, metrics)
+    return TrainResult(best, metrics, directory)
+
+
+def export_run(directory: str | Path, path: str | Path) -> None:
+    """Export the best weights that a run has so far, finished or not.
+
+    The run's frames are read again for the reference frames. Raises ValueError if `directory` holds
+    no run, or only some of the members of a committee trained one by one.
+    """
+    directory = Path(directory)
+    model = load_members(directory)
+    config = load_train_config(directory / CONFIG_FILE)
+    if model.n_members != config.committee.n_members:
+        raise ValueError(
+            f"{directory}: holds {model.n_members} of {config.committee.n_members} members"
+        )
+    data = load_data(config, model)
+    metrics = _metrics(config, model, data, [], choose_device(config.device))
+    _export(config, model, data, Path(path), metrics)
+
+
+def _export(
+    config: TrainConfig, model: Potential, data: TrainingData, path: Path, metrics: dict[str, Any]
+) -> None:
+    frames = [_as_atoms(graph.frame) for graph in _smallest(data.training)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    export(model, path, frames, _summary(config, metrics))
+
+
+def load_data(config: TrainConfig, model: Potential | None = None) -> TrainingData:
+    """Read, split and summarise the frames; `model` (a warm start) fixes species and statistics."""
+    keys = LabelKeys(config.data.energy_key, config.data.forces_key, config.data.stress_key)
+    frames = read_frames(config.data.train, keys)
+    isolated = [frame for frame in frames if frame.is_isolated_atom]
+    frames = [frame for frame in frames if not frame.is_isolated_atom]
+    if not frames:
+        raise ValueError(f"{config.data.train}: only isolated atoms, nothing to train on")
+    if config.data.valid is None:
+        training, validation = split_frames(frames, config.data.valid_fraction, config.seed)
+    else:
+        training = frames
+        validation = [f for f in read_frames(config.data.valid, keys) if not f.is_isolated_atom]
+    if config.loss.stress > 0.0 and not any(frame.stress is not None for frame in training):
+        raise ValueError(
+            f"loss.stress is {config.loss.stress}, but no training frame of {config.data.train} has "
+            f"a stress (key '{config.data.stress_key}')"
+        )
+    species = species_of(frames) if model is None else list(model.species)
+    training_graphs = build_graphs(training, species, config.model.r_max)
+    validation_graphs = build_graphs(validation, species, config.model.r_max)
+    shifts = [0.0] * len(species)
+    if model is None:
+        shifts = energy_shifts(training, isolated, species, config.model.shifts)
+    statistics = Statistics(species, shifts, force_rms(training), average_neighbours(training_graphs))
+    return TrainingData(training_graphs, validation_graphs, statistics)
+
+
+def bootstrap_weights(n_frames: int, seed: int) -> np.ndarray:
+    """How often each frame is drawn when `n_frames` are drawn with replacement: [n_frames] float64."""
+    rng = np.random.default_rng([seed, 2])
+    return rng.multinomial(n_frames, np.full(n_frames, 1.0 / n_frames)).astype(np.float64)
+
+
+def _data_and_model(
+    config: TrainConfig, initial: str | Path | None
+) -> tuple[TrainingData, Potential]:
+    if initial is None:
+        data = load_data(config)
+        return data, build_potential(
+            config, data.statistics, config.seed, config.committee.n_members
+        )
+    keys = LabelKeys(config.data.energy_key, config.data.forces_key, config.data.stress_key)
+    frames = [f for f in read_frames(config.data.train, keys) if not f.is_isolated_atom]
+    model = warm_start(config, species_of(frames), initial)
+    return load_data(config, model), model
+
+
+def _fit_one_by_one(
+    config: TrainConfig,
+    data: TrainingData,
+    committee: Potential,
+    directory: Path,
+    device: torch.device,
+    progress: bool,
+) -> tuple[Potential, list[list[Row]]]:
+    members, histories = [], []
+    for m, seed in enumerate(_member_seeds(config)):
+        model = one_member(committee, m)
+        name = f"member {m + 1} of {config.committee.n_members}"
+        folder = directory / "members" / str(m)
+        best, history = _fit(config, data, model, [seed], folder, device, progress, name)
+        members.append(best)
+        histories.append(history)
+    return stack_members(members), histories
+
+
+def _fit(
+    config: TrainConfig,
+    data: TrainingData,
+    model: Potential,
+    seeds: Sequence[int],
+    directory: Path,
+    device: torch.device,
+    progress: bool,
+    name: str,
+) -> tuple[Potential, list[Row]]:
+    """One Lightning fit of one model, continued where `directory` holds a checkpoint."""
+    epochs = config.optimiser.epochs
+    n_steps = epochs * -(-len(data.training) // config.optimiser.batch_size)
+    weights = None
+    if config.committee.bootstrap:
+        rows = [bootstrap_weights(len(data.training), seed) for seed in seeds]
+        weights = torch.from_numpy(np.stack(rows))
+    fit = CommitteeFit(
+        model,
+        Objective(config.loss, data.statistics.force_rms, config.seed, n_steps),
+        config.optimiser,
+        data.training,
+        data.validation,
+        config.seed,
+        weights,
+        lambda fit: _save_epoch(fit, directory, config),
+    )
+    checkpoint = directory / LAST_CHECKPOINT
+    if checkpoint.is_file():
+        fit.resume(read_tensors(checkpoint))
+    if fit.finished_epochs < epochs and not fit.out_of_patience:
+        trainer = lightning.Trainer(
+            accelerator="cuda" if device.type == "cuda" else "cpu",
+            devices=1 if device.index is None else [device.index],
+            max_epochs=epochs - fit.finished_epochs,
+            logger=TensorBoardLogger(directory, name="tensorboard", version=""),
+            callbacks=[EpochBar(name, epochs)] if progress else [],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            inference_mode=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=1.0 if data.validation else 0,
+            log_every_n_steps=1,
+        )
+        trainer.fit(fit)
+    return fit.best_model(), fit.history
+
+
+def _save_epoch(fit: CommitteeFit, directory: Path, config: TrainConfig) -> None:
+    content = fit.checkpoint() | {"config": config.model_dump(mode="json")}
+    write_tensors(directory / LAST_CHECKPOINT, content)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(fit.history[-1]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(fit.history)
+    write_bytes(directory / "metrics.csv", text.getvalue().encode())
+
+
+def _prepare_directory(directory: Path, config: TrainConfig, resume: bool) -> None:
+    """Refuse to overwrite a run, and to continue one of another config."""
+    folders = [directory, *sorted(directory.glob("members/*"))]
+    found = [folder / LAST_CHECKPOINT for folder in folders if (folder / LAST_CHECKPOINT).is_file()]
+    if found and not resume:
+        raise ValueError(
+            f"{directory}: holds a run already ({found[0]}); continue it with --resume, "
+            "or choose another directory"
+        )
+    if not found:
+        directory.mkdir(parents=True, exist_ok=True)
+        return
+    before = _flatten(read_tensors(found[0])["config"])
+    now = _flatten(config.model_dump(mode="json"))
+    different = [
+        f"{key} was {before.get(key)}, is {now.get(key)}"
+        for key in sorted(before.keys() | now.keys())
+        if key not in FREE_ON_RESUME and before.get(key) != now.get(key)
+    ]
+    if different:
+        raise ValueError(f"{directory}: cannot continue with another config: {'; '.join(different)}")
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _member_seeds(config: TrainConfig) -> list[int]:
+    return [config.seed + m for m in range(config.committee.n_members)]
+
+
+def _as_yaml(config: TrainConfig) -> str:
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _as_atoms(frame: Frame) -> ase.Atoms:
+    return ase.Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
+
+
+def _smallest(graphs: Sequence[Graph]) -> list[Graph]:
+    """A few small frames: every engine recomputes them whenever it loads the file."""
+    return sorted(graphs, key=lambda graph: (graph.edge_index.shape[1], graph.index))[:N_REFERENCE_FRAMES]
+
+
+def _metrics(
+    config: TrainConfig,
+    model: Potential,
+    data: TrainingData,
+    histories: list[list[Row]],
+    device: torch.device,
+) -> dict[str, Any]:
+    batch_size = 4 * config.optimiser.batch_size
+    metrics: dict[str, Any] = {
+        "n_train": len(data.training),
+        "n_valid": len(data.validation),
+        "seeds": _member_seeds(config),
+        "train": committee_errors(model, data.training, batch_size, device),
+    }
+    if histories:
+        metrics["epochs"] = [len(history) for history in histories]
+    if data.validation:
+        metrics["valid"] = committee_errors(model, data.validation, batch_size, device)
+    return metrics
+
+
+def _summary(config: TrainConfig, metrics: dict[str, Any]) -> dict[str, Any]:
+    now = datetime.datetime.now(datetime.UTC)
+    versions = {
+        "mollifield": __version__,
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "ase": ase.__version__,
+        "python": platform.python_version(),
+    }
+    return {
+        "date": now.isoformat(timespec="seconds"),
+        "metrics": metrics,
+        "config": config.model_dump(mode="json"),
+        "versions": versions,
+    }

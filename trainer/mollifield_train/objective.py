@@ -1,0 +1,116 @@
+"""The loss of a run: its configured terms on a batch, one value for each member."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .config import LossConfig, MollifierConfig
+from .data.batches import Batch, collate
+from .loss import energy_force, mollifier
+from .predict import Prediction, displaced_gradient, stress
+
+_MOLLIFIER_STREAM = 1  # keeps its random numbers apart from the batch order's, which share the seed
+
+
+class Units(NamedTuple):
+    """Units that the loss is computed in, in eV and Å; 1 each for physical units."""
+
+    energy: float
+    force: float
+    length: float
+
+
+def units_of(config: LossConfig, force_rms: float) -> Units:
+    """`scaled`: forces in their RMS (eV/Å), lengths in length_scale ℓ (Å), energies in RMS * ℓ.
+
+    E' = (E - shifts)/(F_rms ℓ), F' = F/F_rms, r' = r/ℓ, so that F' = -dE'/dr' still holds; σ is
+    then read in units of ℓ, and stress in F_rms/ℓ². The shifts cancel in every residual.
+    """
+    if config.units == "physical":
+        return Units(1.0, 1.0, 1.0)
+    return Units(force_rms * config.length_scale, force_rms, config.length_scale)
+
+
+class Objective:
+    """L = λ_E, λ_F, λ_S terms (`loss.energy_force`) + λ_M Reg-M (`loss.mollifier`)."""
+
+    def __init__(self, config: LossConfig, force_rms: float, seed: int, n_steps: int) -> None:
+        self.config = config
+        self.units = units_of(config, force_rms)
+        self.seed = seed
+        self.n_steps = n_steps
+
+    @property
+    def needs_virials(self) -> bool:
+        """Whether predictions must carry virials."""
+        return self.config.stress > 0.0
+
+    def data_loss(
+        self, prediction: Prediction, batch: Batch, weights: Tensor | None = None
+    ) -> Tensor:
+        """λ_E, λ_F and λ_S terms, [M]; `weights` [M, B] are the members' bootstrap weights."""
+        config, units = self.config, self.units
+        loss = energy_force.energy_term(prediction.energies, batch.energies, weights)
+        loss = loss * (config.energy / units.energy**2)
+        forces = energy_force.force_term(
+            prediction.forces, batch.forces, batch.frame_of_atom, batch.n_atoms, weights
+        )
+        loss = loss + forces * (config.forces / units.force**2)
+        if self.needs_virials:
+            stresses = energy_force.stress_term(
+                stress(prediction, batch), batch.stress, batch.has_stress, weights
+            )
+            loss = loss + stresses * (config.stress * (units.length**2 / units.force) ** 2)
+        return loss
+
+    def mollifier_weight(self, step: int) -> float:
+        """λ_M at a step of the run, schedule included."""
+        term = self.config.mollifier
+        if term is None:
+            return 0.0
+        progress = step / max(1, self.n_steps)
+        return mollifier.scheduled_weight(term.schedule, term.weight, progress)
+
+    def mollifier_loss(
+        self, model: nn.Module, batch: Batch, prediction: Prediction, step: int
+    ) -> Tensor | None:
+        """λ_M Reg-M, [M], or None where this step has none.
+
+        Random numbers depend on seed and step alone, so a resumed run repeats them.
+        """
+        term = self.config.mollifier
+        weight = self.mollifier_weight(step)
+        if term is None or weight == 0.0 or step % term.every:
+            return None
+        rng = np.random.default_rng([self.seed, _MOLLIFIER_STREAM, step])
+        chosen = mollifier.draw_frames(batch.n_frames, term.fraction, rng)
+        at_rest = -prediction.forces
+        if len(chosen) < batch.n_frames:
+            kept = torch.isin(batch.frame_of_atom, torch.from_numpy(chosen).to(batch.types.device))
+            at_rest = at_rest[:, kept]
+            batch = collate([batch.graphs[k] for k in chosen]).to(batch.types.device)
+        per_frame = self._integral(term, model, batch, at_rest, rng)
+        total = mollifier.mollifier_term(per_frame, batch.n_atoms, term.sums)
+        return total * (weight * term.every / self.units.force**2)
+
+    def _integral(
+        self,
+        term: MollifierConfig,
+        model: nn.Module,
+        batch: Batch,
+        at_rest: Tensor,
+        rng: np.random.Generator,
+    ) -> Tensor:
+        kernel = mollifier.KERNELS[term.kernel](term.width * self.units.length)
+        gradient = displaced_gradient(model, batch)
+        if term.integral == "quadrature":
+            return mollifier.quadrature(gradient, batch.n_atoms, kernel, term.nodes)
+        if term.displacement == "joint":
+            return mollifier.joint_monte_carlo(
+                gradient, batch.n_atoms, kernel, term.samples, rng
+            )
+        return mollifier.monte_carlo(
+            gradient, batch.n_atoms, kernel, term.samples, rng, at_rest
+        )

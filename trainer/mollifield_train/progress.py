@@ -1,0 +1,89 @@
+"""What a run shows while it trains."""
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import lightning
+from tqdm import tqdm
+
+QUIET_LOGGERS = ("lightning.pytorch", "lightning.fabric")
+QUIET_WARNINGS = (
+    ".*does not have many workers.*",  # collating a frame costs microseconds
+    ".*smaller than the logging interval.*",  # logs are written once an epoch, by the module
+    ".*GPU available but not used.*",  # device: cpu was asked for
+    ".*does not have a `_?val(idation)?_dataloader`.*",
+    r".*isinstance\(treespec, LeafSpec\).*",
+)
+
+
+class EpochBar(lightning.Callback):
+    """One bar for the whole run; errors of the last epoch in meV/atom and meV/Å."""
+
+    def __init__(self, name: str, n_epochs: int) -> None:
+        self.name = name
+        self.n_epochs = n_epochs
+
+    def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Open the bar where the run stands."""
+        n_batches = trainer.num_training_batches
+        self.bar = tqdm(
+            total=self.n_epochs * n_batches,
+            initial=module.finished_epochs * n_batches,
+            desc=self.name,
+            unit="step",
+            file=sys.stderr,
+            mininterval=0.5 if sys.stderr.isatty() else 10.0,
+            dynamic_ncols=True,
+        )
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """One step further."""
+        self.bar.update()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Show the last epoch (Lightning calls this before the module's own hook)."""
+        if module.history:
+            self.bar.set_postfix_str(summary_line(module.history[-1]), refresh=False)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Close with the errors of the last epoch."""
+        if module.history:
+            self.bar.set_postfix_str(summary_line(module.history[-1]))
+        self.bar.close()
+
+    def on_exception(self, trainer: lightning.Trainer, module: Any, exception: BaseException) -> None:
+        """Leave the terminal in order."""
+        if hasattr(self, "bar"):
+            self.bar.close()
+
+
+def summary_line(row: dict[str, float]) -> str:
+    """'epoch 12: train 3.1 meV/atom 81 meV/Å, valid 3.5 meV/atom 90 meV/Å'."""
+    parts = [
+        f"{part} {row[f'{part}_energy_rmse_mev_per_atom']:.3g} meV/atom "
+        f"{row[f'{part}_forces_rmse_mev_per_A']:.4g} meV/Å"
+        for part in ("train", "valid")
+        if f"{part}_loss" in row
+    ]
+    return f"epoch {row['epoch']}: {', '.join(parts)}"
+
+
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """No banners and no advice from Lightning inside the block; errors still speak."""
+    loggers = [logging.getLogger(name) for name in QUIET_LOGGERS]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            for message in QUIET_WARNINGS:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
