@@ -1,0 +1,162 @@
+"""The whole loop: ``mollifield loop config.yaml``."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ase.io
+
+from mollifield_train.active.config import LoopConfig, check_same_run, load_loop_config
+from mollifield_train.active.durable import only_process, read_json, write_json
+from mollifield_train.active.holdout import make_test_set
+from mollifield_train.active.oracles import label_chosen
+from mollifield_train.active.processes import Job, run_together
+from mollifield_train.active.rounds import ArmRun, Parts, Paths
+from mollifield_train.active.store import GIVEN, Store
+
+MakeParts = Callable[[LoopConfig], Parts]
+
+
+def run(config_path: str | Path, fresh: bool = False) -> Path:
+    """Run a loop, or continue it where it was killed; return the path of its report.
+
+    Args:
+        config_path: see ``mollifield_train.active.config.LoopConfig``.
+        fresh: delete the run that lies in the config's directory first.
+
+    Raises:
+        ValueError: something in the config or the input is not allowed, or the directory holds a
+            run with other settings, or another process is running there.
+    """
+    return run_loop(load_loop_config(config_path), fresh, default_parts)
+
+
+def default_parts(config: LoopConfig) -> Parts:
+    """The real trainer, explorer and committee."""
+    from mollifield_train.active.wiring import make_parts
+
+    return make_parts(config)
+
+
+def run_loop(config: LoopConfig, fresh: bool, make_parts: MakeParts) -> Path:
+    """``run`` with a config in hand. ``make_parts`` is called in every process: a plain function."""
+    root = config.directory
+    _claim(root, config, fresh)
+    with only_process(root / "lock"):
+        _check_config(root, config)
+        paths = Paths(root)
+        _prepare(config, paths)
+        _work(config, [
+            Job("test set", _make_test_set, (config,)),
+            Job("start", _run_start, (config, make_parts)),
+        ])  # fmt: skip
+        if not (paths.round(GIVEN, 0) / "metrics.json").exists():
+            _arm_run(GIVEN, config, make_parts).evaluate(0)
+        _work(config, [Job(arm, _run_arm, (arm, config, make_parts)) for arm in config.arms])
+        return _finish(config, paths)
+
+
+def _claim(root: Path, config: LoopConfig, fresh: bool) -> None:
+    """Make the directory; with ``fresh``, delete the run in it, but nothing that is not a run."""
+    marker = root / "config.json"
+    if root.exists() and any(root.iterdir()) and not marker.exists():
+        if not (root / "lock").exists():
+            raise ValueError(f"{root} holds other things than a loop's run: choose another directory")
+    if fresh and marker.exists():
+        with only_process(root / "lock"):
+            shutil.rmtree(root)
+    root.mkdir(parents=True, exist_ok=True)
+
+
+def _check_config(root: Path, config: LoopConfig) -> None:
+    marker, content = root / "config.json", config.model_dump(mode="json")
+    if marker.exists():
+        check_same_run(read_json(marker), content, root)
+        say("loop", f"continuing the run in {root}")
+    write_json(marker, content)
+
+
+def _prepare(config: LoopConfig, paths: Paths) -> None:
+    """Put the given frames into the store; have those without labels labelled."""
+    try:
+        frames = ase.io.read(config.frames, index=":")
+    except Exception as error:  # ase.io raises whatever its formats raise
+        raise ValueError(f"{config.frames}: cannot read frames: {error}") from error
+    paths.root.joinpath("labels").mkdir(exist_ok=True)
+    store = Store(paths.store)
+    store.add_given(frames)
+    label_chosen(store, config.oracle, paths.spool, GIVEN, report=lambda text: say(GIVEN, text))
+    if not store.training_frames(GIVEN, 0):
+        raise ValueError(f"{config.frames}: none of {len(frames)} frames could be labelled")
+
+
+def _work(config: LoopConfig, jobs: list[Job]) -> None:
+    if config.parallel:
+        run_together(jobs)
+        return
+    for job in jobs:
+        job.function(*job.arguments)
+
+
+def _arm_run(arm: str, config: LoopConfig, make_parts: MakeParts) -> ArmRun:
+    paths = Paths(config.directory)
+    parts = make_parts(config)
+    return ArmRun(arm, config, paths, Store(paths.store), parts, lambda text: say(arm, text))
+
+
+def _make_test_set(config: LoopConfig) -> None:
+    paths = Paths(config.directory)
+    make_test_set(config, paths.store, lambda text: say("start", text))
+
+
+def _run_start(config: LoopConfig, make_parts: MakeParts) -> None:
+    _arm_run(GIVEN, config, make_parts).train(0)
+
+
+def _run_arm(arm: str, config: LoopConfig, make_parts: MakeParts) -> None:
+    _arm_run(arm, config, make_parts).run()
+
+
+def _finish(config: LoopConfig, paths: Paths) -> Path:
+    """Print the table of the rounds and write the report."""
+    from mollifield_train.active.report import write_report
+
+    metrics = collect_metrics(config, paths)
+    write_json(paths.root / "rounds.json", metrics)
+    print(rounds_table(metrics), flush=True)
+    report = write_report(config, paths, metrics)
+    say("loop", f"report: {report}")
+    return report
+
+
+def collect_metrics(config: LoopConfig, paths: Paths) -> list[dict[str, Any]]:
+    """The metrics of all arms and rounds; round 0 is the same model for every arm."""
+    return [
+        read_json(paths.round(arm, number) / "metrics.json") | {"arm": arm}
+        for arm in config.arms
+        for number in range(config.rounds + 1)
+    ]
+
+
+def rounds_table(metrics: list[dict[str, Any]]) -> str:
+    """The table of the rounds as text; std and RMSE on the test frames, in meV/Å."""
+    lines = [
+        "arm     round  frames  oracle calls  force RMSE  mean force std  max force std",
+        "                                       (meV/Å)         (meV/Å)        (meV/Å)",
+    ]
+    for row in metrics:
+        lines.append(
+            f"{row['arm']:<7} {row['round']:>5} {row['n_frames']:>7} {row['oracle_calls']:>13} "
+            f"{1000 * row['force_rmse']:>11.1f} {1000 * row['mean_force_std']:>15.1f} "
+            f"{1000 * row['max_force_std']:>14.1f}"
+        )
+    return "\n".join(lines)
+
+
+def say(who: str, text: str) -> None:
+    """Print one line of progress with the time of day."""
+    print(f"{time.strftime('%H:%M:%S')}  {who:<7} {text}", flush=True)

@@ -1,0 +1,87 @@
+"""Child processes with one thread each that never outlive the loop."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+def exit_with_parent() -> None:
+    """End this child process as soon as its parent is gone, even if the parent was killed.
+
+    Without it a killed loop leaves workers that go on labelling what the restarted loop labels too.
+    The sentinel is a pipe that the kernel closes with the parent, so there is nothing to poll.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def single_threaded_children() -> Iterator[None]:
+    """Processes started in the block get one thread each; more threads than cores slow all down."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@dataclass(frozen=True)
+class Job:
+    """A call to make in a process of its own; everything in it must be picklable."""
+
+    name: str
+    function: Callable[..., None]
+    arguments: tuple[Any, ...]
+
+
+def run_together(jobs: Sequence[Job]) -> None:
+    """Run jobs at the same time, and wait for all of them.
+
+    The first that fails ends the others: what they have finished is on disk.
+
+    Raises:
+        RuntimeError: naming the job that failed; its own traceback is on stderr.
+    """
+    context = multiprocessing.get_context("spawn")
+    running = {}
+    with single_threaded_children():
+        for job in jobs:
+            process = context.Process(target=_child, args=(job,), name=job.name)
+            process.start()
+            running[process.sentinel] = process
+    try:
+        while running:
+            for sentinel in multiprocessing.connection.wait(list(running)):
+                process = running.pop(sentinel)
+                process.join()
+                if process.exitcode != 0:
+                    raise RuntimeError(f"{process.name} failed (exit status {process.exitcode})")
+    finally:
+        for process in running.values():
+            process.terminate()
+            process.join()
+
+
+def _child(job: Job) -> None:
+    exit_with_parent()
+    job.function(*job.arguments)

@@ -1,0 +1,67 @@
+"""The real parts of the loop: Mollifield's trainer, exported committees, LAMMPS or ASE."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+import ase.io
+import torch
+
+from mollifield import MollifieldCalculator
+from mollifield_train.active.config import LoopConfig
+from mollifield_train.active.durable import replacing
+from mollifield_train.active.exported import ExportedCommittee
+from mollifield_train.active.explore_lammps import explore_with_lammps
+from mollifield_train.active.explorers import AseExplorer, Explorer
+from mollifield_train.active.rounds import Parts, TrainTask
+from mollifield_train.config import DataConfig, TrainConfig
+from mollifield_train.fit import MODEL_FILE, train
+from mollifield_train.members import LAST_CHECKPOINT
+
+
+def make_parts(config: LoopConfig) -> Parts:
+    """The parts that a config asks for. Each process uses as many threads as it was started with."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    device = config.training.device
+    explore: Explorer = explore_with_lammps
+    if config.explorer.kind == "ase":
+        explore = AseExplorer(partial(MollifieldCalculator, device=device))
+    return Parts(train_committee, explore, partial(ExportedCommittee, device=device))
+
+
+def train_committee(task: TrainTask, config: LoopConfig) -> None:
+    """Train with ``mollifield_train.fit``; see ``rounds.Trainer``."""
+    task.directory.mkdir(parents=True, exist_ok=True)
+    frames = task.directory / "train.extxyz"
+    if not frames.exists():
+        with replacing(frames) as temporary:
+            ase.io.write(temporary, list(task.frames), format="extxyz")
+    started = (task.directory / LAST_CHECKPOINT).exists()
+    result = train(
+        train_config(task, config), resume=started, initial=task.initial, progress=False
+    )
+    # Copied last: this file's existence says that the round is trained.
+    with replacing(task.model) as temporary:
+        temporary.write_bytes((result.directory / MODEL_FILE).read_bytes())
+
+
+def train_config(task: TrainTask, config: LoopConfig) -> TrainConfig:
+    """The training config of one training of the loop."""
+    settings = config.training
+    optimiser = settings.optimiser
+    if task.initial is not None:
+        optimiser = optimiser.model_copy(update=settings.warm.model_dump())
+    return TrainConfig(
+        seed=config.seed,
+        dtype=settings.dtype,
+        device=settings.device,
+        directory=str(task.directory),
+        data=DataConfig(
+            train=str(task.directory / "train.extxyz"), valid_fraction=settings.valid_fraction
+        ),
+        model=settings.model,
+        committee=settings.committee,
+        loss=settings.loss,
+        optimiser=optimiser,
+    )
