@@ -172,11 +172,14 @@ void PairMollifield::map_types(int n, char **symbols)
     map[type] = static_cast<int>(found - species.begin());
     state->type_symbols[type] = found->c_str();
   }
-  int count = 0;
-  for (int i = 1; i <= n; i++)
-    for (int j = i; j <= n; j++)
-      if (map[i] >= 0 && map[j] >= 0) setflag[i][j] = ++count > 0;
-  if (count == 0) error->all(FLERR, "Pair style mollifield: every atom type is NULL in pair_coeff");
+  // Under a hybrid style another one has to claim the NULL types; alone, this one leaves their atoms without forces.
+  const bool hybrid = utils::strmatch(force->pair_style, "^hybrid");
+  bool any = false;
+  for (int i = 1; i <= n; i++) {
+    any = any || map[i] >= 0;
+    for (int j = i; j <= n; j++) setflag[i][j] = !hybrid || (map[i] >= 0 && map[j] >= 0);
+  }
+  if (!any) error->all(FLERR, "Pair style mollifield: every atom type is NULL in pair_coeff");
 }
 
 void PairMollifield::init_style()

@@ -10,7 +10,7 @@ import torch
 from ase import Atoms
 
 from mollifield import load_artefact
-from mollifield.potential import evaluate
+from mollifield.potential import Evaluation, evaluate
 from mollifield_lammps import RunResult, lammps_boundary, run_lammps, write_data
 from mollifield_train.export import export
 
@@ -35,7 +35,7 @@ class Answer:
     result: RunResult
 
 
-def python_answer(path: Path, atoms: Atoms) -> "evaluate":
+def python_answer(path: Path, atoms: Atoms) -> Evaluation:
     """Members' energies, forces and virials from the Python engine."""
     artefact = load_artefact(path, verify=False)
     return evaluate(

@@ -1,0 +1,216 @@
+"""fix mollifield/uncertainty: its numbers against numpy, its file against the Python engine, its stop."""
+
+import ase.io
+import numpy as np
+import pytest
+
+from mollifield_lammps import LammpsError, lammps_boundary, read_uncertain, run_lammps, write_data
+
+from ..conftest import ethanol, sheared_crystal, slab
+from .conftest import EV_PER_KCAL_MOL, SPECIES, deck, python_answer
+
+ATOL = 1e-9
+FACTORS = {"force_std_factor": 1.7, "energy_std_factor": 0.6}
+
+OUTPUT = """
+thermo 1
+thermo_style custom step pe f_u f_u[1] f_u[2] f_u[3] f_u[4]
+thermo_modify format float %.17g lost error
+dump d all custom 2 std.dump id f_u
+dump_modify d sort id format float %.17g
+"""
+
+
+@pytest.fixture(scope="module")
+def committee(write_model):
+    return write_model(n_members=6, calibration=FACTORS)
+
+
+def spread(model, atoms):
+    """(force std [N], energy std per atom, mean forces [N, 3], mean energy), calibrated, eV and Å."""
+    answer = python_answer(model, atoms)
+    forces, energies = answer.forces.numpy(), answer.energies.numpy()
+    force_std = FACTORS["force_std_factor"] * np.sqrt(forces.var(axis=0, ddof=1).sum(axis=1))
+    energy_std = FACTORS["energy_std_factor"] * energies.std(ddof=1)
+    return force_std, energy_std / len(atoms), forces.mean(axis=0), energies.mean()
+
+
+def start(directory, atoms, model, commands, n_ranks=1, units="metal", **options):
+    directory.mkdir(exist_ok=True)
+    rotation = write_data(directory / "atoms.data", atoms, SPECIES, units)
+    text = deck(model, lammps_boundary(atoms), commands, units, **options)
+    return run_lammps(text, directory, n_ranks), rotation
+
+
+def check_frame(frame, atoms, model):
+    """A frame of the file against the Python engine on that very frame."""
+    force_std, energy_std, forces, energy = spread(model, frame)
+    assert frame.get_chemical_symbols() == atoms.get_chemical_symbols()
+    assert frame.arrays["tag"].tolist() == list(range(1, len(atoms) + 1))
+    assert frame.pbc.tolist() == atoms.pbc.tolist()
+    np.testing.assert_allclose(frame.arrays["forces_mean"], forces, atol=ATOL)
+    np.testing.assert_allclose(frame.arrays["force_std"], force_std, atol=ATOL)
+    assert abs(frame.info["energy_mean"] - energy) < ATOL * len(atoms)
+    assert abs(frame.info["energy_std"] / len(atoms) - energy_std) < ATOL
+    assert abs(frame.info["max_force_std"] - force_std.max()) < ATOL
+    assert frame.info["trigger"] == 1 + int(force_std.argmax())
+
+
+@pytest.mark.parametrize("units, n_ranks", [("metal", 1), ("metal", 2), ("metal", 4), ("real", 1)])
+def test_numbers(units, n_ranks, committee, tmp_path):
+    atoms = sheared_crystal() * (2, 2, 1)
+    atoms.rattle(0.1, seed=3)
+    commands = "fix u all mollifield/uncertainty 1 file u.xyz\n" + OUTPUT + "run 0"
+    result, rotation = start(tmp_path, atoms, committee, commands, n_ranks, units)
+    force_std, energy_std, _, _ = spread(committee, atoms)
+    unit = 1.0 if units == "metal" else EV_PER_KCAL_MOL
+    thermo = {name: column[0] * unit for name, column in result.thermo.items()}
+    assert abs(thermo["f_u"] - force_std.max()) < ATOL
+    assert abs(thermo["f_u[1]"] - force_std.max()) < ATOL
+    assert abs(thermo["f_u[2]"] - force_std.mean()) < ATOL
+    assert abs(thermo["f_u[3]"] - energy_std) < ATOL
+    assert result.thermo["f_u[4]"][0] == 1
+    dumped = np.loadtxt(tmp_path / "std.dump", skiprows=9)[:, 1] * unit
+    np.testing.assert_allclose(dumped, force_std, atol=ATOL)
+    (frame,) = read_uncertain(tmp_path / "u.xyz", rotation)
+    check_frame(frame, atoms, committee)
+    np.testing.assert_allclose(frame.arrays["force_std"], force_std, atol=ATOL)
+    np.testing.assert_allclose(frame.arrays["forces_mean"], spread(committee, atoms)[2], atol=ATOL)
+
+
+@pytest.mark.parametrize("make, n_ranks", [(slab, 1), (sheared_crystal, 2)])
+def test_frames_of_a_run(make, n_ranks, committee, tmp_path):
+    """Every other step, whole frames that ase.io reads and that hold what the model says of them."""
+    atoms = make()
+    commands = (
+        "velocity all create 900 11\nfix n all nve\ntimestep 0.0005\n"
+        "fix u all mollifield/uncertainty 2 file u.xyz select 0.001\n" + OUTPUT + "run 5\nundump d\nrun 1"
+    )
+    result, rotation = start(tmp_path, atoms, committee, commands, n_ranks)
+    raw = ase.io.read(tmp_path / "u.xyz", ":")
+    assert [frame.info["step"] for frame in raw] == [0, 2, 4, 5, 6]  # a run's first step is always looked at
+    frames = read_uncertain(tmp_path / "u.xyz", rotation)
+    for frame in frames:
+        check_frame(frame, atoms, committee)
+    by_step = dict(zip(result.thermo["Step"], result.thermo["f_u"]))
+    for frame in frames:
+        assert abs(by_step[frame.info["step"]] - frame.info["max_force_std"]) < ATOL
+    # Between its steps the fix shows the last value.
+    assert by_step[1] == by_step[0] and by_step[3] == by_step[2]
+    assert result.thermo["f_u[4]"][-1] == 5
+
+
+def test_select_and_append(committee, tmp_path):
+    atoms = ethanol()
+    highest = spread(committee, atoms)[0].max()
+    for threshold, keyword, n_frames in (
+        (1.001 * highest, "", 0), (0.999 * highest, "", 1), (0.0, " append yes", 2), (0.0, "", 1),
+    ):  # fmt: skip
+        commands = f"fix u all mollifield/uncertainty 1 file u.xyz select {threshold}{keyword}\nrun 0"
+        start(tmp_path, atoms, committee, commands)
+        assert len(read_uncertain(tmp_path / "u.xyz")) == n_frames
+
+
+def test_group(committee, tmp_path):
+    """Maximum, mean and trigger are those of the group; the file holds all atoms."""
+    atoms = ethanol()
+    force_std = spread(committee, atoms)[0]
+    chosen = [4, 6, 7]
+    commands = (
+        "group g id 5 7 8\nfix u g mollifield/uncertainty 1 file u.xyz\n" + OUTPUT + "run 0"
+    )
+    result, _ = start(tmp_path, atoms, committee, commands)
+    assert abs(result.thermo["f_u[1]"][0] - force_std[chosen].max()) < ATOL
+    assert abs(result.thermo["f_u[2]"][0] - force_std[chosen].mean()) < ATOL
+    (frame,) = read_uncertain(tmp_path / "u.xyz")
+    assert frame.info["trigger"] == 1 + chosen[int(force_std[chosen].argmax())]
+    np.testing.assert_allclose(frame.arrays["force_std"], force_std, atol=ATOL)
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_soft_stop(n_ranks, committee, tmp_path):
+    """Above `stop` the run ends by itself, the deck goes on, later runs are skipped."""
+    atoms = sheared_crystal()
+    highest = spread(committee, atoms)[0].max()
+    run = "velocity all create 3000 11\nfix n all nve\ntimestep 0.0005\n"
+    fix = f"fix u all mollifield/uncertainty 1 file u.xyz select {1e6} stop {0.9 * highest}\n"
+    result, _ = start(tmp_path, atoms, committee, run + fix + OUTPUT + "run 50\nprint 'went on'\nrun 50", n_ranks)
+    assert result.stopped
+    assert "went on" in result.log.read_text()
+    assert f"run stopped at step 0: force std {highest:.6g}" in result.log.read_text()
+    assert result.thermo["Step"].max() == 0
+    fix = fix.replace(f"stop {0.9 * highest}", f"stop {100 * highest}")
+    result, _ = start(tmp_path, atoms, committee, run + fix + OUTPUT + "run 3", n_ranks)
+    assert not result.stopped and result.thermo["Step"].max() == 3
+
+
+def test_null_types_are_written_as_x(committee, tmp_path):
+    atoms = ethanol()
+    commands = "fix u all mollifield/uncertainty 1 file u.xyz\nrun 0"
+    start(tmp_path, atoms, committee, commands, elements="NULL C O")
+    (frame,) = read_uncertain(tmp_path / "u.xyz")
+    symbols = ["X" if s == "H" else s for s in atoms.get_chemical_symbols()]
+    assert frame.get_chemical_symbols() == symbols
+    hidden = np.array(symbols) == "X"
+    assert not frame.arrays["force_std"][hidden].any() and frame.arrays["force_std"][~hidden].all()
+
+
+def test_minimize(committee, tmp_path):
+    """The fix works under `minimize` too, one frame a step at most."""
+    commands = "fix u all mollifield/uncertainty 1 file u.xyz\n" + OUTPUT + "minimize 0 0 3 10"
+    result, _ = start(tmp_path, sheared_crystal(), committee, commands)
+    steps = [frame.info["step"] for frame in read_uncertain(tmp_path / "u.xyz")]
+    assert steps == sorted(set(steps)) and steps[0] == 0
+    assert result.thermo["PotEng"][-1] < result.thermo["PotEng"][0]
+
+
+def test_fix_pair_reads_the_same(committee, tmp_path):
+    """LAMMPS's own `fix pair` gets the force std through extract_peratom."""
+    commands = (
+        "fix u all mollifield/uncertainty 1\nfix p all pair 1 mollifield force_std 1\n"
+        "dump d all custom 1 both.dump id f_u f_p\ndump_modify d format float %.17g\nrun 1"
+    )
+    start(tmp_path, sheared_crystal(), committee, commands)
+    rows = np.loadtxt((tmp_path / "both.dump").read_text().splitlines()[9:17])
+    assert rows[:, 1].all()
+    np.testing.assert_array_equal(rows[:, 1], rows[:, 2])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("", "fix mollifield/uncertainty"),
+        ("0", "N must be at least 1, found 0"),
+        ("x", "Expected integer parameter instead of 'x'"),
+        ("1 files u.xyz", "unknown keyword 'files'; allowed: file, select, stop, append"),
+        ("1 file", "keyword 'file' has no value"),
+        ("1 file u.xyz select", "keyword 'select' has no value"),
+        ("1 file u.xyz select -0.1", "keyword 'select' needs a number that is not negative, found '-0.1'"),
+        ("1 file u.xyz stop nan", "keyword 'stop' needs a number that is not negative, found 'nan'"),
+        ("1 file u.xyz stop 1 stop 2", "keyword 'stop' is repeated"),
+        ("1 select 0.1", "keyword 'select' needs keyword 'file'"),
+        ("1 file missing/u.xyz", "file 'missing/u.xyz' cannot be written: No such file or directory"),
+    ],
+)
+def test_wrong_arguments(arguments, message, tmp_path):
+    """No pair style is needed to be told so: the fix parses at once."""
+    text = "region b block 0 9 0 9 0 9\ncreate_box 1 b\nmass 1 1\nfix u all mollifield/uncertainty " + arguments + "\n"
+    with pytest.raises(LammpsError) as failure:
+        run_lammps(text, tmp_path)
+    assert message in str(failure.value)
+    assert "fix u all mollifield/uncertainty" in str(failure.value)
+
+
+def test_needs_a_committee(write_model, tmp_path):
+    with pytest.raises(LammpsError, match="single member"):
+        start(tmp_path, ethanol(), write_model(n_members=1), "fix u all mollifield/uncertainty 1\nrun 0")
+
+
+def test_needs_the_pair_style(tmp_path):
+    write_data(tmp_path / "atoms.data", sheared_crystal(), SPECIES)
+    text = (
+        "units metal\nread_data atoms.data\npair_style lj/cut 4\npair_coeff * * 0.1 2\n"
+        "fix u all mollifield/uncertainty 1\nrun 0\n"
+    )
+    with pytest.raises(LammpsError, match="needs pair_style mollifield"):
+        run_lammps(text, tmp_path)
