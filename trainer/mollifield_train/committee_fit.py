@@ -173,13 +173,12 @@ class CommitteeFit(lightning.LightningModule):
 
     def checkpoint(self) -> dict[str, Any]:
         """All that a continued run needs, in tensors and plain values."""
-        buffers = self.model.state_dict()
         return {
             "epoch": self.finished_epochs,
             "steps": self.steps,
             "history": self.history,
             "potential": pack(self.model),
-            "best": pack(self.model, buffers | self.best.weights),
+            "best": pack(self.model, self.model.member_state() | self.best.weights),
             "best_members": self.best.state(),
             "plateau": self.plateau.state(),
             "optimiser": self.optimizers().optimizer.state_dict(),
@@ -192,7 +191,7 @@ class CommitteeFit(lightning.LightningModule):
         self.finished_epochs = self.order.first_epoch = checkpoint["epoch"]
         self.steps = checkpoint["steps"]
         self.history = list(checkpoint["history"])
-        self.model.load_state_dict(checkpoint["potential"]["state"])
+        self.model.load_member_state(checkpoint["potential"]["state"])
         names = self.best.weights
         best = {name: checkpoint["best"]["state"][name] for name in names}
         self.best.load(checkpoint["best_members"], best)
@@ -200,7 +199,7 @@ class CommitteeFit(lightning.LightningModule):
 
     def best_model(self) -> Potential:
         """The model with each member's best averaged weights; the fit's own weights are replaced."""
-        self.model.load_state_dict(self.model.state_dict() | self.best.weights)
+        self.model.load_member_state(self.model.member_state() | self.best.weights)
         return self.model.cpu()
 
     def _weights(self) -> dict[str, Tensor]:

@@ -62,8 +62,9 @@ class ModelConfig(Section):
     """Add the Ziegler-Biersack-Littmark repulsion between close nuclei."""
     shifts: Literal["least_squares", "isolated_atoms"] | dict[str, float] = "least_squares"
     """Energy of each species in eV. `least_squares`: fitted to the training frames (minimum norm
-    where compositions do not tell species apart); `isolated_atoms`: from single-atom frames in
-    `data.train`; or a mapping such as {H: -13.6, O: -2041.8}."""
+    where compositions do not tell species apart), and again to what is left after training, each
+    member by itself; `isolated_atoms`: from single-atom frames in `data.train`; or a mapping such
+    as {H: -13.6, O: -2041.8}. The last two are kept as they are."""
 
     @pydantic.field_validator("shifts")
     @classmethod

@@ -32,12 +32,12 @@ class FrameErrors:
 
 def committee_errors(
     model: torch.nn.Module, graphs: Sequence[Graph], batch_size: int, device: torch.device | str
-) -> dict[str, float]:
-    """`error_summary` of a model in training, which is moved back to the CPU afterwards."""
+) -> list[FrameErrors]:
+    """A model in training on graphs; it is moved back to the CPU afterwards."""
     model.to(device)
     predicted = list(_predicted(model, graphs, batch_size, device))
     model.cpu()
-    return error_summary(predicted)
+    return predicted
 
 
 def evaluate_file(

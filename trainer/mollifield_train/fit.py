@@ -28,9 +28,15 @@ from .config import TrainConfig, load_train_config
 from .data.batches import Graph, average_neighbours, build_graphs
 from .data.frames import Frame, LabelKeys, read_frames
 from .data.splits import split_frames
-from .data.statistics import Statistics, energy_shifts, force_rms, species_of
+from .data.statistics import (
+    Statistics,
+    energy_shifts,
+    force_rms,
+    least_squares_shifts,
+    species_of,
+)
 from .durable_file import read_tensors, write_bytes, write_tensors
-from .evaluate import committee_errors
+from .evaluate import FrameErrors, committee_errors, error_summary
 from .export import export, stack_members
 from .members import (
     LAST_CHECKPOINT,
@@ -98,6 +104,8 @@ def train(
             histories = [histories]
         else:
             best, histories = _fit_one_by_one(config, data, model, directory, device, progress)
+    if config.model.shifts == "least_squares":
+        refit_shifts(best, committee_errors(best, data.training, _batch_size(config), device))
     metrics = _metrics(config, best, data, histories, device)
     write_tensors(directory / MEMBERS_FILE, {"potential": pack(best), "metrics": metrics})
     _export(config, best, data, directory / MODEL_FILE, metrics)
@@ -156,6 +164,18 @@ def load_data(config: TrainConfig, model: Potential | None = None) -> TrainingDa
         shifts = energy_shifts(training, isolated, species, config.model.shifts)
     statistics = Statistics(species, shifts, force_rms(training), average_neighbours(training_graphs))
     return TrainingData(training_graphs, validation_graphs, statistics)
+
+
+def refit_shifts(model: Potential, predicted: Sequence[FrameErrors]) -> None:
+    """Move each member's energy shifts to where its error on the training frames is least.
+
+    Forces do not depend on the shifts, and the energy term is quadratic in them: this is the exact
+    minimum that gradient steps approach slowly. A short run would otherwise keep an offset that the
+    initial weights left, and that would pass for disagreement between members.
+    """
+    frames = [found.frame for found in predicted]
+    residuals = np.stack([found.frame.energy - found.energies for found in predicted], axis=1)
+    model.atomic_shifts += torch.from_numpy(least_squares_shifts(frames, residuals, model.species))
 
 
 def bootstrap_weights(n_frames: int, seed: int) -> np.ndarray:
@@ -310,22 +330,28 @@ def _metrics(
     histories: list[list[Row]],
     device: torch.device,
 ) -> dict[str, Any]:
-    batch_size = 4 * config.optimiser.batch_size
+    batch_size = _batch_size(config)
     metrics: dict[str, Any] = {
         "n_train": len(data.training),
         "n_valid": len(data.validation),
         "seeds": _member_seeds(config),
-        "train": committee_errors(model, data.training, batch_size, device),
+        "train": error_summary(committee_errors(model, data.training, batch_size, device)),
     }
     if histories:
         metrics["epochs"] = [len(history) for history in histories]
     if data.validation:
-        metrics["valid"] = committee_errors(model, data.validation, batch_size, device)
+        predicted = committee_errors(model, data.validation, batch_size, device)
+        metrics["valid"] = error_summary(predicted)
     return metrics
 
 
+def _batch_size(config: TrainConfig) -> int:
+    """Frames at once where no weights' gradients are kept."""
+    return 4 * config.optimiser.batch_size
+
+
 def _summary(config: TrainConfig, metrics: dict[str, Any]) -> dict[str, Any]:
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.datetime.now(datetime.timezone.utc)
     versions = {
         "mollifield": __version__,
         "torch": torch.__version__,

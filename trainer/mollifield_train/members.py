@@ -32,7 +32,7 @@ def build_potential(config: TrainConfig, statistics: Statistics, seed: int, n_me
 
 def pack(model: Potential, state: dict[str, torch.Tensor] | None = None) -> dict[str, Any]:
     """Everything `unpack` needs, in tensors and plain values; `state` replaces the model's own."""
-    state = model.state_dict() if state is None else state
+    state = model.member_state() if state is None else state
     return {
         "settings": model.settings,
         "dtype": str(model.dtype).removeprefix("torch."),
@@ -51,7 +51,7 @@ def unpack(packed: dict[str, Any]) -> Potential:
         n_members=packed["n_members"],
         dtype=getattr(torch, packed["dtype"]),
     )
-    model.load_state_dict(packed["state"])
+    model.load_member_state(packed["state"])
     return model
 
 

@@ -41,7 +41,8 @@ def energy_shifts(
     species has no given shift or no isolated atom.
     """
     if method == "least_squares":
-        return _least_squares_shifts(frames, species)
+        energies = np.array([frame.energy for frame in frames])
+        return least_squares_shifts(frames, energies[None], species)[0].tolist()
     known = method if isinstance(method, dict) else {
         chemical_symbols[f.numbers[0]]: f.energy for f in isolated
     }
@@ -62,13 +63,15 @@ def force_rms(frames: Sequence[Frame]) -> float:
     return rms if rms > 1e-6 else 1.0
 
 
-def _least_squares_shifts(frames: Sequence[Frame], species: Sequence[str]) -> list[float]:
+def least_squares_shifts(
+    frames: Sequence[Frame], energies: np.ndarray, species: Sequence[str]
+) -> np.ndarray:
+    """Energies of species [K, species] that explain `energies` [K, frames] of compositions best."""
     columns = {atomic_numbers[symbol]: k for k, symbol in enumerate(species)}
     counts = np.zeros((len(frames), len(species)))
     for row, frame in zip(counts, frames, strict=True):
         numbers, n = np.unique(frame.numbers, return_counts=True)
         row[[columns[z] for z in numbers]] = n
-    n_atoms = counts.sum(axis=1)
-    energies = np.array([frame.energy for frame in frames])
-    shifts, *_ = np.linalg.lstsq(counts / n_atoms[:, None], energies / n_atoms, rcond=1e-8)
-    return [float(shift) for shift in shifts]
+    n_atoms = counts.sum(axis=1, keepdims=True)
+    shifts, *_ = np.linalg.lstsq(counts / n_atoms, energies.T / n_atoms, rcond=1e-8)
+    return shifts.T

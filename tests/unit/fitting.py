@@ -1,0 +1,57 @@
+"""A tiny labelled data set and config for tests of the fit."""
+
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from mollifield_train.config import TrainConfig, validated
+
+
+def labelled_water(n_frames: int, seed: int = 0, box: float | None = None) -> list[Atoms]:
+    """Water molecules with harmonic bonds: E = 5 Σ (d - 1)² - 10 eV, forces and stress to match."""
+    rng = np.random.default_rng(seed)
+    images = []
+    for _ in range(n_frames):
+        atoms = molecule("H2O")
+        atoms.positions += rng.normal(scale=0.08, size=(3, 3))
+        energy, forces, virial = -10.0, np.zeros((3, 3)), np.zeros((3, 3))
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            d = atoms.positions[j] - atoms.positions[i]
+            length = np.linalg.norm(d)
+            pull = 10.0 * (length - 1.0) * d / length
+            energy += 5.0 * (length - 1.0) ** 2
+            forces[i] += pull
+            forces[j] -= pull
+            virial -= np.outer(d, pull)
+        results = {"energy": energy, "forces": forces}
+        if box is not None:
+            atoms.set_cell(np.eye(3) * box)
+            atoms.pbc = True
+            results["stress"] = (-virial / box**3).reshape(9)[[0, 4, 8, 5, 2, 1]]
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        images.append(atoms)
+    return images
+
+
+def tiny_config(directory: Path, images: list[Atoms], name: str = "run", **sections: dict) -> TrainConfig:
+    """A few epochs of a very small model in float64."""
+    path = directory / "frames.xyz"
+    if not path.exists():
+        ase.io.write(path, images, format="extxyz")
+    values: dict = {
+        "dtype": "float64",
+        "directory": str(directory / name),
+        "data": {"train": str(path), "valid_fraction": 0.25},
+        "model": {"l_max": 1, "n_layers": 1, "n_channels": 4, "n_radial": 4, "radial_hidden": [8],
+                  "r_max": 3.0, "readout_hidden": 4},
+        "committee": {"n_members": 2},
+        "loss": {"mollifier": None},
+        "optimiser": {"batch_size": 4, "epochs": 4},
+    }
+    for section, content in sections.items():
+        values[section] = values[section] | content if isinstance(content, dict) else content
+    return validated(TrainConfig, values, "test")

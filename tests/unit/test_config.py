@@ -1,0 +1,102 @@
+"""Configuration: defaults, and errors that name file, key and remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from mollifield_train.config import TrainConfig, load_train_config
+
+MINIMAL = "data: {train: frames.xyz}\n"
+
+
+def load(tmp_path: Path, text: str, *overrides: str) -> TrainConfig:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return load_train_config(path, overrides)
+
+
+def test_defaults_weigh_the_regulariser_lightly(tmp_path):
+    config = load(tmp_path, MINIMAL)
+    assert config.loss.mollifier is not None
+    assert config.loss.mollifier.weight / config.loss.forces == pytest.approx(1e-6)
+    assert (config.loss.energy, config.loss.forces, config.loss.stress) == (1.0, 1000.0, 0.0)
+    assert config.loss.mollifier.sums == "per_atom"
+    assert config.committee.training == "together"
+
+
+def test_formulas_own_numbers_are_one_line_away(tmp_path):
+    config = load(
+        tmp_path, MINIMAL, "loss={units: scaled, forces: 5.0, mollifier: {width: 1.0, weight: 10.0}}"
+    )
+    assert config.loss.units == "scaled"
+    assert (config.loss.forces, config.loss.mollifier.width, config.loss.mollifier.weight) == (5, 1, 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {train: a.xyz}\nlos: {}", r"config\.yaml: unknown key 'los'; did you mean 'loss'\?"),
+        (
+            "data: {train: a.xyz}\nloss: {mollifier: {wieght: 1}}",
+            r"unknown key 'loss\.mollifier\.wieght'; did you mean 'weight'\?",
+        ),
+        (
+            "data: {train: a.xyz}\nmodel: {rmax: 4}",
+            r"unknown key 'model\.rmax'; did you mean 'r_max'\?",
+        ),
+        (
+            "data: {train: a.xyz}\ncommittee: {zzz: 4}",
+            r"'committee\.zzz'; known keys: n_members, training, bootstrap",
+        ),
+        ("model: {l_max: 1}", r"config\.yaml: key 'data' is missing"),
+        ("data: {train: a.xyz}\nmodel: {r_max: -1}", r"key 'model\.r_max'.*greater than 0, found -1"),
+        (
+            "data: {train: a.xyz}\nloss: {mollifier: {kernel: box}}",
+            r"'loss\.mollifier\.kernel'.*'gaussian' or 'compact', found 'box'",
+        ),
+        ("data: {train: a.xyz}\nloss: {forces: .nan}", r"key 'loss\.forces'"),
+        ("data: {train: a.xyz}\nmodel: {shifts: {Xx: 1.0}}", r"'Xx' is not a chemical symbol"),
+        ("- 1\n- 2", r"config\.yaml: expected a mapping of keys, found list"),
+        ("data: {train: ", r"config\.yaml: not valid YAML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path, text)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere\.yaml: cannot read the config file: No such file"):
+        load_train_config(tmp_path / "nowhere.yaml")
+
+
+def test_overrides_reach_nested_keys(tmp_path):
+    config = load(tmp_path, MINIMAL, "optimiser.epochs=7", "loss.mollifier=null", "seed=3")
+    assert (config.optimiser.epochs, config.loss.mollifier, config.seed) == (7, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimiser.epochs", "expected section.key=value"),
+        ("optimiser.epoch=3", r"unknown key 'optimiser\.epoch'; did you mean 'epochs'"),
+        ("data.train.deeper=3", "'train' is a value, not a section"),
+    ],
+)
+def test_wrong_overrides_are_named(tmp_path, override, message):
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path, MINIMAL, override)
+
+
+def test_every_field_is_documented():
+    def fields(model):
+        for name, field in model.model_fields.items():
+            yield f"{model.__name__}.{name}", field
+            for argument in [field.annotation, *getattr(field.annotation, "__args__", ())]:
+                if hasattr(argument, "model_fields"):
+                    yield from fields(argument)
+
+    sections = {"TrainConfig.data", "TrainConfig.model", "TrainConfig.committee", "TrainConfig.loss",
+                "TrainConfig.optimiser"}
+    missing = [name for name, field in fields(TrainConfig) if not field.description]
+    assert set(missing) <= sections
