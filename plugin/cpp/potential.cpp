@@ -1,5 +1,7 @@
 #include "potential.hpp"
 
+#include "archive.hpp"
+
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/api/function_impl.h>
@@ -268,10 +270,11 @@ Potential::Potential(const std::string &path, const Options &options) : impl(std
   const ThreadGuard thread_guard(impl->threads);
   const PlainExecutorGuard executor_guard;
   try {
+    check_archive(path);
     impl->module = torch::jit::load(path, impl->device);
   } catch (const std::exception &error) {
-    throw std::runtime_error("model file '" + path + "' is truncated, corrupt or not a model exported by mollifield (" +
-                             first_line(error) + ")");
+    throw std::runtime_error("model file '" + path + "' is truncated, corrupt or not a model exported by mollifield: " +
+                             first_line(error));
   }
   try {
     impl->module.eval();

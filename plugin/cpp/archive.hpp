@@ -1,0 +1,12 @@
+// Integrity of a model file, which is a zip archive.
+#pragma once
+
+#include <string>
+
+namespace mollifield {
+
+// Compares every entry with its checksum in the archive, which torch's reader does not look at: a flipped bit in a
+// weight is a slightly wrong potential. Throws std::runtime_error that names the entry.
+void check_archive(const std::string &path);
+
+}    // namespace mollifield

@@ -1,0 +1,260 @@
+// The equivariant convolution as torch operators, differentiable to any order.
+//
+// F(x, Y, w, g) = sum over edges ij of  g_i . CG(x_j, Y_ij) w_ij  is linear in each argument. The operator
+// is its derivative by g, the backward its derivatives by x, Y and w, and the double backward sums of the
+// same two kernels with one argument exchanged for a cotangent.
+//
+//   x [M, N, n_in, C]   harmonics [G, E, n_edge]   weights [M, E, P*C]   edge_index [2, E] int64
+//   -> [M, N, K, C];    M members, G geometries (1 or M); terms and coefficients: coupling.hpp
+
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include "coupling.hpp"
+
+namespace mollifield::operators {
+namespace {
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+struct Operands {
+  Tensor x, harmonics, weights, edge_index;
+  Tensor lengths, knots;  // of a spline, in place of weights
+  double r_max = 0.0;
+};
+
+// Everything that both kernels need, for one call.
+template <class T>
+class Call {
+ public:
+  Call(const Operands &o, const CouplingTable &table)
+      : coupling_(table.view<T>()),
+        x_(o.x.contiguous()),
+        harmonics_(o.harmonics.contiguous()),
+        weights_(o.weights.defined() ? o.weights.contiguous() : o.weights),
+        index_(o.edge_index.contiguous()),
+        lengths_(o.lengths.defined() ? o.lengths.contiguous() : o.lengths),
+        knots_(o.knots.defined() ? o.knots.contiguous() : o.knots) {
+    const std::int64_t *ends = index_.const_data_ptr<std::int64_t>();
+    args.n_members = x_.size(0);
+    args.n_geometries = harmonics_.size(0);
+    args.n_atoms = x_.size(1);
+    args.n_edges = harmonics_.size(1);
+    args.n_channels = x_.size(3);
+    args.centre = ends;
+    args.source = ends + args.n_edges;
+    args.x = x_.template const_data_ptr<T>();
+    args.harmonics = harmonics_.template const_data_ptr<T>();
+    if (weights_.defined()) args.weights = weights_.template const_data_ptr<T>();
+    if (knots_.defined()) {
+      args.spline.values = knots_.template const_data_ptr<T>();
+      args.spline.lengths = lengths_.template const_data_ptr<T>();
+      args.spline.n_knots = knots_.size(1);
+      args.spline.inverse_spacing = static_cast<T>((knots_.size(1) - 1) / o.r_max);
+    }
+  }
+
+  Tensor forward() {
+    const Grouping centres(args.centre, args.n_edges, args.n_atoms);
+    check_sources();
+    Tensor out = at::zeros({args.n_members, args.n_atoms, coupling_.n_rows, args.n_channels}, x_.options());
+    args.out = out.template data_ptr<T>();
+    run(centres, kernels<T>().forward);
+    return out;
+  }
+
+  void backward(const Tensor &grad_out, Tensor *grad_x, Tensor *grad_harmonics, Tensor *grad_weights,
+                Tensor *grad_lengths) {
+    const Tensor gradient = grad_out.contiguous();
+    args.grad_out = gradient.template const_data_ptr<T>();
+    if (grad_x) *grad_x = at::zeros_like(x_);
+    if (grad_harmonics) *grad_harmonics = at::zeros_like(harmonics_);
+    if (grad_weights) *grad_weights = at::empty_like(weights_);
+    if (grad_lengths) *grad_lengths = at::zeros_like(lengths_);
+    const Grouping centres(args.centre, args.n_edges, args.n_atoms);
+    check_sources();
+    T *const x = grad_x ? grad_x->template data_ptr<T>() : nullptr;
+    // Sums by source run into each other when centres are shared out to threads, so these get a
+    // pass of their own; the order of every sum is the same.
+    const bool one_pass = at::get_num_threads() == 1 || at::in_parallel_region();
+    args.grad_x = one_pass ? x : nullptr;
+    args.grad_harmonics = grad_harmonics ? grad_harmonics->template data_ptr<T>() : nullptr;
+    args.grad_weights = grad_weights ? grad_weights->template data_ptr<T>() : nullptr;
+    args.spline.grad_lengths = grad_lengths ? grad_lengths->template data_ptr<T>() : nullptr;
+    if (one_pass || grad_harmonics || grad_weights || grad_lengths) run(centres, kernels<T>().backward);
+    if (!one_pass && x) {
+      args.grad_x = x;
+      args.grad_harmonics = args.grad_weights = args.spline.grad_lengths = nullptr;
+      run(Grouping(args.source, args.n_edges, args.n_atoms), kernels<T>().backward);
+    }
+  }
+
+ private:
+  template <class Kernel>
+  void run(const Grouping &groups, Kernel kernel) {
+    args.first = groups.first();
+    args.order = groups.order();
+    const std::int64_t size = workspace_size(coupling_, args.n_channels);
+    at::parallel_for(0, args.n_atoms, 16, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<T> workspace(size);
+      kernel(coupling_, args, begin, end, workspace.data());
+    });
+  }
+
+  void check_sources() const {
+    for (std::int64_t e = 0; e < args.n_edges; ++e)
+      TORCH_CHECK_INDEX(args.source[e] >= 0 && args.source[e] < args.n_atoms, "edge_index: edge ", e, " names atom ",
+                        args.source[e], " of ", args.n_atoms);
+  }
+
+  Coupling<T> coupling_;
+  Tensor x_, harmonics_, weights_, index_, lengths_, knots_;
+  Convolution<T> args{};
+};
+
+void check(const Operands &o, const CouplingTable &table) {
+  const Tensor &radial = o.weights.defined() ? o.weights : o.knots;
+  TORCH_CHECK_VALUE(o.x.dim() == 4 && o.x.size(2) == table.n_in, "features: found ", o.x.sizes(),
+                    "; allowed is [M, N, ", table.n_in, ", C]");
+  TORCH_CHECK_VALUE(o.harmonics.dim() == 3 && o.harmonics.size(2) == table.n_edge, "harmonics: found ",
+                    o.harmonics.sizes(), "; allowed is [G, E, ", table.n_edge, "]");
+  TORCH_CHECK_VALUE(o.harmonics.size(0) == 1 || o.harmonics.size(0) == o.x.size(0), "harmonics: found ",
+                    o.harmonics.size(0), " geometries for ", o.x.size(0), " members; allowed are 1 or as many");
+  TORCH_CHECK_VALUE(o.edge_index.dim() == 2 && o.edge_index.size(0) == 2 && o.edge_index.size(1) == o.harmonics.size(1),
+                    "edge_index: found ", o.edge_index.sizes(), "; allowed is [2, ", o.harmonics.size(1), "]");
+  TORCH_CHECK_VALUE(radial.size(0) == o.x.size(0) && radial.size(-1) == table.n_paths * o.x.size(3), "weights: found ",
+                    radial.sizes(), "; allowed is ", table.n_paths * o.x.size(3), " for each of ", o.x.size(0), " members");
+  TORCH_CHECK_TYPE(o.x.scalar_type() == o.harmonics.scalar_type() && o.x.scalar_type() == radial.scalar_type(),
+                   "features, harmonics and weights must share one dtype; found ", o.x.scalar_type(), ", ",
+                   o.harmonics.scalar_type(), ", ", radial.scalar_type());
+}
+
+Tensor run_forward(const Operands &o, const CouplingTable &table) {
+  check(o, table);
+  return AT_DISPATCH_FLOATING_TYPES(o.x.scalar_type(), "mollifield::convolution",
+                                    [&] { return Call<scalar_t>(o, table).forward(); });
+}
+
+void run_backward(const Operands &o, const CouplingTable &table, const Tensor &grad_out, Tensor *x, Tensor *harmonics,
+                  Tensor *weights, Tensor *lengths) {
+  AT_DISPATCH_FLOATING_TYPES(o.x.scalar_type(), "mollifield::convolution_backward", [&] {
+    Call<scalar_t>(o, table).backward(grad_out, x, harmonics, weights, lengths);
+  });
+}
+
+Tensor convolve(const Tensor &x, const Tensor &harmonics, const Tensor &weights, const variable_list &rest);
+
+// Derivatives of F by x, harmonics and weights, those that are asked for; the others come back empty.
+class Derivatives : public Function<Derivatives> {
+ public:
+  static variable_list forward(AutogradContext *ctx, const Tensor &x, const Tensor &harmonics, const Tensor &weights,
+                               const Tensor &grad_out, const Tensor &edge_index, const Tensor &terms,
+                               const Tensor &coefficients, std::vector<bool> wanted) {
+    ctx->save_for_backward({x, harmonics, weights, grad_out, edge_index, terms, coefficients});
+    ctx->set_materialize_grads(false);
+    Tensor dx, dy, dw;
+    run_backward({x, harmonics, weights, edge_index, {}, {}}, CouplingTable(terms, coefficients), grad_out,
+                 wanted[0] ? &dx : nullptr, wanted[1] ? &dy : nullptr, wanted[2] ? &dw : nullptr, nullptr);
+    const Tensor none = at::empty({0}, x.options());  // autograd takes no undefined outputs
+    return {wanted[0] ? dx : none, wanted[1] ? dy : none, wanted[2] ? dw : none};
+  }
+
+  // Cotangents v_x, v_Y, v_w: the derivatives of F(v_x, Y, w, g) + F(x, v_Y, w, g) + F(x, Y, v_w, g).
+  static variable_list backward(AutogradContext *ctx, variable_list v) {
+    const variable_list saved = ctx->get_saved_variables();
+    const variable_list arguments(saved.begin(), saved.begin() + 3), rest(saved.begin() + 4, saved.end());
+    const Tensor &grad_out = saved[3];
+    variable_list total(4);
+    const auto add = [&total](int k, const Tensor &term) {
+      if (term.defined()) total[k] = total[k].defined() ? total[k] + term : term;
+    };
+    for (int slot = 0; slot < 3; ++slot) {
+      if (!v[slot].defined()) continue;
+      variable_list a = arguments;
+      a[slot] = v[slot];
+      std::vector<bool> wanted(3);
+      for (int k = 0; k < 3; ++k) wanted[k] = k != slot && ctx->needs_input_grad(k);
+      if (wanted[0] || wanted[1] || wanted[2]) {
+        const variable_list d = apply(a[0], a[1], a[2], grad_out, rest[0], rest[1], rest[2], wanted);
+        for (int k = 0; k < 3; ++k)
+          if (wanted[k]) add(k, d[k]);
+      }
+      if (ctx->needs_input_grad(3)) add(3, convolve(a[0], a[1], a[2], rest));
+    }
+    return {total[0], total[1], total[2], total[3], {}, {}, {}, {}};
+  }
+};
+
+class ConvolutionFunction : public Function<ConvolutionFunction> {
+ public:
+  static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &harmonics, const Tensor &weights,
+                        const Tensor &edge_index, const Tensor &terms, const Tensor &coefficients) {
+    ctx->save_for_backward({x, harmonics, weights, edge_index, terms, coefficients});
+    return run_forward({x, harmonics, weights, edge_index, {}, {}}, CouplingTable(terms, coefficients));
+  }
+
+  static variable_list backward(AutogradContext *ctx, variable_list grad) {
+    const variable_list s = ctx->get_saved_variables();
+    const std::vector<bool> wanted = {ctx->needs_input_grad(0), ctx->needs_input_grad(1), ctx->needs_input_grad(2)};
+    const variable_list d = Derivatives::apply(s[0], s[1], s[2], grad[0], s[3], s[4], s[5], wanted);
+    variable_list out(6);
+    for (int k = 0; k < 3; ++k)
+      if (wanted[k]) out[k] = d[k];
+    return out;
+  }
+};
+
+Tensor convolve(const Tensor &x, const Tensor &harmonics, const Tensor &weights, const variable_list &rest) {
+  return ConvolutionFunction::apply(x, harmonics, weights, rest[0], rest[1], rest[2]);
+}
+
+// With tabulated weights; `knots [M, n_knots, 2, P*C]` (kernels.hpp) are constants, and first derivatives by
+// x, harmonics and lengths [G, E] are all that running a model needs.
+class SplineConvolutionFunction : public Function<SplineConvolutionFunction> {
+ public:
+  static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &harmonics, const Tensor &lengths,
+                        const Tensor &knots, double r_max, const Tensor &edge_index, const Tensor &terms,
+                        const Tensor &coefficients) {
+    ctx->save_for_backward({x, harmonics, lengths, knots, edge_index, terms, coefficients});
+    ctx->saved_data["r_max"] = r_max;
+    return run_forward({x, harmonics, {}, edge_index, lengths, knots, r_max}, CouplingTable(terms, coefficients));
+  }
+
+  static variable_list backward(AutogradContext *ctx, variable_list grad) {
+    TORCH_CHECK_NOT_IMPLEMENTED(!at::GradMode::is_enabled() || !grad[0].requires_grad(),
+                                "mollifield::spline_convolution has first derivatives only: train with the radial network");
+    const variable_list s = ctx->get_saved_variables();
+    Tensor dx, dy, dr;
+    run_backward({s[0], s[1], {}, s[4], s[2], s[3], ctx->saved_data["r_max"].toDouble()}, CouplingTable(s[5], s[6]), grad[0],
+                 ctx->needs_input_grad(0) ? &dx : nullptr, &dy, nullptr, &dr);
+    return {dx, dy, dr, {}, {}, {}, {}, {}};
+  }
+};
+
+Tensor convolution(const Tensor &x, const Tensor &harmonics, const Tensor &weights, const Tensor &edge_index,
+                   const Tensor &terms, const Tensor &coefficients) {
+  return ConvolutionFunction::apply(x, harmonics, weights, edge_index, terms, coefficients);
+}
+
+Tensor spline_convolution(const Tensor &x, const Tensor &harmonics, const Tensor &lengths, const Tensor &knots,
+                          double r_max, const Tensor &edge_index, const Tensor &terms, const Tensor &coefficients) {
+  return SplineConvolutionFunction::apply(x, harmonics, lengths, knots, r_max, edge_index, terms, coefficients);
+}
+
+}  // namespace
+}  // namespace mollifield::operators
+
+TORCH_LIBRARY_FRAGMENT(mollifield, library) {
+  library.def(
+      "convolution(Tensor x, Tensor harmonics, Tensor weights, Tensor edge_index, Tensor terms, "
+      "Tensor coefficients) -> Tensor",
+      mollifield::operators::convolution);
+  library.def(
+      "spline_convolution(Tensor x, Tensor harmonics, Tensor lengths, Tensor knots, float r_max, Tensor edge_index, "
+      "Tensor terms, Tensor coefficients) -> Tensor",
+      mollifield::operators::spline_convolution);
+}

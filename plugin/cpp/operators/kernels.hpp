@@ -1,0 +1,69 @@
+// Loops over edges, in plain C++ on raw pointers; compiled once for each instruction set (kernels.inc)
+// and chosen when the library is loaded (kernels.cpp). Shapes and names: convolution.cpp.
+#pragma once
+
+#include <cstdint>
+
+namespace mollifield::operators {
+
+// Which components couple. Row r of the output belongs to path `row_path[r]` and sums over the pairs
+// [row_begin[r], row_begin[r+1]); pair q takes component `pair_in[q]` of the features times
+//   A[q] = sum over terms t in [pair_begin[q], pair_begin[q+1]) of coefficient[t] * Y[term_edge[t]],
+// which depends on the edge only: neither on the channel nor on the member.
+template <class T>
+struct Coupling {
+  int n_rows, n_paths, n_pairs, n_in, n_edge;
+  const int *row_path, *row_begin, *pair_in, *pair_begin, *term_edge;
+  const T *coefficient;
+};
+
+// Weights of an edge tabulated over its length: cubic Hermite between equidistant knots, value and
+// derivative continuous. values [M, n_knots, 2, P*C]: value, derivative times spacing.
+template <class T>
+struct Spline {
+  const T *values = nullptr;
+  const T *lengths = nullptr;  // [G, E]
+  T *grad_lengths = nullptr;   // [G, E]
+  std::int64_t n_knots = 0;
+  T inverse_spacing = 0;
+};
+
+// M members, G copies of the geometry (1 or M), N atoms, E edges, C channels. Edges of centre i are
+// order[first[i]] ... order[first[i+1]-1]; a null `order` is the identity.
+template <class T>
+struct Convolution {
+  std::int64_t n_members, n_geometries, n_atoms, n_edges, n_channels;
+  const std::int64_t *first, *order, *centre, *source;
+  const T *x;          // [M, N, n_in, C]
+  const T *harmonics;  // [G, E, n_edge]
+  const T *weights;    // [M, E, P*C]; null with a spline
+  const T *grad_out;   // [M, N, K, C]
+  T *out;              // [M, N, K, C]
+  T *grad_x;           // any of the three may be null
+  T *grad_harmonics;
+  T *grad_weights;
+  Spline<T> spline;
+};
+
+template <class T>
+struct Kernels {
+  // Sums messages into `out` for centres in [begin, end).
+  void (*forward)(const Coupling<T> &, const Convolution<T> &, std::int64_t begin, std::int64_t end, T *workspace);
+  // Gradients for edges whose group is in [begin, end): groups are centres, or sources where
+  // `first`/`order` were built on sources.
+  void (*backward)(const Coupling<T> &, const Convolution<T> &, std::int64_t begin, std::int64_t end, T *workspace);
+};
+
+// Elements of T that `workspace` must hold for one thread.
+template <class T>
+std::int64_t workspace_size(const Coupling<T> &coupling, std::int64_t n_channels) {
+  constexpr std::int64_t widest_vector = 64 / sizeof(T);
+  return coupling.n_pairs * (2 + widest_vector) + 3 * coupling.n_paths * n_channels + widest_vector;
+}
+
+// The fastest set that this processor runs; MOLLIFIELD_ISA = portable | avx2 | avx512 asks for a lower one.
+template <class T>
+const Kernels<T> &kernels();
+const char *instruction_set();
+
+}  // namespace mollifield::operators
