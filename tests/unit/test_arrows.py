@@ -1,0 +1,139 @@
+"""The arrows that never run, by reading the sources: who imports and includes whom."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PLUGIN = ROOT / "plugin" / "mollifield"
+TRAINER = ROOT / "trainer" / "mollifield_train"
+LAMMPS = ROOT / "lammps_interface" / "mollifield_lammps"
+MODULES = sorted(path for root in (PLUGIN, TRAINER, LAMMPS) for path in root.rglob("*.py"))
+CORE_CPP = sorted((ROOT / "plugin" / "cpp").rglob("*.[ch]pp"))
+LAMMPS_CPP = sorted((ROOT / "lammps_interface" / "cpp").glob("*"))
+
+
+def name_of(path: Path) -> Path:
+    return path.relative_to(ROOT)
+
+
+def package_of(path: Path) -> list[str]:
+    """Dotted name of the package that holds `path`, as a list."""
+    return list(path.relative_to(ROOT).parent.parts[1:])
+
+
+def imports(path: Path, source: str | None = None) -> set[str]:
+    """Absolute dotted names that a module imports anywhere, relative imports resolved."""
+    found = set()
+    for node in ast.walk(ast.parse(source if source is not None else path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package_of(path)[: len(package_of(path)) - node.level + 1] if node.level else []
+            module = ".".join([*base, *filter(None, [node.module])])
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def includes(path: Path) -> set[str]:
+    return set(re.findall(r'#\s*include\s*[<"]([^>"]+)[>"]', path.read_text()))
+
+
+def touches(names: set[str], packages: tuple[str, ...]) -> set[str]:
+    return {name for name in names if any(name == p or name.startswith(p + ".") for p in packages)}
+
+
+def forbidden(path: Path) -> tuple[str, ...]:
+    """Packages that the module at `path` may not import."""
+    if PLUGIN in path.parents:
+        return ("mollifield_train", "mollifield_lammps", "e3nn")
+    if LAMMPS in path.parents:
+        return ("mollifield_train",)
+    inside = path.relative_to(TRAINER)
+    banned = () if inside.parts[0] in ("active", "cli.py") else ("mollifield_lammps",)
+    if inside.parts[0] == "model":
+        banned += tuple(f"mollifield_train.{name}" for name in ("config", "loss", "data", "fit", "export", "cli"))
+    if inside.parts[0] == "loss":
+        banned += tuple(f"mollifield_train.{name}" for name in ("config", "model", "data", "fit", "export", "cli"))
+    return banned
+
+
+def test_there_is_something_to_check() -> None:
+    assert {path.name for path in CORE_CPP} >= {"potential.hpp", "potential.cpp"}
+    assert {path.name for path in LAMMPS_CPP} >= {"pair_mollifield.h", "fix_mollifield_uncertainty.cpp"}
+    assert all(root.is_dir() for root in (PLUGIN, TRAINER / "model", TRAINER / "loss", LAMMPS))
+    assert not any((root.parent / "__init__.py").exists() for root in (PLUGIN, TRAINER, LAMMPS))
+
+
+def test_imports_are_found() -> None:
+    """The reader of imports sees every form, so that the rules below can fail."""
+    source = "import e3nn.o3\nfrom .. import loss\nfrom ..config import x\ndef f():\n    from a import b\n"
+    found = imports(TRAINER / "model" / "potential.py", source)
+    assert {"e3nn.o3", "mollifield_train.loss", "mollifield_train.config", "a.b"} <= found
+    assert touches(found, forbidden(TRAINER / "model" / "potential.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(name_of(path)))
+def test_python_arrows(path: Path) -> None:
+    wrong = touches(imports(path), forbidden(path))
+    assert not wrong, f"{name_of(path)} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(name_of(path)))
+def test_nothing_global_at_import(path: Path) -> None:
+    """No default dtype, seed or logging is set by importing a module."""
+    setters = {"set_default_dtype", "manual_seed", "seed", "seed_everything", "basicConfig", "set_num_threads"}
+    body = [
+        node for node in ast.parse(path.read_text()).body
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+    ]  # fmt: skip
+    assert not setters & set(_called(body)), name_of(path)
+
+
+def _called(body: list[ast.stmt]) -> Iterator[str]:
+    for node in (inner for outer in body for inner in ast.walk(outer)):
+        if isinstance(node, ast.Call):
+            function = node.func
+            yield function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def test_torchscript_stays_at_the_export() -> None:
+    """TorchScript will be replaced one day: one file writes it, one reads it."""
+    allowed = {TRAINER / "export.py", PLUGIN / "artefact.py"}
+    users = {path for path in MODULES if re.search(r"\bjit\b", path.read_text())}
+    assert users <= allowed, sorted(map(str, users - allowed))
+
+
+@pytest.mark.parametrize("path", CORE_CPP, ids=lambda path: path.name)
+def test_core_includes_no_lammps_header(path: Path) -> None:
+    """LAMMPS headers have bare names or stand in lammps/; the core's own live beside it."""
+    own = {p.name for p in (ROOT / "plugin" / "cpp").rglob("*.*")}
+    for header in includes(path):
+        standard = "." not in header
+        assert standard or header in own or header.split("/")[0] in ("torch", "ATen", "c10", "caffe2"), header
+    assert "LAMMPS_NS" not in path.read_text()
+
+
+TORCH = re.compile(r"^(torch|ATen|c10|caffe2)/")
+
+
+@pytest.mark.parametrize("path", LAMMPS_CPP, ids=lambda path: path.name)
+def test_lammps_styles_include_no_torch_header(path: Path) -> None:
+    assert not [header for header in includes(path) if TORCH.match(header)]
+    if path.suffix == ".h":
+        assert "potential.hpp" not in includes(path)
+
+
+def test_core_header_is_plain_cpp() -> None:
+    for header in (path for path in CORE_CPP if path.name in ("potential.hpp", "archive.hpp")):
+        assert not [name for name in includes(header) if TORCH.match(name)]
+
+
+def test_fix_asks_the_pair_style_through_extract() -> None:
+    for path in (path for path in LAMMPS_CPP if path.name.startswith("fix_")):
+        text = path.read_text()
+        assert "pair_mollifield.h" not in includes(path)
+        assert not re.search(r"_cast<\s*Pair|\(\s*Pair\w*\s*\*\s*\)", text)
