@@ -1,17 +1,21 @@
 """Wrong input to the pair style: one clear line each, on one rank and on two."""
 
+import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from ase import Atoms
 
 import mollifield_lammps
 from mollifield_lammps import LammpsError, find_plugin, lammps_command, run_lammps, write_data
 
-from ..conftest import build_potential, ethanol, sheared_crystal
+from ..conftest import ethanol, sheared_crystal
 from .conftest import SPECIES, deck
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,18 +139,44 @@ def test_atoms_on_top_of_each_other(n_ranks, model_file, tmp_path):
     assert "less than 0.001 A" in message
 
 
-def test_energy_that_is_not_finite(tmp_path):
-    """A model can overflow far from its data; nothing may go on with NaN."""
-    from mollifield_train.export import export
+class SquareRoot(torch.nn.Module):
+    """Fulfils the contract with E_i = sum_j sqrt(d_ij - 1), which is not a number below 1 Å."""
 
-    potential = build_potential(torch.float64, 1, zbl=True)
-    export(potential, tmp_path / "model.pt", [sheared_crystal()])
-    atoms = ethanol()
+    calibration: dict[str, float]
+    reference_frames: list[dict[str, torch.Tensor]]
+
+    def __init__(self):
+        super().__init__()
+        self.format_version, self.n_layers, self.n_members = 1, 1, 1
+        self.species = ["H", "C", "O"]
+        self.r_max, self.dtype, self.calibration = 3.0, "float64", {}
+        vectors = torch.tensor([[2.0, 0.0, 0.0], [-2.0, 0.0, 0.0]], dtype=torch.float64)
+        self.reference_frames = [{
+            "edge_vectors": vectors, "edge_index": torch.tensor([[0, 1], [1, 0]]),
+            "types": torch.tensor([0, 1]), "energies": torch.tensor([2.0], dtype=torch.float64),
+            "forces": torch.stack([vectors / 2.0]),
+            "virials": -2.0 * torch.diag(torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64))[None],
+        }]  # fmt: skip
+
+    def forward(self, edge_vectors: torch.Tensor, edge_index: torch.Tensor, types: torch.Tensor):
+        terms = torch.sqrt(torch.linalg.vector_norm(edge_vectors, dim=-1) - 1.0)
+        energies = torch.zeros(terms.shape[0], types.shape[0], dtype=torch.float64)
+        return energies.index_add(1, edge_index[0], terms), energies.unsqueeze(-1)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("distance, n_ranks", [(1.5, 1), (0.9, 1), (0.9, 2)])
+def test_energy_that_is_not_finite(distance, n_ranks, tmp_path):
+    """Nothing goes on with NaN."""
+    torch.jit.script(SquareRoot()).save(str(tmp_path / "model.pt"))
+    atoms = Atoms("HC", positions=[[0, 0, 0], [distance, 0, 0]])
     write_data(tmp_path / "atoms.data", atoms, SPECIES)
-    text = deck(tmp_path / "model.pt", "m m m", "run 1", elements="H C O")
-    text = text.replace("run 1", "velocity all set NULL NULL 1e300\nfix n all nve\nrun 1")
-    message = fail(tmp_path, text)
-    assert "ERROR" in message
+    text = deck("model.pt", "m m m", "run 0")
+    if distance > 1.0:
+        energy = run_lammps(text, tmp_path, n_ranks).thermo["E_pair"][0]
+        assert abs(energy - 2.0 * np.sqrt(distance - 1.0)) < 1e-12
+    else:
+        assert "energy or forces are not finite at step 0" in fail(tmp_path, text, n_ranks)
 
 
 def test_bonded_neighbours_would_be_missing(model_file, data):
@@ -196,6 +226,64 @@ def test_wrong_number_of_ranks():
 def test_lammps_dies_without_a_message(tmp_path):
     with pytest.raises(LammpsError, match="exit code 3"):
         run_lammps("print hello\nquit 3\n", tmp_path)
+
+
+def processes_in(directory):
+    """Process ids that work in `directory`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cwd").resolve() == directory.resolve():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_interrupted_run_leaves_no_process(n_ranks, model_file, data):
+    """Ctrl-C while a long run prints its steps: LAMMPS ends with the call."""
+    seen = []
+
+    def interrupt(line):
+        if line.split()[:1] == ["Step"]:
+            seen.extend(processes_in(data))
+            raise KeyboardInterrupt
+
+    text = deck(model_file, "p p p", "fix n all nve\ntimestep 1e-6\nrun 100000000")
+    with pytest.raises(KeyboardInterrupt):
+        run_lammps(text, data, n_ranks, progress=interrupt)
+    assert len(seen) >= n_ranks
+    assert_left(data)
+
+
+def assert_left(directory):
+    for _ in range(100):  # the kernel takes a moment to clear a killed process away
+        if not processes_in(directory):
+            break
+        time.sleep(0.1)
+    assert not processes_in(directory)
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_killed_caller_leaves_no_process(n_ranks, model_file, data):
+    """After kill -9 of the caller LAMMPS ends at its next line of output."""
+    text = deck(model_file, "p p p", "thermo 10\nfix n all nve\ntimestep 1e-6\nrun 100000000")
+    (data / "deck").write_text(text)
+    code = (
+        "import sys, pathlib, mollifield_lammps as m\n"
+        "m.run_lammps(pathlib.Path('deck'), 'run', int(sys.argv[1]), progress=lambda line: print(line, flush=True))"
+    )
+    (data / "run").mkdir()
+    shutil.move(data / "atoms.data", data / "run")
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(n_ranks)], cwd=data, stdout=subprocess.PIPE, text=True
+    ) as caller:
+        while caller.stdout.readline().split()[:1] != ["Step"]:
+            assert caller.poll() is None
+        assert len(processes_in(data / "run")) >= n_ranks
+        caller.kill()
+    assert_left(data / "run")
 
 
 def test_package_names_exist():
