@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from . import contract
+from .native import has_native
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,16 @@ def load_artefact(path: str | Path, device: str = "cpu", verify: bool = True) ->
     _check_archive(path)
     target = choose_device(device)
     extra = {contract.SUMMARY_FILE: ""}
+    native = has_native()  # registers the operators that the file may call
     try:
         with _torchscript_deprecation_ignored():
             module = torch.jit.load(str(path), map_location=target, _extra_files=extra)
     except RuntimeError as error:
+        if not native and "mollifield::" in str(error):
+            raise ValueError(
+                f"{path}: needs the native operators, but libmollifield.so isn't built here; "
+                "pip install builds it, or export the model with backend: e3nn"
+            ) from error
         raise ValueError(f"{path}: not a readable model file: {_first_line(error)}") from error
     module.eval()
     version = getattr(module, contract.FORMAT_VERSION_KEY, None)

@@ -89,7 +89,7 @@ class Call {
     if (!one_pass && x) {
       args.grad_x = x;
       args.grad_harmonics = args.grad_weights = args.spline.grad_lengths = nullptr;
-      run(Grouping(args.source, args.n_edges, args.n_atoms), kernels<T>().backward);
+      run(Grouping(args.source, args.n_edges, args.n_atoms, centres.order()), kernels<T>().backward);
     }
   }
 

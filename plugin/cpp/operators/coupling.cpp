@@ -53,8 +53,9 @@ Coupling<T> CouplingTable::view() const {
 template Coupling<float> CouplingTable::view() const;
 template Coupling<double> CouplingTable::view() const;
 
-Grouping::Grouping(const std::int64_t *end, std::int64_t n_edges, std::int64_t n_atoms) : first_(n_atoms + 1, 0) {
-  bool sorted = true;
+Grouping::Grouping(const std::int64_t *end, std::int64_t n_edges, std::int64_t n_atoms, const std::int64_t *visit)
+    : first_(n_atoms + 1, 0) {
+  bool sorted = !visit;
   for (std::int64_t e = 0; e < n_edges; ++e) {
     TORCH_CHECK_INDEX(end[e] >= 0 && end[e] < n_atoms, "edge_index: edge ", e, " names atom ", end[e], " of ", n_atoms);
     ++first_[end[e] + 1];
@@ -64,7 +65,10 @@ Grouping::Grouping(const std::int64_t *end, std::int64_t n_edges, std::int64_t n
   if (sorted) return;
   order_.resize(n_edges);
   std::vector<std::int64_t> next(first_.begin(), first_.end() - 1);
-  for (std::int64_t e = 0; e < n_edges; ++e) order_[next[end[e]]++] = e;
+  for (std::int64_t k = 0; k < n_edges; ++k) {
+    const std::int64_t e = visit ? visit[k] : k;
+    order_[next[end[e]]++] = e;
+  }
 }
 
 }  // namespace mollifield::operators

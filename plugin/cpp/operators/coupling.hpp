@@ -24,11 +24,11 @@ class CouplingTable {
   std::vector<double> double_;
 };
 
-// Edges grouped by one end, in ascending order inside a group, so that sums have one order whatever
-// the number of threads.
+// Edges grouped by one end; inside a group they keep the order of `visit` (null: ascending), so that sums
+// have one order whatever the number of threads.
 class Grouping {
  public:
-  Grouping(const std::int64_t *end, std::int64_t n_edges, std::int64_t n_atoms);
+  Grouping(const std::int64_t *end, std::int64_t n_edges, std::int64_t n_atoms, const std::int64_t *visit = nullptr);
   const std::int64_t *first() const { return first_.data(); }
   const std::int64_t *order() const { return order_.empty() ? nullptr : order_.data(); }
 

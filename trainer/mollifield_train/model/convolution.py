@@ -9,6 +9,9 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
+from mollifield.native import has_native
+
+from .coupling import coupling_table
 from .irreps import Path, tensor_product_paths
 
 
@@ -68,3 +71,33 @@ class ConvolutionE3nn(nn.Module):
             block = block.reshape(n_members, n_atoms, n_paths, c, 2 * l + 1)
             out.append(block.permute(0, 1, 4, 2, 3).reshape(n_members, n_atoms, -1, c))
         return torch.cat(out, dim=2)
+
+
+class ConvolutionNative(nn.Module):
+    """The same numbers from ``torch.ops.mollifield.convolution``; on a GPU, from the reference path."""
+
+    def __init__(self, l_max_in: int, l_max_edge: int, l_max_out: int, n_channels: int) -> None:
+        super().__init__()
+        require_native()
+        self.reference = ConvolutionE3nn(l_max_in, l_max_edge, l_max_out, n_channels)
+        self.paths = self.reference.paths
+        self.paths_per_l = self.reference.paths_per_l
+        terms, coefficients = coupling_table(l_max_in, l_max_edge, l_max_out)
+        self.register_buffer("terms", terms, persistent=False)
+        self.register_buffer("coefficients", coefficients, persistent=False)
+
+    def forward(self, x: Tensor, harmonics: Tensor, weights: Tensor, edge_index: Tensor) -> Tensor:
+        """As `ConvolutionE3nn.forward`."""
+        if x.is_cuda:
+            return self.reference(x, harmonics, weights, edge_index)
+        return torch.ops.mollifield.convolution(
+            x, harmonics, weights, edge_index, self.terms, self.coefficients
+        )
+
+
+def require_native() -> None:
+    """Load the native operators, or raise `ValueError`."""
+    if not has_native():
+        raise ValueError(
+            "backend native: libmollifield.so isn't built (pip install builds it); use backend: e3nn"
+        )

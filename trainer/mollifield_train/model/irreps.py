@@ -1,7 +1,7 @@
 """Which angular momenta a layer holds, and which of their products exist.
 
 Features are *component-major*: ``[M, N, (l_max+1)^2, C]``, all components of l = 0, then l = 1, ...,
-each in e3nn's order (m = -l..l; l = 1 is y, z, x), channels innermost. Every l has natural parity
+each in e3nn's order (l = 1 is x, y, z), channels innermost. Every l has natural parity
 (-1)^l, so that a path (l_1, l_2 -> l_3) exists when the triangle inequality holds and l_1+l_2+l_3 is
 even: the model is equivariant under O(3), inversion included.
 """

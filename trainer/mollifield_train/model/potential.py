@@ -1,21 +1,18 @@
 """The whole model: embed, message-passing layers, readout."""
 
+import copy
 import math
 
 import torch
 from ase.data import atomic_numbers
-from e3nn import o3
 from torch import Tensor, nn
 
 from .activation import scaled_silu
-from .convolution import ConvolutionE3nn
 from .initialisation import member_normal_
 from .linear import EquivariantLinear, Gate
+from .messages import BACKENDS, NoBasis, RadialMessages, SplineMessages, choose_backend
 from .radial import BesselBasis, RadialNetwork
 from .repulsion import ZBLRepulsion
-
-CONVOLUTIONS = {"e3nn": ConvolutionE3nn}
-"""Implementations of the convolution by the name of their `backend`; all give the same numbers."""
 
 
 class Layer(nn.Module):
@@ -41,10 +38,10 @@ class Layer(nn.Module):
         self.mix_in = EquivariantLinear(
             n_members, [1] * (l_max_in + 1), n_channels, n_channels, dtype
         )
-        self.radial = RadialNetwork(
+        radial = RadialNetwork(
             n_members, n_radial, radial_hidden, len(convolution.paths) * n_channels, dtype
         )
-        self.convolution = convolution
+        self.messages = RadialMessages(radial, convolution)
         self.mix_out = EquivariantLinear(
             n_members, convolution.paths_per_l, n_channels, n_channels, dtype, n_scalars
         )
@@ -56,12 +53,12 @@ class Layer(nn.Module):
         self.type_scales = nn.Parameter(torch.empty(n_members, n_types, n_channels, dtype=dtype))
 
     def forward(
-        self, x: Tensor, harmonics: Tensor, basis: Tensor, edge_index: Tensor, types: Tensor
+        self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor,
+        types: Tensor,
     ) -> Tensor:
         """``x [M, N, (l_in+1)^2, C]`` -> ``[M, N, (l_out+1)^2, C]``."""
-        messages = self.convolution(
-            torch.cat(self.mix_in(x), dim=2), harmonics, self.radial(basis), edge_index
-        )
+        mixed = torch.cat(self.mix_in(x), dim=2)
+        messages = self.messages(mixed, harmonics, lengths, basis, edge_index)
         blocks = self.mix_out(messages * self.message_scale)
         scales = self.type_scales.index_select(1, types).unsqueeze(2)
         for l, own in enumerate(self.mix_self(x[:, :, : self.n_self] * scales)):
@@ -88,23 +85,21 @@ class Embedding(nn.Module):
     """Geometry and species into the first features; computed once for all members and layers."""
 
     def __init__(
-        self, n_members: int, n_types: int, n_channels: int, n_radial: int, r_max: float,
-        l_max: int, dtype: torch.dtype,
+        self, geometry: nn.Module, n_members: int, n_types: int, n_channels: int, n_radial: int,
+        r_max: float, dtype: torch.dtype,
     ) -> None:
         super().__init__()
         self.species_embedding = nn.Parameter(
             torch.empty(n_members, n_types, n_channels, dtype=dtype)
         )
         self.basis = BesselBasis(n_radial, r_max, dtype)
-        self.harmonics = o3.SphericalHarmonics(
-            list(range(l_max + 1)), normalize=True, normalization="component"
-        )
+        self.geometry = geometry
 
     def forward(self, edge_vectors: Tensor, types: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Features ``[M, N, 1, C]``, harmonics ``[G, E, (l_max+1)^2]``, basis, lengths ``[G, E]``."""
-        lengths = torch.linalg.vector_norm(edge_vectors, dim=-1)
+        harmonics, lengths = self.geometry(edge_vectors)
         x = self.species_embedding.index_select(1, types).unsqueeze(2)
-        return x, self.harmonics(edge_vectors), self.basis(lengths), lengths
+        return x, harmonics, self.basis(lengths), lengths
 
 
 class Potential(nn.Module):
@@ -137,12 +132,11 @@ class Potential(nn.Module):
         zbl: bool = False,
         n_members: int = 1,
         dtype: torch.dtype = torch.float32,
-        backend: str = "e3nn",
+        backend: str = "auto",
     ) -> None:
         super().__init__()
         hidden = [64] if radial_hidden is None else radial_hidden
-        if backend not in CONVOLUTIONS:
-            raise ValueError(f"backend {backend!r}: allowed are {', '.join(sorted(CONVOLUTIONS))}")
+        backend = choose_backend(backend)
         if len(atomic_shifts) != len(species):
             raise ValueError(f"{len(atomic_shifts)} atomic shifts for {len(species)} species")
         self.species = species
@@ -164,10 +158,13 @@ class Potential(nn.Module):
             "energy_scale", torch.full((n_members, 1), energy_scale, dtype=torch.float64)
         )
         with _default_dtype(dtype):  # e3nn builds its constants in the default dtype
-            self.embedding = Embedding(n_members, n_types, n_channels, n_radial, r_max, l_max, dtype)
+            geometry, convolution = BACKENDS[backend]
+            self.embedding = Embedding(
+                geometry(l_max), n_members, n_types, n_channels, n_radial, r_max, dtype
+            )
             self.layers = nn.ModuleList(
                 Layer(
-                    CONVOLUTIONS[backend](l_in, l_max, l_out, n_channels),
+                    convolution(l_in, l_max, l_out, n_channels),
                     l_in, l_out, n_members, n_types, n_channels, n_radial, hidden,
                     average_neighbours, dtype,
                 )
@@ -215,6 +212,19 @@ class Potential(nn.Module):
                 )
             tensor.copy_(state[name])
 
+    def tabulated(self, n_knots: int) -> "Potential":
+        """A copy to run, not to train: radial networks replaced by splines of ``n_knots`` knots.
+
+        Needs the native backend (`SplineMessages`).
+        """
+        if self.backend != "native":
+            raise ValueError(f"splines need backend native; this model has {self.backend}")
+        model = copy.deepcopy(self)
+        for layer in model.layers:
+            layer.messages = SplineMessages(layer.messages, model.embedding.basis, n_knots)
+        model.embedding.basis = NoBasis()
+        return model
+
     def initialise(self, seed: int) -> None:
         """Draw all weights anew; member m uses ``seed + m`` alone, whatever the number of members."""
         generators = [torch.Generator().manual_seed(seed + m) for m in range(self.n_members)]
@@ -231,7 +241,7 @@ class Potential(nn.Module):
         """``(atomic_energies [M, N] float64, latent [M, N, C])``; see `mollifield.contract`."""
         x, harmonics, basis, lengths = self.embedding(edge_vectors, types)
         for layer in self.layers:
-            x = layer(x, harmonics, basis, edge_index, types)
+            x = layer(x, harmonics, lengths, basis, edge_index, types)
         latent = x[:, :, 0]
         energies = self.readout(latent).to(torch.float64) * self.energy_scale
         energies = energies + self.atomic_shifts.index_select(1, types)

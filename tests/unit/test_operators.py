@@ -1,0 +1,234 @@
+"""The native operators against e3nn: values, first and second derivatives. Skips nothing."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from e3nn import o3
+
+from mollifield import has_native
+from mollifield_train.model.convolution import ConvolutionE3nn
+from mollifield_train.model.coupling import coupling_table
+from mollifield_train.model.geometry import GeometryE3nn
+from mollifield_train.model.irreps import tensor_product_paths
+from mollifield_train.model.messages import RadialMessages, SplineMessages
+from mollifield_train.model.convolution import ConvolutionNative
+from mollifield_train.model.radial import BesselBasis, RadialNetwork
+
+from ..conftest import build_potential, eager_engine, ethanol, sheared_crystal
+
+DOUBLE = torch.float64
+# A relative 1e-12 of the largest entry in float64 and 1e-6 in float32: sums of a few hundred terms
+# in another order.
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
+CASES = [(0, 3, 3), (3, 3, 0), (3, 3, 3), (1, 2, 3), (2, 1, 2)]
+
+
+def operands(l_in: int, l_edge: int, l_out: int, members: int, geometries: int, channels: int,
+             dtype: torch.dtype, sort: bool = True) -> tuple:
+    generator = torch.Generator().manual_seed(1)
+    n_atoms, n_edges = 6, 19
+    n_weights = len(tensor_product_paths(l_in, l_edge, l_out)) * channels
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=DOUBLE).to(dtype).requires_grad_()
+
+    edge_index = torch.randint(0, n_atoms - 1, (2, n_edges), generator=generator)  # one lonely atom
+    if sort:
+        edge_index[0] = edge_index[0].sort()[0]
+    return (
+        random(members, n_atoms, (l_in + 1) ** 2, channels),
+        random(geometries, n_edges, (l_edge + 1) ** 2),
+        random(members, n_edges, n_weights),
+        edge_index,
+    )
+
+
+def reference(l_in: int, l_edge: int, l_out: int, channels: int, dtype: torch.dtype) -> ConvolutionE3nn:
+    torch.set_default_dtype(dtype)
+    try:
+        return ConvolutionE3nn(l_in, l_edge, l_out, channels)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def native(l_in: int, l_edge: int, l_out: int):
+    assert has_native(), "libmollifield.so must be built for the tests"
+    terms, coefficients = coupling_table(l_in, l_edge, l_out)
+    return lambda *a: torch.ops.mollifield.convolution(*a, terms, coefficients)
+
+
+def three_orders(function, x, y, w, edge_index) -> list[torch.Tensor]:
+    """Value, gradients, and gradients of a function of the gradients."""
+    out = function(x, y, w, edge_index)
+    cotangent = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out).requires_grad_()
+    first = torch.autograd.grad((out * cotangent).sum(), (x, y, w), create_graph=True)
+    scalar = sum((g * torch.cos(g)).sum() for g in first)
+    return [out, *first, *torch.autograd.grad(scalar, (x, y, w, cotangent))]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("members_geometries", [(1, 1), (3, 1), (3, 3)])
+@pytest.mark.parametrize("degrees", CASES)
+def test_convolution_equals_e3nn(degrees, members_geometries, dtype) -> None:
+    args = operands(*degrees, *members_geometries, 5, dtype)
+    found = three_orders(native(*degrees), *args)
+    expected = three_orders(reference(*degrees, 5, dtype), *args)
+    for order, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
+        scale = float(theirs.detach().abs().max())
+        limit = TOLERANCE[dtype] * (1 if order < 4 else 10) * scale
+        torch.testing.assert_close(ours, theirs, atol=limit, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 8, 9, 32, 45])
+def test_every_channel_count(channels: int) -> None:
+    """Whole blocks of vectors, single vectors and a scalar tail."""
+    args = operands(2, 2, 2, 2, 1, channels, DOUBLE)
+    for ours, theirs in zip(
+        three_orders(native(2, 2, 2), *args),
+        three_orders(reference(2, 2, 2, channels, DOUBLE), *args),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, atol=1e-11 * float(theirs.detach().abs().max()), rtol=0)
+
+
+def test_edges_in_any_order() -> None:
+    x, y, w, edge_index = operands(1, 1, 1, 2, 2, 4, DOUBLE, sort=False)
+    for ours, theirs in zip(
+        three_orders(native(1, 1, 1), x, y, w, edge_index),
+        three_orders(reference(1, 1, 1, 4, DOUBLE), x, y, w, edge_index),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, atol=1e-11 * float(theirs.detach().abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("geometries", [1, 2])
+def test_gradgradcheck(geometries: int) -> None:
+    x, y, w, edge_index = operands(1, 1, 1, 2, geometries, 2, DOUBLE)
+    function = lambda *a: native(1, 1, 1)(*a, edge_index)  # noqa: E731
+    assert torch.autograd.gradcheck(function, (x, y, w))
+    assert torch.autograd.gradgradcheck(function, (x, y, w))
+
+
+@pytest.mark.parametrize("l_max", [0, 1, 2, 3])
+def test_geometry_equals_e3nn(l_max: int) -> None:
+    vectors = torch.randn(2, 7, 3, dtype=DOUBLE, generator=torch.Generator().manual_seed(3))
+    vectors.requires_grad_()
+    harmonics, lengths = torch.ops.mollifield.edge_geometry(vectors, l_max)
+    expected, norms = GeometryE3nn(l_max)(vectors)
+    torch.testing.assert_close(harmonics, expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(lengths, norms, atol=1e-12, rtol=0)
+    function = lambda v: torch.ops.mollifield.edge_geometry(v, l_max)  # noqa: E731
+    assert torch.autograd.gradcheck(function, (vectors,))
+    assert torch.autograd.gradgradcheck(function, (vectors,))
+
+
+def test_wrong_shapes_are_named() -> None:
+    x, y, w, edge_index = operands(1, 1, 1, 1, 1, 2, DOUBLE)
+    function = native(1, 1, 1)
+    for bad, message in (
+        ((x[:, :, :3], y, w, edge_index), "features: found"),
+        ((x, y[:, :, :3], w, edge_index), "harmonics: found"),
+        ((x, y, w[..., :-1], edge_index), "weights: found"),
+        ((x, y.float(), w, edge_index), "share one dtype"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            function(*bad)
+    for end in (0, 1):
+        outside = edge_index.clone()
+        outside[end, 4] = 6
+        with pytest.raises(IndexError, match="edge 4 names atom 6 of 6"):
+            function(x, y, w, outside)
+
+
+def test_splines_follow_the_radial_network() -> None:
+    """Values to 1e-7 and slopes to 1e-5 of their size with 1024 knots, in and out of the kernel."""
+    members, channels, r_max = 2, 3, 4.0
+    basis = BesselBasis(6, r_max, DOUBLE)
+    torch.set_default_dtype(DOUBLE)
+    convolution = ConvolutionNative(1, 2, 2, channels)
+    torch.set_default_dtype(torch.float32)
+    radial = RadialNetwork(members, 6, [16], len(convolution.paths) * channels, DOUBLE)
+    for weight in radial.parameters():
+        torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(9))
+    exact = RadialMessages(radial, convolution)
+    spline = SplineMessages(exact, basis, 1024)
+    x, y, _, edge_index = operands(1, 2, 2, members, 1, channels, DOUBLE)
+    lengths = torch.linspace(0.4, 4.3, 19, dtype=DOUBLE).view(1, -1).requires_grad_()
+
+    def all_of(messages) -> list[torch.Tensor]:
+        out = messages(x, y, lengths, basis(lengths), edge_index)
+        cotangent = torch.linspace(-1, 1, out.numel(), dtype=DOUBLE).view_as(out)
+        return [out, *torch.autograd.grad(out, (x, y, lengths), cotangent)]
+
+    for k, (ours, theirs) in enumerate(zip(all_of(spline), all_of(exact), strict=True)):
+        limit = (1e-5 if k == 3 else 1e-7) * float(theirs.detach().abs().max())
+        torch.testing.assert_close(ours, theirs, atol=limit, rtol=0)
+    weights = spline.interpolate(lengths)
+    torch.testing.assert_close(weights, radial(basis(lengths)), atol=1e-7 * float(weights.detach().abs().max()), rtol=0)
+    assert (weights[:, lengths[0] >= r_max] == 0).all()
+
+
+def test_splines_have_no_second_derivative() -> None:
+    model = build_potential(torch.float64, backend="native").tabulated(128)
+    vectors = torch.randn(3, 4, 3, dtype=DOUBLE).requires_grad_()
+    edge_index, types = torch.tensor([[0, 0, 1, 1], [1, 1, 0, 0]]), torch.tensor([0, 1])
+    energies, _ = model(vectors, edge_index, types)
+    with pytest.raises(NotImplementedError, match="first derivatives only"):
+        torch.autograd.grad(energies.sum(), vectors, create_graph=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("l_max", [1, 3])
+def test_backends_give_one_model(dtype: torch.dtype, l_max: int) -> None:
+    models = {}
+    for backend in ("e3nn", "native"):
+        models[backend] = build_potential(dtype, backend=backend, l_max=l_max, n_layers=3)
+    models["native"].load_member_state(models["e3nn"].member_state())
+    for frame in (sheared_crystal(), ethanol()):
+        ours, theirs = (eager_engine(models[name])(frame) for name in ("native", "e3nn"))
+        limit = {torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
+        assert abs(ours.atomic_energies - theirs.atomic_energies).max() < limit * 2100.0
+        assert abs(ours.forces - theirs.forces).max() < 10 * limit * abs(theirs.forces).max()
+
+
+def run_variant(isa: str, threads: int) -> bytes:
+    """Bytes of a convolution's value and gradients, in a fresh process."""
+    code = (
+        "import sys, torch; torch.set_num_threads(int(sys.argv[1]))\n"
+        "from tests.unit.test_operators import *\n"
+        "generator = torch.Generator().manual_seed(0)\n"
+        "n, e, c = 300, 6000, 12\n"
+        "index = torch.randint(0, n, (2, e), generator=generator)\n"
+        "x = torch.randn(2, n, 9, c, generator=generator).requires_grad_()\n"
+        "y = torch.randn(1, e, 9, generator=generator).requires_grad_()\n"
+        "w = torch.randn(2, e, 11 * c, generator=generator).requires_grad_()\n"
+        "out = native(2, 2, 2)(x, y, w, index)\n"
+        "parts = [out, *torch.autograd.grad(out.square().sum(), (x, y, w))]\n"
+        "sys.stdout.buffer.write(b''.join(p.detach().numpy().tobytes() for p in parts))\n"
+    )
+    environment = {**os.environ, "MOLLIFIELD_ISA": isa, "OMP_NUM_THREADS": str(threads)}
+    return subprocess.run(
+        [sys.executable, "-c", code, str(threads)], env=environment, check=True, capture_output=True
+    ).stdout
+
+
+def test_deterministic_whatever_the_number_of_threads() -> None:
+    once = run_variant("avx2", 1)
+    assert len(once) > 1_000_000
+    assert once == run_variant("avx2", 2)
+
+
+def test_instruction_sets_agree() -> None:
+    vectors = [torch.frombuffer(bytearray(run_variant(isa, 1)), dtype=torch.float32)
+               for isa in ("portable", "avx2", "avx512")]
+    for other in vectors[1:]:
+        torch.testing.assert_close(other, vectors[0], atol=2e-6 * float(vectors[0].abs().max()), rtol=0)
+
+
+def test_unknown_instruction_set_is_refused() -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        run_variant("sse9", 1)
+    assert b"allowed are portable, avx2, avx512" in failure.value.stderr

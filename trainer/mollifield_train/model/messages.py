@@ -1,0 +1,110 @@
+"""What flows along edges: a convolution with weights that depend on the edge's length."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from mollifield.native import has_native
+
+from .convolution import ConvolutionE3nn, ConvolutionNative
+from .geometry import GeometryE3nn, GeometryNative
+from .radial import BesselBasis, RadialNetwork
+
+BACKENDS = {
+    "e3nn": (GeometryE3nn, ConvolutionE3nn),
+    "native": (GeometryNative, ConvolutionNative),
+}
+"""Implementations by name; all give the same numbers."""
+
+
+def choose_backend(backend: str) -> str:
+    """``auto`` is ``native`` where the library is built, else ``e3nn``; unknown names are refused."""
+    if backend == "auto":
+        return "native" if has_native() else "e3nn"
+    if backend not in BACKENDS:
+        raise ValueError(f"backend {backend!r}: allowed are auto, {', '.join(sorted(BACKENDS))}")
+    return backend
+
+
+class RadialMessages(nn.Module):
+    """Weights from the radial network: what is trained."""
+
+    def __init__(self, radial: RadialNetwork, convolution: nn.Module) -> None:
+        super().__init__()
+        self.radial = radial
+        self.convolution = convolution
+
+    def forward(
+        self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor
+    ) -> Tensor:
+        """``x [M, N, (l_in+1)^2, C]``, harmonics, lengths, basis ``[G, E, ..]`` -> ``[M, N, K, C]``."""
+        return self.convolution(x, harmonics, self.radial(basis), edge_index)
+
+
+class SplineMessages(nn.Module):
+    """The same with the radial network tabulated over the length: what is run.
+
+    Cubic Hermite interpolation between equidistant knots from 0 to ``r_max``: value and derivative
+    are continuous, and both vanish at ``r_max`` and beyond.
+    """
+
+    def __init__(self, messages: RadialMessages, basis: BesselBasis, n_knots: int) -> None:
+        super().__init__()
+        self.r_max = basis.r_max
+        self.convolution = messages.convolution
+        weight = messages.radial.last
+        self.register_buffer("knots", _tabulate(messages.radial, basis, n_knots).to(weight))
+
+    def forward(
+        self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor
+    ) -> Tensor:
+        """As `RadialMessages.forward`; ``basis`` isn't looked at."""
+        if x.is_cuda:
+            weights = self.interpolate(lengths)
+            return self.convolution(x, harmonics, weights, edge_index)
+        return torch.ops.mollifield.spline_convolution(
+            x, harmonics, lengths, self.knots, self.r_max, edge_index,
+            self.convolution.terms, self.convolution.coefficients,
+        )
+
+    def interpolate(self, lengths: Tensor) -> Tensor:
+        """``lengths [G, E]`` in Å -> weights ``[M, E, P*C]``."""
+        n_members, n_knots = self.knots.shape[0], self.knots.shape[1]
+        position = (lengths * ((n_knots - 1) / self.r_max)).clamp(max=float(n_knots - 1))
+        left = position.detach().to(torch.int64).clamp(max=n_knots - 2)
+        t = (position - left.to(position.dtype)).unsqueeze(-1)
+        member = torch.arange(n_members, device=lengths.device).unsqueeze(1)
+        left = left.expand(n_members, -1)
+        lower, upper = self.knots[member, left], self.knots[member, left + 1]
+        u = 1.0 - t
+        return (
+            (1.0 + 2.0 * t) * u * u * lower[:, :, 0] + t * u * u * lower[:, :, 1]
+            + t * t * (3.0 - 2.0 * t) * upper[:, :, 0] - t * t * u * upper[:, :, 1]
+        )
+
+
+class NoBasis(nn.Module):
+    """In the place of a radial basis that nobody reads any more."""
+
+    def forward(self, lengths: Tensor) -> Tensor:
+        """``[G, E, 0]``."""
+        return lengths.new_empty(lengths.shape[0], lengths.shape[1], 0)
+
+
+def _tabulate(radial: RadialNetwork, basis: BesselBasis, n_knots: int) -> Tensor:
+    """Value, and derivative times spacing, at each knot: ``[M, n_knots, 2, P*C]`` float64."""
+    spacing = basis.r_max / (n_knots - 1)
+    lengths = torch.arange(n_knots, dtype=torch.float64) * spacing
+    lengths[0] = 1e-6 * spacing  # sin(x)/x has a limit there, not a value
+    lengths[-1] = basis.r_max
+    double_basis = BesselBasis(basis.frequencies.shape[0], basis.r_max, torch.float64)
+    double_radial = copy.deepcopy(radial).cpu().double()
+
+    def weights(r: Tensor) -> Tensor:
+        return double_radial(double_basis(r.unsqueeze(0)))
+
+    values, slopes = torch.func.jvp(weights, (lengths,), (torch.ones_like(lengths),))
+    knots = torch.stack([values, slopes * spacing], dim=2).detach()
+    knots[:, -1] = 0.0
+    return knots
