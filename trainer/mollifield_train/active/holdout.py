@@ -27,21 +27,20 @@ def make_test_set(config: LoopConfig, database: Path, say: Callable[[str], None]
     if len(done) >= settings.n_frames:
         return
     say(f"test set: {settings.n_frames} frames at {settings.temperature:g} K by the oracle")
+    forces = None
     if done:
         atoms = done[-1].atoms
+        forces = atoms.get_forces()  # the label, which is not computed again
     else:
         rng = np.random.default_rng([config.seed, _STREAM])
         atoms = thermalised(store.frames(arm=GIVEN)[0].atoms, settings.temperature, rng)
-    calculator = make_calculator(config.oracle)
-    if done:  # the stored label is the first force that the dynamics asks for
-        calculator.atoms, calculator.results = atoms.copy(), dict(atoms.calc.results)
-    atoms.calc = calculator
+    atoms.calc = make_calculator(config.oracle)
     for index in range(len(done), settings.n_frames):
         rng = np.random.default_rng([config.seed, _STREAM, index])
         damping = config.explorer.damping
         dynamics = langevin(atoms, settings.temperature, settings.timestep, damping, rng)
-        dynamics.run(settings.every + (settings.n_equilibration if index == 0 else 0))
-        label = Label(float(atoms.get_potential_energy()), np.array(atoms.get_forces()))
-        store.add_test(atoms, label, index)
+        for _ in range(settings.every + (settings.n_equilibration if index == 0 else 0)):
+            forces = dynamics.step(forces)
+        store.add_test(atoms, Label(float(atoms.get_potential_energy()), forces), index)
     say("test set: complete")
 

@@ -57,7 +57,7 @@ def run_loop(config: LoopConfig, fresh: bool, make_parts: MakeParts) -> Path:
         if not (paths.round(GIVEN, 0) / "metrics.json").exists():
             _arm_run(GIVEN, config, make_parts).evaluate(0)
         _work(config, [Job(arm, _run_arm, (arm, config, make_parts)) for arm in config.arms])
-        return _finish(config, paths)
+        return _finish(config, paths, make_parts)
 
 
 def _claim(root: Path, config: LoopConfig, fresh: bool) -> None:
@@ -121,14 +121,14 @@ def _run_arm(arm: str, config: LoopConfig, make_parts: MakeParts) -> None:
     _arm_run(arm, config, make_parts).run()
 
 
-def _finish(config: LoopConfig, paths: Paths) -> Path:
+def _finish(config: LoopConfig, paths: Paths, make_parts: MakeParts) -> Path:
     """Print the table of the rounds and write the report."""
     from mollifield_train.active.report import write_report
 
     metrics = collect_metrics(config, paths)
     write_json(paths.root / "rounds.json", metrics)
     print(rounds_table(metrics), flush=True)
-    report = write_report(config, paths, metrics)
+    report = write_report(config, paths, metrics, make_parts(config).load_committee)
     say("loop", f"report: {report}")
     return report
 

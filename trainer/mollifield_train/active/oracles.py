@@ -183,14 +183,15 @@ def _already_labelled(store: Store, spool: Path, frame: StoredFrame) -> bool:
     content = frame.columns["content"]
     path = _spool_file(spool, content)
     if path.exists():
-        label, calls = _load(path)
-        store.record_label(frame.id, label, calls)
+        store.record_label(frame.id, *_load(path))
         path.unlink()
         return True
     found = store.find_label(content)
-    if found is not None:
-        store.record_label(frame.id, found, 0)
-    return found is not None
+    if found is None:
+        return False
+    # Counted here too: an arm alone would have paid for it.
+    store.record_label(frame.id, *found)
+    return True
 
 
 def _label_together(

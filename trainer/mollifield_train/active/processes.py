@@ -6,10 +6,14 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+_BAD_INPUT = 2
+"""Exit status of a job that met bad input."""
 
 
 def exit_with_parent() -> None:
@@ -60,28 +64,43 @@ def run_together(jobs: Sequence[Job]) -> None:
     The first that fails ends the others: what they have finished is on disk.
 
     Raises:
-        RuntimeError: naming the job that failed; its own traceback is on stderr.
+        ValueError: a job met bad input; its message, with the job's name in front.
+        RuntimeError: a job failed in another way; its traceback is on stderr.
     """
     context = multiprocessing.get_context("spawn")
     running = {}
     with single_threaded_children():
         for job in jobs:
-            process = context.Process(target=_child, args=(job,), name=job.name)
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_child, args=(job, theirs), name=job.name)
             process.start()
-            running[process.sentinel] = process
+            theirs.close()
+            running[process.sentinel] = process, ours
     try:
         while running:
             for sentinel in multiprocessing.connection.wait(list(running)):
-                process = running.pop(sentinel)
-                process.join()
-                if process.exitcode != 0:
-                    raise RuntimeError(f"{process.name} failed (exit status {process.exitcode})")
+                process, message = running.pop(sentinel)
+                _check(process, message)
     finally:
-        for process in running.values():
+        for process, message in running.values():
             process.terminate()
             process.join()
+            message.close()
 
 
-def _child(job: Job) -> None:
+def _check(process: Any, message: Any) -> None:
+    process.join()
+    with message:
+        if process.exitcode == _BAD_INPUT and message.poll():
+            raise ValueError(f"{process.name}: {message.recv()}")
+    if process.exitcode != 0:
+        raise RuntimeError(f"{process.name} failed with exit status {process.exitcode}")
+
+
+def _child(job: Job, message: Any) -> None:
     exit_with_parent()
-    job.function(*job.arguments)
+    try:
+        job.function(*job.arguments)
+    except (ValueError, OSError) as error:
+        message.send(str(error))
+        sys.exit(_BAD_INPUT)

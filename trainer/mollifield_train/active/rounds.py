@@ -149,7 +149,7 @@ class ArmRun:
                 model=self.paths.round(self.arm, number - 1) / "model.pt",
                 start=given[int(seeds[0]) % len(given)].atoms,
                 directory=work,
-                seed=int(seeds[1]) % 2_000_000_000 + 1,
+                seed=int(seeds[1]) % 900_000_000 + 1,
                 select=select,
                 stop=None if settings.stop is None else threshold(settings.stop, training_std),
             ),

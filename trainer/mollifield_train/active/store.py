@@ -138,7 +138,7 @@ class Store:
                     source=candidate.source, calls=0, **where, **columns,
                 )  # fmt: skip
 
-    def choose(self, ids: Sequence[int]) -> None:
+    def choose(self, ids: Iterable[int]) -> None:
         """Mark candidates as the batch to label: all of them or, if killed, none."""
         with self._database as database:
             for id_ in ids:
@@ -155,11 +155,12 @@ class Store:
         with self._database as database:
             database.update(id_, status=FAILED, reason=f"error: {reason}", calls=calls)
 
-    def find_label(self, content: str) -> Label | None:
-        """A label that any arm already has for this geometry."""
+    def find_label(self, content: str) -> tuple[Label, int] | None:
+        """A label that any arm already has for this geometry, and the calls that it took."""
         with self._database as database:
             for row in database.select(content=content, status=LABELLED, limit=1):
-                return _label_of(row.toatoms())
+                label = _label_of(row.toatoms())
+                return None if label is None else (label, row.calls)
         return None
 
     def frames(self, **where: Any) -> list[StoredFrame]:

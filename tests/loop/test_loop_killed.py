@@ -1,0 +1,119 @@
+"""kill -9 at any moment: no label is lost, none is computed twice, and the result is the same."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mollifield_train.active.durable import only_process, read_json
+from mollifield_train.active.store import CHOSEN, LABELLED, Store
+from tests.loop import stub_parts
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 120.0  # seconds until a condition that never comes fails the test
+
+
+def start(directory: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.loop.stub_parts", str(directory)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+
+
+def run_to_the_end(directory: Path) -> str:
+    with start(directory) as process:
+        output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output
+    return output
+
+
+def kill_when(directory: Path, condition: Callable[[], bool]) -> None:
+    """Start the loop, and kill it (not its children) as soon as ``condition`` holds."""
+    with start(directory) as process:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                pytest.fail(f"the moment to kill never came:\n{process.communicate()[0]}")
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        # Children hold the pipe's other end: it closes when the last of them is gone.
+        process.communicate(timeout=PATIENCE)
+
+
+def labels(directory: Path) -> dict[str, tuple[str, float]]:
+    """(arm, energy) of every labelled frame by its key."""
+    return {
+        frame.columns["arm"] + frame.columns["content"]: frame.atoms.get_potential_energy()
+        for frame in Store(directory / "run" / "frames.db").frames(status=LABELLED)
+    }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("whole")
+    stub_parts.write_frames(directory)
+    run_to_the_end(directory)
+    return directory
+
+
+def test_killed_four_times(uninterrupted: Path, tmp_path: Path) -> None:
+    stub_parts.write_frames(tmp_path)
+    run = tmp_path / "run"
+    active = run / "active"
+
+    def rows(**where: object) -> int:
+        return len(Store(run / "frames.db").frames(**where)) if (run / "frames.db").exists() else 0
+
+    moments = {
+        "first training and test set": lambda: rows(arm="test") == 2,
+        "exploration": lambda: (active / "round-1/trajectory-1/started").exists(),
+        "labelling": lambda: rows(arm="active", round=1, status=LABELLED) == 1
+        and rows(arm="active", round=1, status=CHOSEN) == 2,
+        "training": lambda: (active / "round-2/training/started").exists(),
+    }
+    for condition in moments.values():
+        kill_when(tmp_path, condition)
+    run_to_the_end(tmp_path)
+
+    assert labels(tmp_path) == labels(uninterrupted)
+    assert read_json(run / "rounds.json") == read_json(uninterrupted / "run" / "rounds.json")
+    calls = Counter((tmp_path / "calls").read_text().split())
+    stored = Counter(f.columns["content"] for f in Store(run / "frames.db").frames(status=LABELLED))
+    # Both arms start from one model: a frame that both chose may be computed by each, at once.
+    assert {key: n for key, n in calls.items() if key in stored and n > stored[key]} == {}
+    assert sum(n == 1 for n in stored.values()) > len(stored) / 2
+    assert not list((run / "labels").iterdir())
+
+
+def test_a_finished_run_calls_nobody(uninterrupted: Path) -> None:
+    before = (uninterrupted / "calls").read_text()
+    results = read_json(uninterrupted / "run" / "rounds.json")
+    output = run_to_the_end(uninterrupted)
+    assert "continuing the run" in output
+    assert (uninterrupted / "calls").read_text() == before
+    assert read_json(uninterrupted / "run" / "rounds.json") == results
+
+
+def test_arms_get_equal_numbers_of_labels(uninterrupted: Path) -> None:
+    results = read_json(uninterrupted / "run" / "rounds.json")
+    for number in range(3):
+        first, second = (row for row in results if row["round"] == number)
+        assert first["n_frames"] == second["n_frames"] == 2 + 3 * number
+        assert first["oracle_calls"] == second["oracle_calls"]
+
+
+def test_two_loops_in_one_directory(tmp_path: Path) -> None:
+    with (
+        only_process(tmp_path / "lock"),
+        pytest.raises(ValueError, match="another loop is running"),
+        only_process(tmp_path / "lock"),
+    ):
+        pass

@@ -1,0 +1,93 @@
+"""Labels come back, failures are recorded, and neither ends the run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+
+from mollifield_train.active.config import OracleConfig
+from mollifield_train.active.oracles import compute_label, label_chosen, make_calculator
+from mollifield_train.active.store import Store
+
+HERE = __package__
+
+
+def crystal(symbol: str, seed: int) -> Atoms:
+    atoms = bulk(symbol, cubic=True)
+    atoms.rattle(0.05, seed=seed)
+    return atoms
+
+
+def label_all(tmp_path: Path, frames: list[Atoms], config: OracleConfig) -> tuple[Store, list[str]]:
+    store, spool, lines = Store(tmp_path / "frames.db"), tmp_path / "labels", []
+    spool.mkdir(exist_ok=True)
+    store.add_given(frames)
+    label_chosen(store, config, spool, "given", report=lines.append)
+    assert not list(spool.iterdir())
+    return store, lines
+
+
+def test_parallel_labels_equal_direct_ones(tmp_path: Path) -> None:
+    frames = [crystal("Al", seed) for seed in range(4)]
+    store, lines = label_all(tmp_path, frames, OracleConfig(kind="emt", workers=2))
+    assert not lines
+    for atoms, row in zip(frames, store.training_frames("given", 0), strict=True):
+        atoms.calc = EMT()
+        assert row.atoms.get_potential_energy() == atoms.get_potential_energy()
+        np.testing.assert_array_equal(row.atoms.get_forces(), atoms.get_forces())
+        np.testing.assert_array_equal(row.atoms.get_stress(), atoms.get_stress())
+
+
+def test_retry_until_it_converges(tmp_path: Path) -> None:
+    arguments = {"log": str(tmp_path / "log")}
+    name = f"{HERE}.broken_calculators.FailsTwice"
+    config = OracleConfig(kind="ase", calculator=name, arguments=arguments, retries=2)
+    store, _ = label_all(tmp_path, [crystal("Al", 0)], config)
+    (row,) = store.training_frames("given", 0)
+    assert row.columns["calls"] == 3
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("raise", "RuntimeError: no convergence"),
+        ("nan", "not finite"),
+        ("segfault", "the worker died"),
+        ("hang", "the worker died"),
+    ],
+)
+def test_a_bad_frame_costs_no_other(tmp_path: Path, how: str, reason: str) -> None:
+    frames = [crystal("Al", 0), crystal("Cu", 1), crystal("Al", 2)]
+    name = f"{HERE}.broken_calculators.FailsOnCopper"
+    config = OracleConfig(
+        kind="ase", calculator=name, arguments={"how": how}, retries=1, timeout=1.0
+    )
+    store, lines = label_all(tmp_path, frames, config)
+    assert [row.columns["status"] for row in store.frames()] == ["labelled", "failed", "labelled"]
+    (failed,) = store.frames(status="failed")
+    assert reason in failed.columns["reason"]
+    assert failed.columns["calls"] == 2
+    assert len(lines) == 1
+
+
+def test_unknown_calculator_is_named() -> None:
+    with pytest.raises(ValueError, match=r"ase\.calculators\.emt\.Nothing"):
+        make_calculator(OracleConfig(kind="ase", calculator="ase.calculators.emt.Nothing"))
+
+
+def test_calculator_goes_with_kind_ase_only() -> None:
+    with pytest.raises(ValueError, match="'calculator' goes with kind 'ase'"):
+        OracleConfig(kind="emt", calculator="ase.calculators.emt.EMT")
+
+
+def test_tblite_gives_energy_and_forces() -> None:
+    pytest.importorskip("tblite")
+    water = Atoms("OHH", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    label = compute_label(OracleConfig(kind="tblite"), water)
+    # GFN2-xTB of water near equilibrium; Bannwarth et al., JCTC 15, 1652 (2019): -5.07 hartree.
+    assert label.energy == pytest.approx(-5.07 * 27.2114, abs=0.3)
+    assert label.stress is None
+    assert np.abs(label.forces.sum(axis=0)).max() < 1e-6
