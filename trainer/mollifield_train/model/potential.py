@@ -159,12 +159,14 @@ class Potential(nn.Module):
         )
         with _default_dtype(dtype):  # e3nn builds its constants in the default dtype
             geometry, convolution = BACKENDS[backend]
+            # A single layer takes scalars to scalars, which couple through l = 0 alone.
+            l_edge = l_max if n_layers > 1 else 0
             self.embedding = Embedding(
-                geometry(l_max), n_members, n_types, n_channels, n_radial, r_max, dtype
+                geometry(l_edge), n_members, n_types, n_channels, n_radial, r_max, dtype
             )
             self.layers = nn.ModuleList(
                 Layer(
-                    convolution(l_in, l_max, l_out, n_channels),
+                    convolution(l_in, l_edge, l_out, n_channels),
                     l_in, l_out, n_members, n_types, n_channels, n_radial, hidden,
                     average_neighbours, dtype,
                 )
