@@ -19,7 +19,7 @@ test: build
 
 demo: build
 	@echo "== demo: active learning of ethanol"
-	OMP_NUM_THREADS=1 $(BIN)/python examples/ethanol_demo.py
+	OMP_NUM_THREADS=1 $(BIN)/mollifield loop examples/ethanol/loop.yaml
 
 $(BIN)/python:
 	@echo "== virtual environment $(VENV)"

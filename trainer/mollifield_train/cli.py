@@ -75,7 +75,7 @@ def loop(options: argparse.Namespace) -> None:
     """`mollifield loop`: active learning, continued where it stopped."""
     from .active.loop import run
 
-    run(options.config)
+    run(options.config, fresh=options.fresh)
 
 
 def _print_errors(summary: dict[str, float]) -> None:
@@ -132,7 +132,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(f"--{label}-key", default="auto", help=f"key of the {label} in the file")
 
     command = _command(commands, "loop", loop, "active learning: explore, select, label, retrain")
-    command.add_argument("config", type=Path, help="YAML file of the loop")
+    command.add_argument("config", type=Path, help="YAML file; keys: mollifield_train.active.config.LoopConfig")
+    command.add_argument("--fresh", action="store_true", help="delete the run in the config's directory and start again")
     return parser
 
 

@@ -13,8 +13,10 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from ase.neighborlist import natural_cutoffs, neighbor_list
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -44,7 +46,7 @@ _MEV = 1000.0
 def learning_curve(metrics: Sequence[dict[str, Any]]) -> str:
     """Force RMSE on the test frames against the number of training frames, one line an arm."""
     with matplotlib.rc_context(_STYLE):
-        figure, (axes,) = _axes(1, width=6.4, height=3.6)
+        figure, (axes,) = _axes(1, width=8.2, height=3.4)
         for arm in dict.fromkeys(row["arm"] for row in metrics):
             rows = [row for row in metrics if row["arm"] == arm]
             x = [row["n_frames"] for row in rows]
@@ -52,7 +54,7 @@ def learning_curve(metrics: Sequence[dict[str, Any]]) -> str:
             axes.plot(x, y, "o-", color=ARM_COLOURS[arm], label=arm, markersize=5, linewidth=1.6)
         axes.set(xlabel="training frames", ylabel="force RMSE (meV/Å)")
         axes.set_xticks(sorted({row["n_frames"] for row in metrics}))
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * _MEV * max(row["force_rmse"] for row in metrics))
         axes.legend()
         return _svg(figure)
 
@@ -96,6 +98,8 @@ def reliability(std: Array, error: Array, components: Array) -> str:
         left.plot(_MEV * predicted, _MEV * actual, "o-", color=ARM_COLOURS["active"], markersize=4)
         left.set(xscale="log", yscale="log", title="Predicted against actual",
                  xlabel="predicted force std (meV/Å)", ylabel="actual RMS error (meV/Å)")  # fmt: skip
+        _plain_log_ticks(left.xaxis)
+        _plain_log_ticks(left.yaxis)
         z = (components / (std[:, None] / np.sqrt(3.0))).ravel()
         edges = np.linspace(-6.0, 6.0, 49)
         counts, _ = np.histogram(z, edges)
@@ -129,6 +133,7 @@ def trajectories(traces: Sequence[Sequence[dict[str, Any]]], timestep: float) ->
                 axes.plot(time, trace["max_std"], linewidth=0.9, color=colour, label=label)
             axes.axhline(round_traces[0]["select"], color=_INK, linestyle="--", linewidth=0.8)
             axes.set(xlabel="time (ps)", yscale="log", title=f"round {number}")
+        _plain_log_ticks(panels[0].yaxis)
         panels[0].set_ylabel("largest force std (eV/Å)")
         if len(traces[0]) > 1:
             panels[0].legend(fontsize=8)
@@ -178,6 +183,13 @@ def _draw_molecule(axes: Axes, atoms: Atoms, std: Array, norm: Any) -> None:
     axes.set(xlim=(-reach, reach), ylim=(-0.75 * reach, 0.75 * reach), aspect="equal")
 
 
+def _plain_log_ticks(axis: Axis) -> None:
+    """1, 2, 5, 10, ... written out: a log axis of less than a decade has no other labels."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def _axes(
     n: int, width: float, height: float, sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
@@ -191,5 +203,6 @@ def _svg(figure: Figure) -> str:
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1; font-family: inherit", svg)
-    return re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1)
+    svg = re.sub(r'font-family: [^;"]*', "font-family: inherit", svg)
+    # The page sets the width; the view box keeps the proportions.
+    return re.sub(r'^(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import partial
+from functools import lru_cache, partial
 
 import ase.io
 import torch
@@ -27,7 +27,9 @@ def make_parts(config: LoopConfig) -> Parts:
     explore: Explorer = explore_with_lammps
     if config.explorer.kind == "ase":
         explore = AseExplorer(partial(MollifieldCalculator, device=device))
-    return Parts(train_committee, explore, partial(ExportedCommittee, device=device))
+    # A round asks for the same model several times; its file never changes once it is there.
+    load = lru_cache(maxsize=2)(partial(ExportedCommittee, device=device))
+    return Parts(train_committee, explore, load)
 
 
 def train_committee(task: TrainTask, config: LoopConfig) -> None:
