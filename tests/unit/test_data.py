@@ -131,7 +131,10 @@ def test_broken_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"frames\.xyz: .*frame 1 is truncated: 3 atoms .* 2 lines"):
         read_frames(path)
     path.write_text(text[:-20])
-    with pytest.raises(ValueError, match=r"frames\.xyz: .*frame 1, atom 2, line 10: \d columns"):
+    with pytest.raises(ValueError, match=r"frames\.xyz: .*frame 1 has \d columns in the line of atom 2"):
+        read_frames(path)
+    path.write_text(text.replace("\nO ", "\nQq ", 1))
+    with pytest.raises(ValueError, match=r"frames\.xyz: .*frame 0: 'Qq' is no chemical symbol"):
         read_frames(path)
     path.write_text("")
     with pytest.raises(ValueError, match=r"frames\.xyz: "):

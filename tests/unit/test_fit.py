@@ -363,7 +363,7 @@ def test_run_of_another_config_is_not_continued(tmp_path, images):
     with pytest.raises(ValueError, match=r"another config: optimiser\.epochs was 1, is 2"):
         train(longer, resume=True, progress=False)
     (Path(config.directory) / LAST_CHECKPOINT).write_bytes(b"PK\x03\x04 nonsense")
-    with pytest.raises(ValueError, match=r"last\.ckpt: truncated or not a checkpoint"):
+    with pytest.raises(ValueError, match=r"last\.ckpt: truncated, or not a checkpoint"):
         train(config, resume=True, progress=False)
 
 

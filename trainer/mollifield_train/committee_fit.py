@@ -66,7 +66,9 @@ class CommitteeFit(lightning.LightningModule):
         """Adam, with the state of the checkpoint if there is one; the model is on its device now."""
         if self.settings.ema_decay > 0.0:
             self.average = MovingAverage(self._weights(), self.settings.ema_decay)
-        optimiser = torch.optim.Adam(self.model.parameters(), lr=self.settings.learning_rate)
+        optimiser = torch.optim.Adam(
+            self.model.parameters(), lr=self.settings.learning_rate, fused=True
+        )
         if self._resumed is not None:
             optimiser.load_state_dict(self._resumed["optimiser"])
             if self.average is not None:

@@ -38,8 +38,7 @@ def read_tensors(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        first = str(error).strip().splitlines()[:1]
-        raise ValueError(f"{path}: truncated or not a checkpoint: {''.join(first)}") from error
+        raise ValueError(f"{path}: truncated, or not a checkpoint of this project") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: not a checkpoint, holds a {type(content).__name__}")
     return content

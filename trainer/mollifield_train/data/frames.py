@@ -72,8 +72,7 @@ def read_atoms(path: str | Path) -> list[ase.Atoms]:
         images = ase.io.read(path, index=":", format="extxyz")
     except Exception as error:  # ASE raises many kinds, KeyError and IndexError among them
         raise ValueError(
-            f"{path}: cannot be read as extended xyz ({_first_bad_frame(path)}): "
-            f"{type(error).__name__}: {error}"
+            f"{path}: cannot be read as extended xyz: {_first_bad_frame(path) or error}"
         ) from error
     if not images:
         raise ValueError(f"{path}: contains no frames")
@@ -90,30 +89,42 @@ def frames_from_atoms(
 
 
 def _first_bad_frame(path: Path) -> str:
-    """Which frame the file breaks at, from the atom counts alone."""
+    """Which frame the file breaks at, and why."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         return "not a text file"
-    line, frame = 0, 0
-    while line < len(lines) and lines[line].strip():
-        count = lines[line].strip()
-        if not count.isdecimal():
-            return f"frame {frame}, line {line + 1}: expected a number of atoms, found {count[:40]!r}"
-        end = line + 2 + int(count)
-        if end > len(lines):
-            found = max(0, len(lines) - line - 2)
-            return f"frame {frame} is truncated: {count} atoms announced, {found} lines found"
-        columns = [len(text.split()) for text in lines[line + 2 : end]]
-        ragged = [k for k, n in enumerate(columns) if n != columns[0]]
-        if ragged:
-            k = ragged[0]
-            return (
-                f"frame {frame}, atom {k}, line {line + 3 + k}: {columns[k]} columns, "
-                f"{columns[0]} in the line of atom 0"
-            )
-        line, frame = end, frame + 1
-    return f"after {frame} whole frames"
+    frame = 0
+    while lines and lines[0].strip():
+        problem = _problem_of_block(lines)
+        if problem:
+            return f"frame {frame} {problem}"
+        lines = lines[2 + int(lines[0]) :]
+        frame += 1
+    frame = 0
+    try:
+        for _ in ase.io.iread(path, index=":", format="extxyz"):
+            frame += 1
+    except KeyError as error:
+        return f"frame {frame}: {error} is no chemical symbol"
+    except Exception as error:  # the reason why `read_atoms` came here
+        return f"frame {frame}: {error}"
+    return ""
+
+
+def _problem_of_block(lines: list[str]) -> str:
+    """What is wrong with the layout of the frame that `lines` begins with, or nothing."""
+    count = lines[0].strip()
+    if not count.isdecimal():
+        return f"should start with a number of atoms, found {count[:40]!r}"
+    rows = lines[2 : 2 + int(count)]
+    if len(rows) < int(count):
+        return f"is truncated: {count} atoms announced, {len(rows)} lines found"
+    columns = [len(row.split()) for row in rows]
+    for atom, n in enumerate(columns):
+        if n != columns[0]:
+            return f"has {n} columns in the line of atom {atom}, {columns[0]} in that of atom 0"
+    return ""
 
 
 def _resolve_keys(images: list[ase.Atoms], keys: LabelKeys) -> dict[str, str]:
