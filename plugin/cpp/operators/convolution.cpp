@@ -128,6 +128,8 @@ void check(const Operands &o, const CouplingTable &table) {
                     "edge_index: found ", o.edge_index.sizes(), "; allowed is [2, ", o.harmonics.size(1), "]");
   TORCH_CHECK_VALUE(radial.size(0) == o.x.size(0) && radial.size(-1) == table.n_paths * o.x.size(3), "weights: found ",
                     radial.sizes(), "; allowed is ", table.n_paths * o.x.size(3), " for each of ", o.x.size(0), " members");
+  TORCH_CHECK_VALUE(o.x.is_cpu() && o.harmonics.is_cpu() && radial.is_cpu(),
+                    "the convolution runs on the CPU; found ", o.x.device(), ", ", o.harmonics.device());
   TORCH_CHECK_TYPE(o.x.scalar_type() == o.harmonics.scalar_type() && o.x.scalar_type() == radial.scalar_type(),
                    "features, harmonics and weights must share one dtype; found ", o.x.scalar_type(), ", ",
                    o.harmonics.scalar_type(), ", ", radial.scalar_type());

@@ -191,6 +191,7 @@ class Geometry : public Function<Geometry> {
     TORCH_CHECK_VALUE(l_max >= 0 && l_max <= kLargestL, "l_max = ", l_max, "; allowed is 0 to ", kLargestL);
     TORCH_CHECK_VALUE(vectors.dim() == 3 && vectors.size(2) == 3, "edge_vectors: found ", vectors.sizes(),
                       "; allowed is [G, E, 3]");
+    TORCH_CHECK_VALUE(vectors.is_cpu(), "mollifield::edge_geometry runs on the CPU; found ", vectors.device());
     ctx->save_for_backward({vectors});
     ctx->saved_data["l_max"] = l_max;
     const Tensor d = vectors.contiguous();

@@ -45,6 +45,18 @@ struct Convolution {
   Spline<T> spline;
 };
 
+// Product of features channel by channel at each of N nodes; the coupling's feature components index `a`,
+// its edge components `b`.
+template <class T>
+struct NodeProduct {
+  std::int64_t n_channels;
+  const T *a;         // [N, n_in, C]
+  const T *b;         // [N, n_edge, C]
+  const T *grad_out;  // [N, K, C]
+  T *out;             // [N, K, C]
+  T *grad_a, *grad_b;  // either may be null
+};
+
 template <class T>
 struct Kernels {
   // Sums messages into `out` for centres in [begin, end).
@@ -52,6 +64,9 @@ struct Kernels {
   // Gradients for edges whose group is in [begin, end): groups are centres, or sources where
   // `first`/`order` were built on sources.
   void (*backward)(const Coupling<T> &, const Convolution<T> &, std::int64_t begin, std::int64_t end, T *workspace);
+  // The same two for nodes in [begin, end).
+  void (*product_forward)(const Coupling<T> &, const NodeProduct<T> &, std::int64_t begin, std::int64_t end);
+  void (*product_backward)(const Coupling<T> &, const NodeProduct<T> &, std::int64_t begin, std::int64_t end);
 };
 
 // Elements of T that `workspace` must hold for one thread.
