@@ -46,3 +46,15 @@ class FailsOnCopper(EMT):
                 return
             raise RuntimeError("no convergence")
         super().calculate(atoms, *arguments, **more)
+
+
+class WritesFiles(EMT):
+    """Like most reference codes: input and output have fixed names in the working directory."""
+
+    def calculate(self, atoms: Any = None, *arguments: Any, **more: Any) -> None:
+        if os.listdir():
+            raise RuntimeError(f"files of another calculation: {os.listdir()}")
+        Path("OUTCAR").touch()
+        time.sleep(0.1)
+        super().calculate(atoms, *arguments, **more)
+        os.remove("OUTCAR")  # fails if a neighbour has taken it

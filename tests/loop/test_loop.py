@@ -146,7 +146,7 @@ def test_reliability_bins() -> None:
     np.testing.assert_allclose(doubled, 2 * predicted)
 
 
-@pytest.mark.parametrize(("random", "word"), [(0.08, "worse"), (0.2, "better")])
+@pytest.mark.parametrize(("random", "word"), [(0.08, "25% worse"), (0.2, "50% better"), (0.1, "no better and no worse")])
 def test_summary_says_who_won(random: float, word: str) -> None:
     rows = [
         {"arm": arm, "n_frames": n, "force_rmse": rmse}

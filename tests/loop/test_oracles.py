@@ -73,6 +73,15 @@ def test_a_bad_frame_costs_no_other(tmp_path: Path, how: str, reason: str) -> No
     assert len(lines) == 1
 
 
+def test_calculators_that_write_files_do_not_meet(tmp_path: Path) -> None:
+    name = f"{HERE}.broken_calculators.WritesFiles"
+    config = OracleConfig(kind="ase", calculator=name, workers=2, retries=0)
+    frames = [crystal("Al", seed) for seed in range(4)]
+    store, lines = label_all(tmp_path, frames, config)
+    assert not lines
+    assert len(store.training_frames("given", 0)) == 4
+
+
 def test_unknown_calculator_is_named() -> None:
     with pytest.raises(ValueError, match=r"ase\.calculators\.emt\.Nothing"):
         make_calculator(OracleConfig(kind="ase", calculator="ase.calculators.emt.Nothing"))

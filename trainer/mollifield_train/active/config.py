@@ -25,13 +25,14 @@ class OracleConfig(Section):
     """The reference method."""
 
     kind: Literal["tblite", "emt", "lj", "ase"] = "tblite"
-    """``tblite`` (GFN-xTB), ``emt`` and ``lj`` (for tests), or ``ase`` for any other calculator."""
+    """`tblite` (GFN-xTB), `emt` and `lj` (for tests), or `ase` for any other calculator."""
     method: str = "GFN2-xTB"
-    """Only for ``tblite``."""
+    """Only for `tblite`."""
     calculator: str | None = None
-    """Only for ``ase``: the import path of a calculator class, such as ``ase.calculators.vasp.Vasp``."""
+    """Only for `ase`: the import path of a class, such as `ase.calculators.vasp.Vasp`."""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of the calculator."""
+    """Keyword arguments of the calculator. Each calculation runs in an empty folder of its own, so paths
+    in here must be absolute."""
     workers: PositiveInt = 1
     """Calculations at a time, for each arm."""
     retries: NonNegativeInt = 2
@@ -90,7 +91,7 @@ class AcquisitionConfig(Section):
     descriptor: DescriptorKind = "species_mean"
     """How latent features are averaged over the atoms of a frame."""
     pool_factor: Annotated[float, Field(ge=1)] = 3.0
-    """``uncertain_then_diverse`` keeps this many times ``batch`` frames before it diversifies."""
+    """`uncertain_then_diverse` keeps this many times `batch` frames before it diversifies."""
 
 
 class GuardConfig(Section):

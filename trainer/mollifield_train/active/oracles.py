@@ -11,7 +11,9 @@ import contextlib
 import importlib
 import json
 import multiprocessing
+import os
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
@@ -71,13 +73,15 @@ def compute_label(config: OracleConfig, atoms: Atoms) -> Label:
     """
     atoms = atoms.copy()
     atoms.calc = make_calculator(config)
-    energy, forces = float(atoms.get_potential_energy()), np.array(atoms.get_forces())
     stress = None
-    if atoms.pbc.all():
-        with contextlib.suppress(PropertyNotImplementedError):
-            stress = np.array(atoms.get_stress())
-    if not (np.isfinite(energy) and np.isfinite(forces).all()):
-        raise ValueError("the oracle returned an energy or forces that are not finite")
+    with _own_folder():
+        energy, forces = float(atoms.get_potential_energy()), np.array(atoms.get_forces())
+        if atoms.pbc.all():
+            with contextlib.suppress(PropertyNotImplementedError):
+                stress = np.array(atoms.get_stress())
+    numbers = [energy, *forces.ravel(), *(stress if stress is not None else [])]
+    if not np.isfinite(numbers).all():
+        raise ValueError("the oracle returned numbers that are not finite")
     return Label(energy, forces, stress)
 
 
@@ -102,8 +106,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
     A calculation that hangs in compiled code cannot be interrupted, only ended with its process;
     the loop sees a broken pool. Executors that run tasks in threads have no limit.
     """
-    in_worker = multiprocessing.parent_process() is not None
-    if not in_worker or threading.current_thread() is not threading.main_thread():
+    if not _owns_process():
         yield
         return
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -112,6 +115,27 @@ def _time_limit(seconds: float) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+@contextlib.contextmanager
+def _own_folder() -> Iterator[None]:
+    """Work in an empty folder: calculators that write files use the same names for every frame."""
+    if not _owns_process():
+        yield
+        return
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory(prefix="oracle-") as folder:
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+
+def _owns_process() -> bool:
+    """Whether this is a worker process of ours, not a thread among others."""
+    in_worker = multiprocessing.parent_process() is not None
+    return in_worker and threading.current_thread() is threading.main_thread()
 
 
 def _spool_file(spool: Path, content: str) -> Path:
@@ -160,6 +184,7 @@ def label_chosen(
         executor: makes a ``concurrent.futures.Executor`` with the number of workers given.
         report: is told about every failure.
     """
+    spool = spool.resolve()  # workers change their directory
     chosen = store.frames(arm=arm, status=CHOSEN)
     todo = [frame for frame in chosen if not _already_labelled(store, spool, frame)]
 

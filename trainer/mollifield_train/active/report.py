@@ -96,11 +96,14 @@ def summary(metrics: list[dict[str, Any]]) -> str:
     )
     if "random" in last and arm != "random":
         other = last["random"]
-        change = 100 * (row["force_rmse"] / other["force_rmse"] - 1)
+        change = round(100 * (row["force_rmse"] / other["force_rmse"] - 1))
+        verdict = "no better and no worse"
+        if change:
+            verdict = f"{abs(change)}% {'better' if change < 0 else 'worse'}"
         text += (
             f" The same number of frames drawn at random from the same kind of trajectory reached "
-            f"{1000 * other['force_rmse']:.0f} meV/Å: choosing by uncertainty was "
-            f"{abs(change):.0f}% {'better' if change < 0 else 'worse'} in this one run."
+            f"{1000 * other['force_rmse']:.0f} meV/Å: choosing by uncertainty was {verdict} in this "
+            "one run."
         )
     return text
 
