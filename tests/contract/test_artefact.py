@@ -23,7 +23,7 @@ def test_attributes_survive(model_file: Path) -> None:
     assert artefact.species == ["H", "C", "O"]
     assert (artefact.r_max, artefact.n_layers, artefact.n_members) == (4.0, 2, 3)
     assert artefact.dtype == torch.float64
-    assert artefact.summary == {"name": "test"}
+    assert artefact.summary["name"] == "test"
     assert len(artefact.reference_frames) == 2
     assert set(artefact.reference_frames[0]) == {
         value for name, value in vars(contract).items() if name.startswith("REF_")
@@ -33,7 +33,7 @@ def test_attributes_survive(model_file: Path) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_exported_equals_eager(dtype: torch.dtype, tmp_path: Path) -> None:
     potential = build_potential(dtype)
-    export(potential, tmp_path / "model.pt", [ethanol()])
+    export(potential, tmp_path / "model.pt", [ethanol()], splines=False)
     frame = sheared_crystal()  # not among the reference frames
     eager, exported = eager_engine(potential)(frame), exported_engine(tmp_path / "model.pt")(frame)
     atol = 1e-10 if dtype == torch.float64 else 2e-5 * np.abs(eager.forces).max()
@@ -57,7 +57,7 @@ def test_stacking_keeps_each_member(tmp_path: Path) -> None:
         single.initialise(seed)
         single.readout.weight_2.data.mul_(10.0)
         singles.append(single)
-    export(singles, tmp_path / "model.pt", [ethanol()])
+    export(singles, tmp_path / "model.pt", [ethanol()], splines=False)
     expected = eager_engine(committee)(sheared_crystal())
     found = exported_engine(tmp_path / "model.pt")(sheared_crystal())
     np.testing.assert_allclose(found.energies, expected.energies, rtol=1e-13)
@@ -75,6 +75,27 @@ def test_stacking_refuses_other_architectures() -> None:
 def test_export_needs_a_reference_frame(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one reference frame"):
         export(build_potential(torch.float32), tmp_path / "model.pt", [])
+
+
+def test_splines_are_close_and_say_how_close(model_file: Path) -> None:
+    """Within 0.1 meV/Å of the radial network on a reference frame, as the file states."""
+    potential = build_potential(torch.float64, zbl=True)
+    stated = load_artefact(model_file).summary["splines"]
+    exact, tabulated = eager_engine(potential)(ethanol()), exported_engine(model_file)(ethanol())
+    difference = np.abs(exact.forces - tabulated.forces).max()
+    rounding = 1.0 + 1e-6
+    assert 0.0 < difference <= stated["max_force_error"] * rounding <= 1e-4
+    per_atom = np.abs(exact.energies - tabulated.energies).max() / len(ethanol())
+    assert per_atom <= stated["max_energy_error_per_atom"] * rounding < 1e-6
+
+
+def test_splines_that_change_forces_are_refused(tmp_path: Path) -> None:
+    """No table of 2048 knots follows forces of 1e5 eV/Å to 0.1 meV/Å."""
+    potential = build_potential(torch.float64)
+    potential.readout.weight_2.data.mul_(1e4)
+    with pytest.raises(ValueError, match="splines of 2048 knots change forces by .* allowed is 0.1"):
+        export(potential, tmp_path / "model.pt", [ethanol()])
+    assert not (tmp_path / "model.pt").exists()
 
 
 def test_describe_names_the_essentials(model_file: Path) -> None:

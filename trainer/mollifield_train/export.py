@@ -63,7 +63,7 @@ def stack_members(models: Sequence[Potential]) -> Potential:
                     f"member {k} has {key} = {model.settings[key]}, member 0 has {value}: "
                     "members of a committee share one architecture"
                 )
-    stacked = first.with_members(sum(model.n_members for model in models))
+    stacked = first.rebuilt(n_members=sum(model.n_members for model in models))
     states = [model.member_state() for model in models]
     stacked.load_member_state({key: torch.cat([s[key] for s in states]) for key in states[0]})
     return stacked
@@ -111,12 +111,14 @@ def tabulate(
     """The model with spline tables, and what that changes on ``frames``.
 
     Knots are doubled from 128 until forces are within a tenth of `SPLINE_FORCE_LIMIT`, to 2048; the
-    errors are the largest over frames, members and atoms (eV/Å; energies in eV/atom). Raises
+    errors are the largest over frames, members and atoms, in float64 (eV/Å; energies in eV/atom). Raises
     `ValueError` when 2048 knots leave more than the limit.
     """
-    exact = [_reference_frame(potential, atoms) for atoms in frames]
+    double = potential.rebuilt(dtype=torch.float64)  # what is asked is the table's error alone
+    double.load_member_state(potential.member_state())
+    exact = [_reference_frame(double, atoms) for atoms in frames]
     for n_knots in (128, 256, 512, 1024, 2048):
-        model = potential.tabulated(n_knots)
+        model = double.tabulated(n_knots)
         force_error = energy_error = 0.0
         for atoms, reference in zip(frames, exact):
             found = _reference_frame(model, atoms)
@@ -133,7 +135,7 @@ def tabulate(
             f"splines of {n_knots} knots change forces by {force_error * 1e3:.3g} meV/Å; allowed is "
             f"{SPLINE_FORCE_LIMIT * 1e3:.3g}. Export without splines"
         )
-    return model, {
+    return potential.tabulated(n_knots), {
         "n_knots": n_knots, "max_force_error": force_error, "max_energy_error_per_atom": energy_error
     }
 

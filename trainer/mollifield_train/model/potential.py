@@ -177,14 +177,16 @@ class Potential(nn.Module):
         self.repulsion = ZBLRepulsion(numbers, r_max, dtype) if zbl else None
         self.initialise(0)
 
-    def with_members(self, n_members: int) -> "Potential":
-        """A model of the same architecture with ``n_members`` members, weights drawn from seed 0."""
+    def rebuilt(
+        self, n_members: int | None = None, dtype: torch.dtype | None = None
+    ) -> "Potential":
+        """The same architecture, perhaps with other members or precision; weights drawn from seed 0."""
         return Potential(
             **self.settings,
             atomic_shifts=self.atomic_shifts[0].tolist(),
             energy_scale=float(self.energy_scale[0]),
-            n_members=n_members,
-            dtype=self.dtype,
+            n_members=self.n_members if n_members is None else n_members,
+            dtype=self.dtype if dtype is None else dtype,
             backend=self.backend,
         )
 
