@@ -10,10 +10,16 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from mollifield_train.data.batches import SeededOrder, average_neighbours, build_graphs, collate
+from mollifield_train.data.batches import SeededBatches, average_neighbours, build_graphs, collate
 from mollifield_train.data.frames import LabelKeys, frames_from_atoms, read_frames
 from mollifield_train.data.splits import split_frames
-from mollifield_train.data.statistics import energy_shifts, force_rms, species_of
+from mollifield_train.data.statistics import (
+    energy_shifts,
+    force_rms,
+    least_absolute_shifts,
+    least_squares_shifts,
+    species_of,
+)
 
 
 def labelled(atoms: Atoms, energy: float = -1.0, **extra: object) -> Atoms:
@@ -229,13 +235,40 @@ def test_collate_renumbers_atoms_frame_by_frame():
         start += graph.n_atoms
 
 
-def test_order_depends_on_seed_and_epoch_alone():
-    order, again = SeededOrder(50, seed=4), SeededOrder(50, seed=4)
+@pytest.mark.parametrize("sizes", [None, list(range(50))])
+def test_order_depends_on_seed_and_epoch_alone(sizes):
+    order, again = SeededBatches(50, 8, seed=4, sizes=sizes), SeededBatches(50, 8, seed=4, sizes=sizes)
     order.set_epoch(3)
     again.first_epoch = 2
     again.set_epoch(1)
     third = list(order)
     assert third == list(order) == list(again)
-    assert sorted(third) == list(range(50))
+    assert sorted(frame for batch in third for frame in batch) == list(range(50))
+    assert len(third) == len(order) == 7
     order.set_epoch(4)
     assert list(order) != third
+
+
+def test_absolute_shifts_are_not_moved_by_a_few_bad_frames():
+    """Two compositions, known energies, and one frame in ten off by 50 eV."""
+    rng = np.random.default_rng(0)
+    atoms = [Atoms("HHO" if k % 2 else "HOO", positions=np.eye(3)) for k in range(40)]
+    frames = frames_from_atoms([labelled(a) for a in atoms], "test")
+    exact = [sum({1: -13.6, 8: -2041.0}[z] for z in a.numbers) for a in atoms]
+    energies = np.array([exact]) + rng.normal(0.0, 1e-3, 40)
+    energies[0, ::10] += 50.0
+    robust = least_absolute_shifts(frames, energies, ["H", "O"])[0]
+    np.testing.assert_allclose(robust, [-13.6, -2041.0], atol=2e-3)
+    assert abs(least_squares_shifts(frames, energies, ["H", "O"])[0] - robust).max() > 1.0
+
+
+def test_batches_by_edges_are_even():
+    """Frames of 8 to 800 edges: batches differ by the largest frame at most, and none is empty."""
+    sizes = np.random.default_rng(1).choice([8, 80, 800], size=60, p=[0.5, 0.3, 0.2])
+    even = SeededBatches(60, 10, seed=0, sizes=sizes)
+    edges = [sizes[batch].sum() for batch in even]
+    assert len(edges) == 6
+    assert max(edges) - min(edges) <= 800
+    by_frames = [sizes[batch].sum() for batch in SeededBatches(60, 10, seed=0)]
+    assert max(by_frames) - min(by_frames) > 800
+    assert all(SeededBatches(4, 1, seed=0, sizes=[0, 0, 0, 9]))

@@ -225,13 +225,14 @@ def test_stress_term_lowers_the_stress_error(tmp_path):
 
 
 def test_shifts_are_refitted_to_what_training_leaves(tmp_path, images):
-    """One composition: the mean energy error of each member on the training frames vanishes."""
+    """One composition: half of each member's energy errors lie on either side of zero."""
     config = tiny_config(tmp_path, images, optimiser={"epochs": 1})
     result = train(config, progress=False)
     data = load_data(config, result.model)
     batch = collate(data.training)
     errors = predict(result.model, batch).energies - batch.energies
-    torch.testing.assert_close(errors.mean(dim=1), torch.zeros(2, dtype=torch.float64), atol=1e-9, rtol=0.0)
+    for sign in (1, -1):
+        assert ((sign * errors > 1e-4).sum(dim=1) <= errors.shape[1] / 2).all()
     given = tiny_config(tmp_path, images, "given", model={"shifts": {"H": -1.0, "O": -8.0}},
                         optimiser={"epochs": 1})
     assert train(given, progress=False).model.atomic_shifts.tolist() == [[-1.0, -8.0]] * 2
@@ -242,7 +243,7 @@ def test_shifts_are_refitted_to_what_training_leaves(tmp_path, images):
 def test_interrupted_run_equals_the_uninterrupted(tmp_path, images, monkeypatch, schedule, way):
     """Stopped after an epoch and in the middle of another, then continued."""
     options = {
-        "loss": {"mollifier": {"weight": 0.01, "schedule": "linear", "fraction": 0.5}},
+        "loss": {"mollifier": {"weight": 0.01, "every": 4, "schedule": "linear", "fraction": 0.5}},
         "optimiser": {"schedule": schedule, "epochs": 6, "patience": 6},
         "committee": {"training": way, "bootstrap": True},
     }

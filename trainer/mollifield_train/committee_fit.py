@@ -6,7 +6,6 @@ member by member too. All randomness is a function of seed, epoch and step, so t
 from the checkpoint of an epoch's end repeats the uninterrupted one.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .config import OptimiserConfig
-from .data.batches import Batch, Graph, SeededOrder, collate
+from .data.batches import Batch, Graph, SeededBatches, collate
 from .errors import ErrorSums
 from .members import pack
 from .model import Potential
@@ -50,7 +49,11 @@ class CommitteeFit(lightning.LightningModule):
         self.settings = optimiser
         self.training_graphs = training
         self.validation_graphs = validation
-        self.order = SeededOrder(len(training), seed)
+        sizes = [graph.edge_index.shape[1] for graph in training]
+        by_edges = optimiser.batch_by == "edges"
+        self.order = SeededBatches(
+            len(training), optimiser.batch_size, seed, sizes if by_edges else None
+        )
         self.on_epoch = on_epoch
         self.register_buffer("frame_weights", frame_weights, persistent=False)
         self.finished_epochs = 0
@@ -60,7 +63,7 @@ class CommitteeFit(lightning.LightningModule):
         self.plateau = Plateau(optimiser.patience // 3)
         self.average: MovingAverage | None = None
         self._resumed: dict[str, Any] | None = None
-        self._n_batches = math.ceil(len(training) / optimiser.batch_size)
+        self._n_batches = len(self.order)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, with the state of the checkpoint if there is one; the model is on its device now."""
@@ -77,9 +80,7 @@ class CommitteeFit(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches in an order that depends on seed and epoch."""
-        return DataLoader(
-            self.training_graphs, self.settings.batch_size, sampler=self.order, collate_fn=collate
-        )
+        return DataLoader(self.training_graphs, batch_sampler=self.order, collate_fn=collate)
 
     def val_dataloader(self) -> DataLoader | list:
         """Validation frames in file order."""

@@ -32,7 +32,7 @@ from .data.statistics import (
     Statistics,
     energy_shifts,
     force_rms,
-    least_squares_shifts,
+    least_absolute_shifts,
     species_of,
 )
 from .durable_file import read_tensors, write_bytes, write_tensors
@@ -167,15 +167,16 @@ def load_data(config: TrainConfig, model: Potential | None = None) -> TrainingDa
 
 
 def refit_shifts(model: Potential, predicted: Sequence[FrameErrors]) -> None:
-    """Move each member's energy shifts to where its error on the training frames is least.
+    """Move each member's energy shifts to where its absolute error on the training frames is least.
 
-    Forces do not depend on the shifts, and the energy term is quadratic in them: this is the exact
-    minimum that gradient steps approach slowly. A short run would otherwise keep an offset that the
-    initial weights left, and that would pass for disagreement between members.
+    Forces do not depend on the shifts, and gradient steps approach their best values slowly: a
+    short run would keep an offset that the initial weights left, and that would pass for
+    disagreement between members. Absolute errors, because frames chosen for their uncertainty have
+    large ones that should not shift all others.
     """
     frames = [found.frame for found in predicted]
     residuals = np.stack([found.frame.energy - found.energies for found in predicted], axis=1)
-    model.atomic_shifts += torch.from_numpy(least_squares_shifts(frames, residuals, model.species))
+    model.atomic_shifts += torch.from_numpy(least_absolute_shifts(frames, residuals, model.species))
 
 
 def bootstrap_weights(n_frames: int, seed: int) -> np.ndarray:

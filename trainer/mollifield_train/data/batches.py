@@ -4,7 +4,8 @@ Neighbour lists are made once a frame (`mollifield.neighbours`). Letters: B fram
 E edges of all frames together.
 """
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -123,25 +124,55 @@ def concatenate_edges(edge_indices: Sequence[Tensor], n_atoms: Sequence[int]) ->
     return torch.cat([index + k for index, k in zip(edge_indices, offsets, strict=True)], dim=1)
 
 
-class SeededOrder(Sampler[int]):
-    """A permutation that depends on seed and epoch alone, so that a resumed run repeats it."""
+class SeededBatches(Sampler[list[int]]):
+    """Batches that depend on seed and epoch alone, so that a resumed run repeats them.
 
-    def __init__(self, n_frames: int, seed: int) -> None:
+    Without ``sizes`` a random permutation is cut into batches of ``batch_size`` frames. With
+    ``sizes`` (edges of each frame) the same number of batches is filled so that each holds about
+    the same number of edges: frames in random order, the largest classes first, each into the
+    batch with the fewest edges so far. The number of batches never depends on the epoch.
+    """
+
+    def __init__(
+        self, n_frames: int, batch_size: int, seed: int, sizes: Sequence[int] | None = None
+    ) -> None:
         self.n_frames = n_frames
+        self.batch_size = batch_size
         self.seed = seed
+        self.sizes = None if sizes is None else np.asarray(sizes)
         self.first_epoch = 0
         self.epoch = 0
+
+    @property
+    def sampler(self) -> "SeededBatches":
+        """Lightning tells the epoch to `batch_sampler.sampler`."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Called before each epoch, counted from the first of this process."""
         self.epoch = self.first_epoch + epoch
 
     def __len__(self) -> int:
-        return self.n_frames
+        return -(-self.n_frames // self.batch_size)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[int]]:
+        # A generator, because loaders ask for an iterator before they tell the epoch.
+        yield from self._batches()
+
+    def _batches(self) -> list[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        return iter(rng.permutation(self.n_frames).tolist())
+        order = rng.permutation(self.n_frames)
+        if self.sizes is None:
+            starts = range(0, self.n_frames, self.batch_size)
+            return [order[k : k + self.batch_size].tolist() for k in starts]
+        order = order[np.argsort(-self.sizes[order], kind="stable")]
+        batches: list[list[int]] = [[] for _ in range(len(self))]
+        filled = [(0, k) for k in range(len(self))]
+        for frame in order.tolist():
+            edges, k = heapq.heappop(filled)
+            batches[k].append(frame)
+            heapq.heappush(filled, (edges + max(int(self.sizes[frame]), 1), k))
+        return [batches[k] for k in rng.permutation(len(self))]
 
 
 def _graph(frame: Frame, index: int, columns: dict[int, int], r_max: float) -> Graph:

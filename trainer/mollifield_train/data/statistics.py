@@ -67,11 +67,42 @@ def least_squares_shifts(
     frames: Sequence[Frame], energies: np.ndarray, species: Sequence[str]
 ) -> np.ndarray:
     """Energies of species [K, species] that explain `energies` [K, frames] of compositions best."""
+    fractions, n_atoms = _compositions(frames, species)
+    shifts, *_ = np.linalg.lstsq(fractions, energies.T / n_atoms[:, None], rcond=1e-8)
+    return shifts.T
+
+
+def least_absolute_shifts(
+    frames: Sequence[Frame], energies: np.ndarray, species: Sequence[str], iterations: int = 50
+) -> np.ndarray:
+    """The same for the least sum of absolute errors an atom, [K, species].
+
+    A few frames with large errors (broken molecules, say) do not pull the others along. By
+    iteratively reweighted least squares: each frame counts with 1 / |its error|.
+    """
+    fractions, n_atoms = _compositions(frames, species)
+    targets = energies / n_atoms
+    floor = 1e-6  # eV/atom: below it an error counts as none
+    shifts = []
+    for target in targets:
+        weights = np.ones(len(frames))
+        for _ in range(iterations):
+            root = np.sqrt(weights)
+            found, *_ = np.linalg.lstsq(fractions * root[:, None], target * root, rcond=1e-8)
+            weights = 1.0 / np.maximum(np.abs(target - fractions @ found), floor)
+            weights /= weights.max()
+        shifts.append(found)
+    return np.array(shifts)
+
+
+def _compositions(
+    frames: Sequence[Frame], species: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fraction of each species [frames, species] and number of atoms [frames]."""
     columns = {atomic_numbers[symbol]: k for k, symbol in enumerate(species)}
     counts = np.zeros((len(frames), len(species)))
     for row, frame in zip(counts, frames, strict=True):
         numbers, n = np.unique(frame.numbers, return_counts=True)
         row[[columns[z] for z in numbers]] = n
-    n_atoms = counts.sum(axis=1, keepdims=True)
-    shifts, *_ = np.linalg.lstsq(counts / n_atoms, energies.T / n_atoms, rcond=1e-8)
-    return shifts.T
+    n_atoms = counts.sum(axis=1)
+    return counts / n_atoms[:, None], n_atoms
