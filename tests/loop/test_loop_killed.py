@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mollifield_train.active.durable import only_process, read_json
+from mollifield_train.active.durable import only_process, read_json, remove_leftovers, replacing
 from mollifield_train.active.store import CHOSEN, LABELLED, Store
 from tests.loop import stub_parts
 
@@ -91,6 +91,18 @@ def test_killed_four_times(uninterrupted: Path, tmp_path: Path) -> None:
     assert {key: n for key, n in calls.items() if key in stored and n > stored[key]} == {}
     assert sum(n == 1 for n in stored.values()) > len(stored) / 2
     assert not list((run / "labels").iterdir())
+    assert not list(run.rglob(".*"))
+
+
+def test_leftovers_of_killed_writers(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in ("frames.db-journal", "model.pt", ".hidden", "a.123.pt")]
+    with replacing(tmp_path / "model.pt") as temporary:
+        temporary.touch()
+        left = temporary.with_name(temporary.name)
+    for path in [*kept, left]:
+        path.touch()
+    remove_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 def test_a_finished_run_calls_nobody(uninterrupted: Path) -> None:

@@ -6,9 +6,13 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.[a-z]+")
 
 
 @contextlib.contextmanager
@@ -27,6 +31,13 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files of ``replacing`` that killed processes left below ``folder``."""
+    for path in folder.rglob(".*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -11,7 +11,12 @@ from typing import Any
 import ase.io
 
 from mollifield_train.active.config import LoopConfig, check_same_run, load_loop_config
-from mollifield_train.active.durable import only_process, read_json, write_json
+from mollifield_train.active.durable import (
+    only_process,
+    read_json,
+    remove_leftovers,
+    write_json,
+)
 from mollifield_train.active.holdout import make_test_set
 from mollifield_train.active.oracles import label_chosen
 from mollifield_train.active.processes import Job, run_together
@@ -47,6 +52,7 @@ def run_loop(config: LoopConfig, fresh: bool, make_parts: MakeParts) -> Path:
     root = config.directory
     _claim(root, config, fresh)
     with only_process(root / "lock"):
+        remove_leftovers(root)
         _check_config(root, config)
         paths = Paths(root)
         _prepare(config, paths)

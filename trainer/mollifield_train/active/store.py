@@ -106,13 +106,11 @@ class Store:
                     source=GIVEN, calls=0,
                 )  # fmt: skip
 
-    def add_test(self, atoms: Atoms, label: Label, index: int) -> None:
+    def add_test(self, atoms: Atoms, index: int) -> None:
         """Add a labelled test frame, with the momenta from which its dynamics continues."""
         with self._database as database:
-            frame = _bare(atoms, None)
-            frame.set_momenta(atoms.get_momenta())
             database.write(
-                _labelled(frame, label),
+                atoms,
                 status=LABELLED, content=content_key(atoms), arm=TEST, round=0, trajectory=0,
                 step=index, source=TEST, calls=1,
             )  # fmt: skip
@@ -194,12 +192,9 @@ def _label_of(atoms: Atoms) -> Label | None:
 def _bare(atoms: Atoms, label: Label | None) -> Atoms:
     """Geometry and label only: explorers' momenta and arrays do not belong in the store."""
     bare = Atoms(atoms.numbers, atoms.get_positions(), cell=atoms.cell, pbc=atoms.pbc)
-    return bare if label is None else _labelled(bare, label)
-
-
-def _labelled(atoms: Atoms, label: Label) -> Atoms:
-    results = {"energy": label.energy, "forces": label.forces}
-    if label.stress is not None:
-        results["stress"] = label.stress
-    atoms.calc = SinglePointCalculator(atoms, **results)
-    return atoms
+    if label is not None:
+        results = {"energy": label.energy, "forces": label.forces}
+        if label.stress is not None:
+            results["stress"] = label.stress
+        bare.calc = SinglePointCalculator(bare, **results)
+    return bare
