@@ -1,0 +1,74 @@
+"""One training step, ethanol in batches of 10 and silicon (64 atoms) in batches of 4: e3nn against native.
+
+    OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/training.py [--nequip-python VENV/bin/python] \\
+        [--mace-python VENV/bin/python]
+
+A step is the forward pass, forces, the loss of energies and forces, its gradient by the weights (a double
+backward) and Adam; batches are collated beforehand. NequIP and MACE: see inference.py for how to install them;
+they train uncompiled, as their trainers do by default.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mollifield_train.data.batches import Batch, build_graphs, collate
+from mollifield_train.data.frames import read_frames
+from mollifield_train.loss import energy_force
+from mollifield_train.predict import predict
+
+from timing import Run, add_peers, compare, environment, local, report
+import systems
+
+
+def step_of(system: str, backend: str, batch: Batch, n_members: int = 1) -> Callable[[], None]:
+    """A step as the trainer makes it; the loss is 1 * energy + 1000 * forces."""
+    model = systems.potential(system, backend, n_members)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        found = predict(model, batch, create_graph=True)
+        energy = energy_force.energy_term(found.energies, batch.energies)
+        forces = energy_force.force_term(found.forces, batch.forces, batch.frame_of_atom, batch.n_atoms)
+        (energy + 1000.0 * forces).sum().backward()
+        optimiser.step()
+
+    return step
+
+
+def main() -> None:
+    """Print one table a system."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--nequip-python", help="python of an environment with nequip")
+    parser.add_argument("--mace-python", help="python of an environment with mace")
+    parser.add_argument("--rounds", type=int, default=11)
+    options = parser.parse_args()
+
+    print(environment())
+    for system in ("ethanol", "silicon"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "frames.extxyz"
+            systems.write_frames(path, systems.training_frames(system))
+            batch = collate(build_graphs(read_frames(path), systems.SPECIES[system], systems.R_MAX))
+            cases: dict[str, Run] = {
+                backend: local(step_of(system, backend, batch)) for backend in ("e3nn", "native")
+            }
+            cases["native, 4 members together"] = local(step_of(system, "native", batch, 4))
+            peers = [
+                ("NequIP", options.nequip_python, "peer_nequip.py"),
+                ("MACE", options.mace_python, "peer_mace.py"),
+            ]
+            started = add_peers(cases, peers, ["training", str(path)])
+            times = compare(cases, options.rounds)
+            for peer in started:
+                peer.close()
+        n_atoms, n_edges = len(batch.types), batch.edge_index.shape[1]
+        print(f"{system}: {batch.n_frames} frames, {n_atoms} atoms, {n_edges} edges")
+        report(times, 1e3, "ms/step", ["e3nn", "native"])
+
+
+if __name__ == "__main__":
+    main()
