@@ -41,11 +41,17 @@ PairMollifield::~PairMollifield()
 void PairMollifield::settings(int narg, char **arg)
 {
   mollifield::Options options;
+  state->driver_member = -1;
   for (int i = 0; i < narg; i += 2) {
     const std::string key = arg[i];
-    if (key != "device" && key != "threads")
-      error->all(FLERR, "Pair style mollifield: unknown keyword '{}'; allowed: device, threads", key);
+    if (key != "device" && key != "threads" && key != "driver")
+      error->all(FLERR, "Pair style mollifield: unknown keyword '{}'; allowed: device, threads, driver", key);
     if (i + 1 >= narg) error->all(FLERR, "Pair style mollifield: keyword '{}' has no value", key);
+    if (key == "driver") {
+      parse_driver(i, narg, arg);
+      if (state->driver_member >= 0) i++;
+      continue;
+    }
     if (key == "device")
       options.device = arg[i + 1];
     else
@@ -57,6 +63,19 @@ void PairMollifield::settings(int narg, char **arg)
   if (device != "cpu" && device != "cuda" && device != "auto" && !utils::strmatch(device, "^cuda:\\d+$"))
     error->all(FLERR, "Pair style mollifield: unknown device '{}'; allowed: cpu, cuda, cuda:N, auto", device);
   state->options = options;
+}
+
+void PairMollifield::parse_driver(int i, int narg, char **arg)
+{
+  const std::string value = arg[i + 1];
+  if (value != "mean" && value != "member")
+    error->all(FLERR, "Pair style mollifield: unknown driver '{}'; allowed: mean, member k", value);
+  state->driver_member = -1;
+  if (value == "mean") return;
+  if (i + 2 >= narg) error->all(FLERR, "Pair style mollifield: 'driver member' needs the number of a member, from 0");
+  state->driver_member = utils::inumeric(FLERR, arg[i + 2], false, lmp);
+  if (state->driver_member < 0)
+    error->all(FLERR, "Pair style mollifield: members are numbered from 0, found driver member {}", arg[i + 2]);
 }
 
 void PairMollifield::allocate()
@@ -108,8 +127,10 @@ void PairMollifield::load_model(const std::string &path)
   std::string message;
   mollifield::Options options = state->options;
   options.device = device_of_rank();
+  state->driver.reset();
   try {
     state->potential = std::make_unique<mollifield::Potential>(path, options);
+    if (state->driver_member >= 0) state->driver = state->potential->member(state->driver_member);
   } catch (const std::exception &failure) {
     message = failure.what();
   }
@@ -119,12 +140,14 @@ void PairMollifield::load_model(const std::string &path)
     error->all(FLERR, "Pair style mollifield: {}", failed ? message : "loading the model failed on another rank");
 
   const auto &potential = *state->potential;
+  const std::string driver =
+      state->driver ? fmt::format("driven by member {}", state->driver_member) : "driven by the mean";
   state->n_members = potential.n_members();
   state->energy_std_factor = potential.calibration_factor("energy_std_factor");
   if (comm->me == 0)
-    utils::logmesg(lmp, "Mollifield model {}: {} member(s), species {}, r_max {} A, {} layer(s), {} on {}\n", path,
+    utils::logmesg(lmp, "Mollifield model {}: {} member(s), species {}, r_max {} A, {} layer(s), {} on {}, {}\n", path,
                    potential.n_members(), utils::join_words(potential.species(), " "), potential.r_max(), potential.n_layers(),
-                   potential.dtype(), potential.device());
+                   potential.dtype(), potential.device(), driver);
 }
 
 void PairMollifield::map_types(int n, char **symbols)

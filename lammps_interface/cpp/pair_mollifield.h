@@ -1,4 +1,4 @@
-// pair_style mollifield [device cpu|cuda|cuda:N|auto] [threads n]
+// pair_style mollifield [device cpu|cuda|cuda:N|auto] [threads n] [driver mean | driver member k]
 // pair_coeff * * model.pt El1 El2 ... NULL
 #ifndef LMP_PAIR_MOLLIFIELD_H
 #define LMP_PAIR_MOLLIFIELD_H
@@ -43,6 +43,7 @@ class PairMollifield : public Pair {
   struct State;
   std::unique_ptr<State> state;
 
+  void parse_driver(int, int, char **);
   void allocate();
   void load_model(const std::string &);
   void map_types(int, char **);
@@ -51,6 +52,7 @@ class PairMollifield : public Pair {
   void build_graph();
   void add_edges(int, std::size_t);
   void evaluate(bool);
+  void follow_driver();
   void tally_energies();
   void tally_forces();
   void tally_virial_atom(int, int, const double *);

@@ -109,8 +109,10 @@ void PairMollifield::evaluate(bool members)
     s.edge_neighbour.clear();
     return;
   }
+  const bool whole_committee = members || !s.driver;
   try {
-    s.evaluation = s.potential->evaluate(s.graph, members);
+    s.evaluation = (whole_committee ? s.potential : s.driver)->evaluate(s.graph, members);
+    if (whole_committee && s.driver) follow_driver();
   } catch (const std::exception &failure) {
     error->one(FLERR, "Pair style mollifield: {}", failure.what());
   }
@@ -119,6 +121,18 @@ void PairMollifield::evaluate(bool members)
   if (!std::all_of(e.member_energies.begin(), e.member_energies.end(), finite) ||
       !std::all_of(e.edge_gradients.begin(), e.edge_gradients.end(), finite))
     error->one(FLERR, "Pair style mollifield: energy or forces are not finite at step {}", update->ntimestep);
+}
+
+// Energies and forces of the run are the driver's also on a step that evaluates the committee.
+void PairMollifield::follow_driver()
+{
+  auto &e = state->evaluation;
+  const auto part = [&](const std::vector<double> &all, std::vector<double> &one) {
+    const std::size_t size = all.size() / state->n_members;
+    std::copy_n(all.begin() + size * state->driver_member, size, one.begin());
+  };
+  part(e.member_atomic_energies, e.atomic_energies);
+  part(e.member_edge_gradients, e.edge_gradients);
 }
 
 void PairMollifield::tally_energies()

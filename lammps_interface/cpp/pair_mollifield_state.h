@@ -13,6 +13,9 @@ constexpr int MEMBERS_PER_MESSAGE = 4;
 struct PairMollifield::State {
   mollifield::Options options;
   std::unique_ptr<mollifield::Potential> potential;
+  // The dynamics follows the committee's mean (-1), or this member, of which `driver` is a model of its own.
+  int driver_member = -1;
+  std::unique_ptr<mollifield::Potential> driver;
   std::vector<const char *> type_symbols;    // [ntypes + 1]
   double energy_unit = 1.0, energy_std_factor = 1.0;
   int n_members = 0, force_std_flag = 0;

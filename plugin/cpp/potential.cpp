@@ -117,6 +117,8 @@ struct Potential::Implementation {
   std::map<std::string, double> calibration;
   double r_max = 0.0;
   int n_layers = 0, n_members = 0, threads = 1;
+  int only_member = -1;    // of the file's members, the one in `module`; -1: all
+  bool verified = false;
 
   c10::IValue attribute(const std::string &name) const
   {
@@ -124,6 +126,8 @@ struct Potential::Implementation {
     return module.attr(name);
   }
 
+  at::Tensor reference(const c10::impl::GenericDict &frame, const std::string &key) const;
+  void keep_member(int k);
   void read_attributes();
   void check_attributes() const;
   void verify();
@@ -158,6 +162,30 @@ void Potential::Implementation::check_attributes() const
   if (n_members < 1) throw std::runtime_error("its n_members is " + std::to_string(n_members) + ", not at least 1");
 }
 
+// Replaces the module by a copy in which tensors with a member dimension hold member k alone.
+void Potential::Implementation::keep_member(int k)
+{
+  const auto names = attribute("member_tensors").toListRef();
+  module = module.deepcopy();
+  for (const c10::IValue &entry : names) {
+    const std::string name = entry.toStringRef();
+    const std::size_t dot = name.rfind('.');
+    torch::jit::Module owner = module;
+    for (std::size_t at = 0; dot != std::string::npos && at < dot;) {
+      const std::size_t end = name.find('.', at);
+      owner = owner.attr(name.substr(at, end - at)).toModule();
+      at = end + 1;
+    }
+    const std::string leaf = name.substr(dot == std::string::npos ? 0 : dot + 1);
+    const at::Tensor tensor = owner.attr(leaf).toTensor();
+    if (tensor.dim() == 0 || tensor.size(0) != n_members)
+      throw std::runtime_error("its tensor '" + name + "' has no dimension of " + std::to_string(n_members) + " members");
+    owner.setattr(leaf, tensor.narrow(0, k, 1).clone());
+  }
+  only_member = k;
+  n_members = 1;
+}
+
 Evaluation Potential::Implementation::evaluate(const Graph &graph, bool members) const
 {
   const ThreadGuard thread_guard(threads);
@@ -182,6 +210,7 @@ Evaluation Potential::Implementation::evaluate(const Graph &graph, bool members)
   Evaluation result;
   result.atomic_energies = to_vector(atomic_energies.detach().mean(0));
   result.member_energies = to_vector(energies.detach());
+  if (members) result.member_atomic_energies = to_vector(atomic_energies.detach());
   if (n_edges == 0) return result;
   const auto gradients = torch::autograd::grad({energies.sum()}, {edge_vectors})[0];    // [G, E, 3]
   result.edge_gradients = to_vector(gradients.sum(0) / n_members);
@@ -218,6 +247,13 @@ void compare(const std::string &name, const at::Tensor &found, const at::Tensor 
 
 }    // namespace
 
+// [n_members, ...] of what the frame holds for the members of the file.
+at::Tensor Potential::Implementation::reference(const c10::impl::GenericDict &frame, const std::string &key) const
+{
+  const auto tensor = attribute_tensor(frame, key).to(at::kCPU, at::kDouble);
+  return only_member < 0 ? tensor : tensor.narrow(0, only_member, 1);
+}
+
 void Potential::Implementation::verify_frame(const c10::impl::GenericDict &frame, std::size_t number) const
 {
   const auto edge_vectors = attribute_tensor(frame, "edge_vectors").to(at::kCPU, at::kDouble).contiguous();
@@ -237,10 +273,9 @@ void Potential::Implementation::verify_frame(const c10::impl::GenericDict &frame
                        at::kDouble);
   const auto [forces, virials] = forces_and_virials(gradients, edge_index, edge_vectors, graph.n_local);
   const double tolerance = reference_tolerance(dtype), n_atoms = std::max<double>(1.0, graph.n_local);
-  const auto expected = [&](const char *key) { return attribute_tensor(frame, key).to(at::kCPU, at::kDouble); };
-  compare("energies", energies, expected("energies"), n_atoms, tolerance, number);
-  compare("forces", forces, expected("forces"), 1.0, tolerance, number);
-  compare("virials", virials, expected("virials"), n_atoms, tolerance, number);
+  compare("energies", energies, reference(frame, "energies"), n_atoms, tolerance, number);
+  compare("forces", forces, reference(frame, "forces"), 1.0, tolerance, number);
+  compare("virials", virials, reference(frame, "virials"), n_atoms, tolerance, number);
 
   // The path that molecular dynamics takes: shared geometry, mean gradients.
   Evaluation shared = evaluate(graph, false);
@@ -277,6 +312,7 @@ Potential::Potential(const std::string &path, const Options &options) : impl(std
                              first_line(error));
   }
   try {
+    impl->verified = options.verify;
     impl->module.eval();
     for (at::Tensor parameter : impl->module.parameters()) parameter.requires_grad_(false);
     impl->read_attributes();
@@ -286,6 +322,8 @@ Potential::Potential(const std::string &path, const Options &options) : impl(std
     throw std::runtime_error("model file '" + path + "': " + first_line(error));
   }
 }
+
+Potential::Potential(std::unique_ptr<Implementation> implementation) : impl(std::move(implementation)) {}
 
 Potential::~Potential() = default;
 
@@ -310,6 +348,22 @@ Evaluation Potential::evaluate(const Graph &graph, bool members) const
   } catch (const std::exception &error) {
     throw std::runtime_error("model file '" + impl->path + "': evaluation failed: " + first_line(error));
   }
+}
+
+std::unique_ptr<Potential> Potential::member(int k) const
+{
+  if (k < 0 || k >= n_members())
+    throw std::runtime_error("model file '" + impl->path + "' has no member " + std::to_string(k) + "; allowed: 0 to " +
+                             std::to_string(n_members() - 1));
+  auto single = std::make_unique<Implementation>(*impl);
+  const ThreadGuard thread_guard(impl->threads);
+  try {
+    single->keep_member(k);
+    if (impl->verified) single->verify();
+  } catch (const std::exception &error) {
+    throw std::runtime_error("model file '" + impl->path + "', member " + std::to_string(k) + ": " + first_line(error));
+  }
+  return std::unique_ptr<Potential>(new Potential(std::move(single)));
 }
 
 int Potential::n_cuda_devices()

@@ -24,6 +24,7 @@ struct Graph {
 struct Evaluation {
   std::vector<double> atomic_energies;          // [N] mean over members, eV
   std::vector<double> member_energies;          // [M] sums over local atoms, eV
+  std::vector<double> member_atomic_energies;   // [M, N] eV, only where asked for
   std::vector<double> edge_gradients;           // [E, 3] mean over members of dE/d(edge_vectors), eV/Å
   std::vector<double> member_edge_gradients;    // [M, E, 3], only where asked for
 };
@@ -53,7 +54,11 @@ class Potential {
   // Factor of contract.py by its key, 1 where the file holds none.
   double calibration_factor(const std::string &key) const;
 
-  // With `members`, gradients come out member by member too, at M times the cost of their backward pass.
+  // Member k (from 0) as a model of its own, at the cost of one; the rest of the committee costs nothing in it.
+  // Throws std::runtime_error, also where it does not reproduce the file's reference frames for this member.
+  std::unique_ptr<Potential> member(int k) const;
+
+  // With `members`, all that is asked for comes out member by member too, at M times the cost of the backward pass.
   Evaluation evaluate(const Graph &graph, bool members = false) const;
 
   // CUDA devices that this build and machine offer.
@@ -61,6 +66,7 @@ class Potential {
 
  private:
   struct Implementation;
+  explicit Potential(std::unique_ptr<Implementation> implementation);
   std::unique_ptr<Implementation> impl;
 };
 

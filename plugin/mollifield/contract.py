@@ -47,6 +47,9 @@ N_MEMBERS_KEY = "n_members"  # int
 DTYPE_KEY = "dtype"  # str: "float32" or "float64"
 CALIBRATION_KEY = "calibration"  # Dict[str, float]: factors applied to a raw std
 REFERENCE_KEY = "reference_frames"  # List[Dict[str, Tensor]], keys below
+# List[str]: names of the parameters and buffers whose first dimension is M. Slices [k : k + 1] of these make the
+# model of member k; every other tensor is a constant that members share.
+MEMBER_TENSORS_KEY = "member_tensors"
 
 # A reference frame: its geometry, and what the exporter got for it.
 REF_POSITIONS = "positions"  # [N, 3] float64, Å

@@ -42,7 +42,7 @@ def data(tmp_path):
         ({"elements": "NULL NULL NULL"}, "every atom type is NULL"),
         ({"units": "lj"}, "needs units metal or real, found units lj"),
         ({"before": "newton off"}, "needs newton pair on"),
-        ({"pair": "mollifield devise cpu"}, "unknown keyword 'devise'; allowed: device, threads"),
+        ({"pair": "mollifield devise cpu"}, "unknown keyword 'devise'; allowed: device, threads, driver"),
         ({"pair": "mollifield device tpu"}, "unknown device 'tpu'; allowed: cpu, cuda, cuda:N, auto"),
         ({"pair": "mollifield threads 0"}, "threads must be at least 1"),
         ({"pair": "mollifield threads"}, "keyword 'threads' has no value"),

@@ -28,6 +28,7 @@ class ExportedPotential(nn.Module):
 
     calibration: dict[str, float]
     reference_frames: list[dict[str, Tensor]]
+    member_tensors: list[str]
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class ExportedPotential(nn.Module):
         self.dtype: str = str(potential.dtype).removeprefix("torch.")
         self.calibration = calibration
         self.reference_frames = reference_frames
+        self.member_tensors = [f"potential.{name}" for name in potential.member_tensors()]
 
     def forward(
         self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor

@@ -202,6 +202,13 @@ class Potential(nn.Module):
             "energy_scale": self.energy_scale,
         }
 
+    def member_tensors(self) -> list[str]:
+        """Names of all parameters and buffers with a leading member dimension, spline tables included."""
+        tables = [
+            f"{name}.knots" for name, part in self.named_modules() if isinstance(part, SplineMessages)
+        ]
+        return [*self.member_state(), *tables]
+
     def load_member_state(self, state: dict[str, Tensor]) -> None:
         """The inverse of `member_state`; `ValueError` names the first tensor that doesn't fit."""
         own = self.member_state()
