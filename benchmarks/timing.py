@@ -37,7 +37,7 @@ def compare(cases: dict[str, Run], rounds: int = 15, seconds: float = 0.4) -> di
     """Seconds a call of each case, one value a round; every round runs all cases, in turning order."""
     repeats = {}
     for name, run in cases.items():
-        run(3)  # TorchScript specialises in its first calls
+        run(6)  # TorchScript specialises in its first calls
         repeats[name] = max(1, math.ceil(seconds / max(run(1), 1e-6)))
     names = list(cases)
     times: dict[str, list[float]] = {name: [] for name in names}
