@@ -37,6 +37,14 @@ def build_potential(dtype: torch.dtype, n_members: int = 3, **settings: object) 
     return potential
 
 
+def squared_potential() -> Potential:
+    """float64, with repulsion and products of messages, which random weights make steep: softened."""
+    potential = build_potential(torch.float64, zbl=True, correlation=2)
+    with torch.no_grad():
+        potential.readout.weight_2.mul_(0.01)
+    return potential
+
+
 def sheared_crystal() -> Atoms:
     """A CO-like solid in a sheared triclinic cell, one edge shorter than ``R_MAX``."""
     atoms = bulk("CO", "rocksalt", a=4.4) * (1, 2, 2)
@@ -126,7 +134,7 @@ def calculator_engine(path: Path) -> Engine:
 
 @pytest.fixture(scope="session")
 def double_potential() -> Potential:
-    return build_potential(torch.float64, zbl=True)
+    return squared_potential()
 
 
 @pytest.fixture(scope="session")

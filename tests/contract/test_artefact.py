@@ -15,7 +15,7 @@ from mollifield.potential import evaluate
 from mollifield_train.export import export, stack_members
 from mollifield_train.model import Potential
 
-from ..conftest import build_potential, eager_engine, ethanol, exported_engine, sheared_crystal
+from ..conftest import build_potential, eager_engine, ethanol, exported_engine, sheared_crystal, squared_potential
 
 
 def test_attributes_survive(model_file: Path) -> None:
@@ -79,7 +79,7 @@ def test_export_needs_a_reference_frame(tmp_path: Path) -> None:
 
 def test_splines_are_close_and_say_how_close(model_file: Path) -> None:
     """Within 0.1 meV/Å of the radial network on a reference frame, as the file states."""
-    potential = build_potential(torch.float64, zbl=True)
+    potential = squared_potential()
     stated = load_artefact(model_file).summary["splines"]
     exact, tabulated = eager_engine(potential)(ethanol()), exported_engine(model_file)(ethanol())
     difference = np.abs(exact.forces - tabulated.forces).max()

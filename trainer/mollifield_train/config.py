@@ -58,6 +58,10 @@ class ModelConfig(Section):
     """Cutoff in Å."""
     readout_hidden: PositiveInt = 16
     """Width of the last readout's hidden layer, which is also the length of the latent vector."""
+    correlation: Literal[1, 2] = 1
+    """Messages of an atom enter its update linearly (1), or with products of pairs as well (2)."""
+    backend: Literal["auto", "native", "e3nn"] = "auto"
+    """Who computes: the compiled operators, e3nn, or the former where they are built."""
     zbl: bool = False
     """Add the Ziegler-Biersack-Littmark repulsion between close nuclei."""
     shifts: Literal["least_squares", "isolated_atoms"] | dict[str, float] = "least_squares"

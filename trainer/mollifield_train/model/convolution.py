@@ -46,31 +46,14 @@ class ConvolutionE3nn(nn.Module):
         ``edge_index [2, E]`` -> ``[M, N, K, C]``, rows as `EquivariantLinear` reads them.
         """
         n_members, n_atoms = x.shape[0], x.shape[1]
-        c = self.n_channels
-        blocks: list[Tensor] = []
-        for l in range(self.l_max_in + 1):
-            blocks.append(x[:, :, l * l : (l + 1) * (l + 1)].transpose(2, 3).flatten(2))
-        features = torch.cat(blocks, dim=2)
         messages = self.product(
-            features.index_select(1, edge_index[1]),
+            to_e3nn(x, self.l_max_in).index_select(1, edge_index[1]),
             harmonics.expand(n_members, -1, -1),
             weights,
         )
         summed = messages.new_zeros(n_members, n_atoms, messages.shape[2])
         summed = summed.index_add(1, edge_index[0], messages)
-        return self._component_major(summed, n_members, n_atoms, c)
-
-    def _component_major(self, summed: Tensor, n_members: int, n_atoms: int, c: int) -> Tensor:
-        """e3nn's ``[.., path, channel, m]`` to rows ``m * n_paths + path`` of C channels."""
-        out: list[Tensor] = []
-        start = 0
-        for l, n_paths in enumerate(self.paths_per_l):
-            width = n_paths * c * (2 * l + 1)
-            block = summed[:, :, start : start + width]
-            start += width
-            block = block.reshape(n_members, n_atoms, n_paths, c, 2 * l + 1)
-            out.append(block.permute(0, 1, 4, 2, 3).reshape(n_members, n_atoms, -1, c))
-        return torch.cat(out, dim=2)
+        return from_e3nn(summed, self.paths_per_l, self.n_channels)
 
 
 class ConvolutionNative(nn.Module):
@@ -82,7 +65,7 @@ class ConvolutionNative(nn.Module):
         self.reference = ConvolutionE3nn(l_max_in, l_max_edge, l_max_out, n_channels)
         self.paths = self.reference.paths
         self.paths_per_l = self.reference.paths_per_l
-        terms, coefficients = coupling_table(l_max_in, l_max_edge, l_max_out)
+        terms, coefficients = coupling_table(self.paths)
         self.register_buffer("terms", terms, persistent=False)
         self.register_buffer("coefficients", coefficients, persistent=False)
 
@@ -93,6 +76,27 @@ class ConvolutionNative(nn.Module):
         return torch.ops.mollifield.convolution(
             x, harmonics, weights, edge_index, self.terms, self.coefficients
         )
+
+
+def to_e3nn(x: Tensor, l_max: int) -> Tensor:
+    """Component-major ``[M, N, (l_max+1)^2, C]`` to e3nn's ``[M, N, (l, channel, m)]``."""
+    blocks: list[Tensor] = []
+    for l in range(l_max + 1):
+        blocks.append(x[:, :, l * l : (l + 1) * (l + 1)].transpose(2, 3).flatten(2))
+    return torch.cat(blocks, dim=2)
+
+
+def from_e3nn(x: Tensor, paths_per_l: list[int], n_channels: int) -> Tensor:
+    """e3nn's ``[M, N, (l, path, channel, m)]`` to rows ``m * n_paths + path`` of C channels."""
+    out: list[Tensor] = []
+    start = 0
+    for l, n_paths in enumerate(paths_per_l):
+        width = n_paths * n_channels * (2 * l + 1)
+        block = x[:, :, start : start + width]
+        start += width
+        block = block.reshape(x.shape[0], x.shape[1], n_paths, n_channels, 2 * l + 1)
+        out.append(block.permute(0, 1, 4, 2, 3).reshape(x.shape[0], x.shape[1], -1, n_channels))
+    return torch.cat(out, dim=2)
 
 
 def require_native() -> None:

@@ -4,20 +4,19 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
-from .irreps import tensor_product_paths
+from .irreps import Path
 
 
-def coupling_table(l_max_in: int, l_max_edge: int, l_max_out: int) -> tuple[Tensor, Tensor]:
-    """``(terms [T, 4] int64, coefficients [T] float64)`` of all natural-parity paths.
+def coupling_table(paths: list[Path]) -> tuple[Tensor, Tensor]:
+    """``(terms [T, 4] int64, coefficients [T] float64)`` of ``paths`` sorted by l_3.
 
-    Columns of ``terms``: output row, path, feature component, edge component; sorted. Output rows of
+    Columns of ``terms``: output row, path, component of the first factor, of the second; sorted. Output rows of
     one l are ``offset(l) + m * n_paths + rank of the path``, as `EquivariantLinear` reads them.
     Coefficients are sqrt(2 l_3 + 1) times e3nn's Wigner 3j symbols.
     """
-    paths = tensor_product_paths(l_max_in, l_max_edge, l_max_out)
     entries: list[tuple[tuple[int, int, int, int], float]] = []
     offset = 0
-    for l in range(l_max_out + 1):
+    for l in sorted({path.l_3 for path in paths}):
         same = [k for k, path in enumerate(paths) if path.l_3 == l]
         for rank, k in enumerate(same):
             l_1, l_2, _ = paths[k]

@@ -41,12 +41,11 @@ class EquivariantLinear(nn.Module):
         """One tensor ``[M, N, 2l+1, C_out]`` for each l."""
         n_members, n_atoms = x.shape[0], x.shape[1]
         out: list[Tensor] = []
-        start = 0
+        # Splits have one backward for all blocks, where each slice would fill a tensor of zeros.
+        blocks = x.split(self.rows, dim=2)
         for l, weight in enumerate(self.weights):
-            block = x[:, :, start : start + self.rows[l]]
-            start += self.rows[l]
             fan_in = self.n_paths[l] * self.n_in
-            flat = block.reshape(n_members, n_atoms * (2 * l + 1), fan_in)
+            flat = blocks[l].reshape(n_members, n_atoms * (2 * l + 1), fan_in)
             mixed = torch.bmm(flat, weight / math.sqrt(fan_in))
             out.append(mixed.view(n_members, n_atoms, 2 * l + 1, weight.shape[2]))
         return out
@@ -66,10 +65,10 @@ class Gate(nn.Module):
 
     def forward(self, blocks: list[Tensor]) -> Tensor:
         """``[M, N, 1, (l_max+1) C]`` scalars, then ``[M, N, 2l+1, C]`` -> ``[M, N, (l_max+1)^2, C]``."""
-        scalars = blocks[0]
         c = self.n_channels
-        out = [scaled_silu(scalars[..., :c])]
-        for l in range(1, self.l_max + 1):
-            gate = scaled_sigmoid(scalars[..., l * c : (l + 1) * c])
-            out.append(blocks[l] * gate)
+        scalars, gates = blocks[0].split([c, c * self.l_max], dim=3)
+        out = [scaled_silu(scalars)]
+        if self.l_max > 0:
+            for l, gate in enumerate(scaled_sigmoid(gates).split(c, dim=3)):
+                out.append(blocks[l + 1] * gate)
         return torch.cat(out, dim=2)

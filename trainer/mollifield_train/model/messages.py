@@ -1,6 +1,7 @@
 """What flows along edges: a convolution with weights that depend on the edge's length."""
 
 import copy
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +10,21 @@ from mollifield.native import has_native
 
 from .convolution import ConvolutionE3nn, ConvolutionNative
 from .geometry import GeometryE3nn, GeometryNative
+from .product import SquareE3nn, SquareNative
 from .radial import BesselBasis, RadialNetwork
 
+
+class Backend(NamedTuple):
+    """One implementation of the three operations that cost time."""
+
+    geometry: type[nn.Module]
+    convolution: type[nn.Module]
+    square: type[nn.Module]
+
+
 BACKENDS = {
-    "e3nn": (GeometryE3nn, ConvolutionE3nn),
-    "native": (GeometryNative, ConvolutionNative),
+    "e3nn": Backend(GeometryE3nn, ConvolutionE3nn, SquareE3nn),
+    "native": Backend(GeometryNative, ConvolutionNative, SquareNative),
 }
 """Implementations by name; all give the same numbers."""
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from .activation import scaled_silu
 from .initialisation import member_normal_
 from .linear import EquivariantLinear, Gate
-from .messages import BACKENDS, NoBasis, RadialMessages, SplineMessages, choose_backend
+from .messages import BACKENDS, Backend, NoBasis, RadialMessages, SplineMessages, choose_backend
+from .product import SquaredUpdate, Update
 from .radial import BesselBasis, RadialNetwork
 from .repulsion import ZBLRepulsion
 
@@ -20,8 +21,9 @@ class Layer(nn.Module):
 
     def __init__(
         self,
-        convolution: nn.Module,
+        backend: Backend,
         l_max_in: int,
+        l_max: int,
         l_max_out: int,
         n_members: int,
         n_types: int,
@@ -29,9 +31,12 @@ class Layer(nn.Module):
         n_radial: int,
         radial_hidden: list[int],
         average_neighbours: float,
+        correlation: int,
         dtype: torch.dtype,
     ) -> None:
         super().__init__()
+        l_max_messages = l_max_out if correlation == 1 else l_max
+        convolution = backend.convolution(l_max_in, l_max, l_max_messages, n_channels)
         self.message_scale = 1.0 / math.sqrt(max(average_neighbours, 1.0))
         self.gate = Gate(l_max_out, n_channels)
         n_scalars = self.gate.n_scalars_in
@@ -42,9 +47,14 @@ class Layer(nn.Module):
             n_members, n_radial, radial_hidden, len(convolution.paths) * n_channels, dtype
         )
         self.messages = RadialMessages(radial, convolution)
-        self.mix_out = EquivariantLinear(
-            n_members, convolution.paths_per_l, n_channels, n_channels, dtype, n_scalars
-        )
+        paths_per_l = convolution.paths_per_l
+        if correlation == 1:
+            self.update = Update(n_members, paths_per_l, n_channels, n_scalars, dtype)
+        else:
+            square = backend.square(l_max, l_max_out, n_channels)
+            self.update = SquaredUpdate(
+                square, n_members, paths_per_l, l_max_out, n_channels, n_scalars, dtype
+            )
         l_self = min(l_max_in, l_max_out)
         self.n_self = (l_self + 1) ** 2
         self.mix_self = EquivariantLinear(
@@ -59,9 +69,9 @@ class Layer(nn.Module):
         """``x [M, N, (l_in+1)^2, C]`` -> ``[M, N, (l_out+1)^2, C]``."""
         mixed = torch.cat(self.mix_in(x), dim=2)
         messages = self.messages(mixed, harmonics, lengths, basis, edge_index)
-        blocks = self.mix_out(messages * self.message_scale)
+        blocks = self.update(messages * self.message_scale)
         scales = self.type_scales.index_select(1, types).unsqueeze(2)
-        for l, own in enumerate(self.mix_self(x[:, :, : self.n_self] * scales)):
+        for l, own in enumerate(self.mix_self(x.narrow(2, 0, self.n_self) * scales)):
             blocks[l] = blocks[l] + own
         return self.gate(blocks)
 
@@ -109,7 +119,8 @@ class Potential(nn.Module):
     tensor products with spherical harmonics, gated nonlinearities, energies summed over atoms.
     Members differ in weights only; every parameter carries a leading member dimension, so that
     geometry is computed once and members train and run in one pass. Inputs, outputs, units and
-    signs: `mollifield.contract`.
+    signs: `mollifield.contract`. With ``correlation`` 2 every layer also multiplies an atom's messages
+    with each other (`SquaredUpdate`).
 
     ``atomic_shifts`` (eV, one for each species) and ``energy_scale`` (eV, the force RMS times 1 Å)
     are data statistics: E_i = energy_scale * network_i + shift[type_i] (+ ZBL repulsion).
@@ -129,6 +140,7 @@ class Potential(nn.Module):
         n_radial: int = 8,
         radial_hidden: list[int] | None = None,
         readout_hidden: int = 16,
+        correlation: int = 1,
         zbl: bool = False,
         n_members: int = 1,
         dtype: torch.dtype = torch.float32,
@@ -137,6 +149,8 @@ class Potential(nn.Module):
         super().__init__()
         hidden = [64] if radial_hidden is None else radial_hidden
         backend = choose_backend(backend)
+        if correlation not in (1, 2):
+            raise ValueError(f"correlation {correlation}: allowed are 1 and 2")
         if len(atomic_shifts) != len(species):
             raise ValueError(f"{len(atomic_shifts)} atomic shifts for {len(species)} species")
         self.species = species
@@ -148,7 +162,8 @@ class Potential(nn.Module):
         self.settings = {
             "species": list(species), "r_max": r_max, "average_neighbours": average_neighbours,
             "l_max": l_max, "n_layers": n_layers, "n_channels": n_channels, "n_radial": n_radial,
-            "radial_hidden": list(hidden), "readout_hidden": readout_hidden, "zbl": zbl,
+            "radial_hidden": list(hidden), "readout_hidden": readout_hidden,
+            "correlation": correlation, "zbl": zbl,
         }
         n_types = len(species)
         shape = (n_members, n_types)
@@ -158,17 +173,16 @@ class Potential(nn.Module):
             "energy_scale", torch.full((n_members, 1), energy_scale, dtype=torch.float64)
         )
         with _default_dtype(dtype):  # e3nn builds its constants in the default dtype
-            geometry, convolution = BACKENDS[backend]
-            # A single layer takes scalars to scalars, which couple through l = 0 alone.
-            l_edge = l_max if n_layers > 1 else 0
+            implementation = BACKENDS[backend]
+            # A single layer without products takes scalars to scalars, which couple through l = 0 alone.
+            l_edge = l_max if n_layers > 1 or correlation > 1 else 0
             self.embedding = Embedding(
-                geometry(l_edge), n_members, n_types, n_channels, n_radial, r_max, dtype
+                implementation.geometry(l_edge), n_members, n_types, n_channels, n_radial, r_max, dtype
             )
             self.layers = nn.ModuleList(
                 Layer(
-                    convolution(l_in, l_edge, l_out, n_channels),
-                    l_in, l_out, n_members, n_types, n_channels, n_radial, hidden,
-                    average_neighbours, dtype,
+                    implementation, l_in, l_edge, l_out, n_members, n_types, n_channels, n_radial, hidden,
+                    average_neighbours, correlation, dtype,
                 )
                 for l_in, l_out in _layer_degrees(l_max, n_layers)
             )
@@ -243,8 +257,8 @@ class Potential(nn.Module):
             member_normal_(parameter, generators)
             if name.endswith("type_scales"):
                 parameter.data.mul_(0.1).add_(1.0)
-            elif name == "readout.weight_2":
-                parameter.data.mul_(0.1)  # start near the shifts: nothing to unlearn
+            elif name == "readout.weight_2" or "mix_square" in name:
+                parameter.data.mul_(0.1)  # start near the shifts, and near linear: less to unlearn
 
     def forward(
         self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor
@@ -253,7 +267,7 @@ class Potential(nn.Module):
         x, harmonics, basis, lengths = self.embedding(edge_vectors, types)
         for layer in self.layers:
             x = layer(x, harmonics, lengths, basis, edge_index, types)
-        latent = x[:, :, 0]
+        latent = x.select(2, 0)
         energies = self.readout(latent).to(torch.float64) * self.energy_scale
         energies = energies + self.atomic_shifts.index_select(1, types)
         if self.repulsion is not None:
