@@ -13,9 +13,10 @@ from mollifield_train.active.committee import LoadCommittee
 from mollifield_train.active.config import LoopConfig
 from mollifield_train.active.durable import read_json, replacing
 from mollifield_train.active.rounds import Paths
-from mollifield_train.active.store import LABELLED, Store
+from mollifield_train.active.store import LABELLED, TEST, Store
 
 _N_PICTURES = 6
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -60,7 +61,7 @@ def write_report(
     with np.load(paths.round(arm, config.rounds) / "predictions.npz") as stored:
         predictions = dict(stored)
     store = Store(paths.store)
-    formula = store.frames(arm="test")[0].atoms.get_chemical_formula()
+    formula = store.frames(arm=TEST)[0].atoms.get_chemical_formula().translate(_SUBSCRIPTS)
     oracle = config.oracle.method if config.oracle.kind == "tblite" else config.oracle.kind
     title = f"Active learning of {formula} against {oracle}"
     body = [
