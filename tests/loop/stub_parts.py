@@ -17,7 +17,7 @@ from ase.calculators.emt import EMT
 
 from mollifield_train.active.committee import Prediction
 from mollifield_train.active.config import ExplorerConfig, LoopConfig, OracleConfig
-from mollifield_train.active.durable import replacing
+from mollifield_train.durable import replacing
 from mollifield_train.active.explorers import Exploration, Task, Trace
 from mollifield_train.active.loop import run_loop
 from mollifield_train.active.rounds import Parts, TrainTask

@@ -11,7 +11,7 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 
 from mollifield_train.active.config import load_loop_config
-from mollifield_train.active.durable import read_json
+from mollifield_train.durable import read_json
 from mollifield_train.active.figures import binned_rms
 from mollifield_train.active.loop import run
 from mollifield_train.active.report import summary

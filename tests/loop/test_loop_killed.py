@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mollifield_train.active.durable import only_process, read_json, remove_leftovers, replacing
+from mollifield_train.durable import only_process, read_json, remove_leftovers, replacing
 from mollifield_train.active.store import CHOSEN, LABELLED, Store
 from tests.loop import stub_parts
 
@@ -109,7 +109,7 @@ def test_a_finished_run_calls_nobody(uninterrupted: Path) -> None:
     before = (uninterrupted / "calls").read_text()
     results = read_json(uninterrupted / "run" / "rounds.json")
     output = run_to_the_end(uninterrupted)
-    assert "continuing the run" in output
+    assert "all rounds are done" in output
     assert (uninterrupted / "calls").read_text() == before
     assert read_json(uninterrupted / "run" / "rounds.json") == results
 

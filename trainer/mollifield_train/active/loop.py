@@ -11,7 +11,7 @@ from typing import Any
 import ase.io
 
 from mollifield_train.active.config import LoopConfig, check_same_run, load_loop_config
-from mollifield_train.active.durable import (
+from mollifield_train.durable import (
     only_process,
     read_json,
     remove_leftovers,
@@ -55,15 +55,22 @@ def run_loop(config: LoopConfig, fresh: bool, make_parts: MakeParts) -> Path:
         remove_leftovers(root)
         _check_config(root, config)
         paths = Paths(root)
-        _prepare(config, paths)
-        _work(config, [
-            Job("test set", _make_test_set, (config,)),
-            Job("start", _run_start, (config, make_parts)),
-        ])  # fmt: skip
-        if not (paths.round(GIVEN, 0) / "metrics.json").exists():
-            _arm_run(GIVEN, config, make_parts).evaluate(0)
-        _work(config, [Job(arm, _run_arm, (arm, config, make_parts)) for arm in config.arms])
+        if all(path.exists() for path in _metrics_files(config, paths)):
+            say("loop", "all rounds are done; --fresh starts again")
+        else:
+            _run_rounds(config, paths, make_parts)
         return _finish(config, paths, make_parts)
+
+
+def _run_rounds(config: LoopConfig, paths: Paths, make_parts: MakeParts) -> None:
+    """Start, test set and all arms; what is done already is left alone."""
+    _prepare(config, paths)
+    _work(config, [
+        Job("test set", _make_test_set, (config,)),
+        Job("start", _run_start, (config, make_parts)),
+    ])  # fmt: skip
+    _arm_run(GIVEN, config, make_parts).evaluate(0)
+    _work(config, [Job(arm, _run_arm, (arm, config, make_parts)) for arm in config.arms])
 
 
 def _claim(root: Path, config: LoopConfig, fresh: bool) -> None:
@@ -139,13 +146,20 @@ def _finish(config: LoopConfig, paths: Paths, make_parts: MakeParts) -> Path:
     return report
 
 
-def collect_metrics(config: LoopConfig, paths: Paths) -> list[dict[str, Any]]:
-    """The metrics of all arms and rounds; round 0 is the same model for every arm."""
+def _metrics_files(config: LoopConfig, paths: Paths) -> list[Path]:
+    """The file that each arm and round ends with; round 0 is the same for every arm."""
     return [
-        read_json(paths.round(arm, number) / "metrics.json") | {"arm": arm}
+        paths.round(arm, number) / "metrics.json"
         for arm in config.arms
         for number in range(config.rounds + 1)
     ]
+
+
+def collect_metrics(config: LoopConfig, paths: Paths) -> list[dict[str, Any]]:
+    """The metrics of all arms and rounds, in the order of the config."""
+    arms = [arm for arm in config.arms for _ in range(config.rounds + 1)]
+    files = _metrics_files(config, paths)
+    return [read_json(file) | {"arm": arm} for arm, file in zip(arms, files, strict=True)]
 
 
 def rounds_table(metrics: list[dict[str, Any]]) -> str:
