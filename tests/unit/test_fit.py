@@ -16,7 +16,7 @@ from mollifield_train.committee_fit import clip_members
 from mollifield_train.config import LossConfig, TrainConfig, validated
 from mollifield_train.data.batches import build_graphs, collate
 from mollifield_train.data.frames import frames_from_atoms
-from mollifield_train.durable_file import read_tensors
+from mollifield_train.tensor_file import read_tensors
 from mollifield_train.fit import CONFIG_FILE, bootstrap_weights, export_run, load_data, train
 from mollifield_train.members import LAST_CHECKPOINT, build_potential, load_members
 from mollifield_train.objective import Objective

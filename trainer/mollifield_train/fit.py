@@ -35,7 +35,7 @@ from .data.statistics import (
     least_absolute_shifts,
     species_of,
 )
-from .durable_file import read_tensors, write_bytes, write_tensors
+from .durable import write_bytes
 from .evaluate import FrameErrors, committee_errors, error_summary
 from .export import export, stack_members
 from .members import (
@@ -50,6 +50,7 @@ from .members import (
 from .model import Potential
 from .objective import Objective
 from .progress import EpochBar, quiet_lightning
+from .tensor_file import read_tensors, write_tensors
 
 N_REFERENCE_FRAMES = 3
 MODEL_FILE = "model.pt"

@@ -7,7 +7,7 @@ import torch
 
 from .config import ModelConfig, TrainConfig
 from .data.statistics import Statistics
-from .durable_file import read_tensors
+from .tensor_file import read_tensors
 from .model import Potential
 
 MEMBERS_FILE = "members.pt"
@@ -41,7 +41,7 @@ def pack(model: Potential, state: dict[str, torch.Tensor] | None = None) -> dict
     }
 
 
-def unpack(packed: dict[str, Any]) -> Potential:
+def unpack(packed: dict[str, Any], backend: str = "auto") -> Potential:
     """The model that `pack` packed, on the CPU."""
     n_species = len(packed["settings"]["species"])
     model = Potential(
@@ -50,6 +50,7 @@ def unpack(packed: dict[str, Any]) -> Potential:
         energy_scale=1.0,
         n_members=packed["n_members"],
         dtype=getattr(torch, packed["dtype"]),
+        backend=backend,
     )
     model.load_member_state(packed["state"])
     return model
@@ -63,7 +64,7 @@ def one_member(model: Potential, m: int) -> Potential:
     return unpack(packed)
 
 
-def load_members(path: str | Path) -> Potential:
+def load_members(path: str | Path, backend: str = "auto") -> Potential:
     """Best weights from a run's directory, its members.pt, or a checkpoint of a committee.
 
     Raises ValueError where there is none, or the file is not one of these.
@@ -81,7 +82,7 @@ def load_members(path: str | Path) -> Potential:
     packed = content.get("best", content.get("potential"))
     if packed is None:
         raise ValueError(f"{path}: not a file of trained members; keys: {', '.join(content)}")
-    return unpack(packed)
+    return unpack(packed, backend)
 
 
 def warm_start(config: TrainConfig, species: list[str], path: str | Path) -> Potential:
@@ -90,14 +91,14 @@ def warm_start(config: TrainConfig, species: list[str], path: str | Path) -> Pot
     Raises ValueError if its architecture or number of members differs from the config, or if the
     new frames hold a species that it does not know.
     """
-    model = load_members(path)
+    model = load_members(path, config.model.backend)
     new = [symbol for symbol in species if symbol not in model.species]
     if new:
         raise ValueError(
             f"{path}: the frames hold {', '.join(new)}, the initial model knows "
             f"{', '.join(model.species)} only; train from scratch"
         )
-    wanted = config.model.model_dump(exclude={"shifts"})
+    wanted = config.model.model_dump(exclude={"shifts", "backend"})
     wanted |= {"n_members": config.committee.n_members, "dtype": config.dtype}
     found = model.settings | {
         "n_members": model.n_members, "dtype": str(model.dtype).removeprefix("torch.")

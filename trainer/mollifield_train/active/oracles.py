@@ -26,7 +26,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 
 from mollifield_train.active.config import OracleConfig
-from mollifield_train.active.durable import replacing
+from mollifield_train.durable import replacing
 from mollifield_train.active.processes import exit_with_parent, single_threaded_children
 from mollifield_train.active.store import CHOSEN, Label, Store, StoredFrame, content_key
 

@@ -11,7 +11,7 @@ import numpy as np
 from mollifield_train.active import figures
 from mollifield_train.active.committee import LoadCommittee
 from mollifield_train.active.config import LoopConfig
-from mollifield_train.active.durable import read_json, replacing
+from mollifield_train.durable import read_json, replacing
 from mollifield_train.active.rounds import Paths
 from mollifield_train.active.store import LABELLED, TEST, Store
 

@@ -29,7 +29,7 @@ from mollifield_train.active import acquisition
 from mollifield_train.active.committee import Committee, LoadCommittee, mean_force_std
 from mollifield_train.active.config import LoopConfig, TimesTraining
 from mollifield_train.active.descriptors import frame_descriptor
-from mollifield_train.active.durable import replacing, write_json
+from mollifield_train.durable import replacing, write_json
 from mollifield_train.active.explorers import Explorer, Task
 from mollifield_train.active.guard import count_fragments, why_unphysical
 from mollifield_train.active.oracles import label_chosen

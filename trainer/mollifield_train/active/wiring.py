@@ -10,7 +10,7 @@ import torch
 
 from mollifield import MollifieldCalculator
 from mollifield_train.active.config import LoopConfig
-from mollifield_train.active.durable import replacing
+from mollifield_train.durable import replacing
 from mollifield_train.active.exported import ExportedCommittee
 from mollifield_train.active.explore_lammps import explore_with_lammps
 from mollifield_train.active.explorers import AseExplorer, Explorer

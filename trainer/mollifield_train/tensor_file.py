@@ -1,30 +1,18 @@
-"""Files that exist whole or not at all, whatever kills the process."""
+"""Tensors in files that exist whole or not at all."""
 
-import io
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write under a temporary name, flush to the disk, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    with open(unfinished, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+from .durable import replacing
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain values with `torch.save`."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_bytes(path, buffer.getvalue())
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
 
 
 def read_tensors(path: str | Path) -> dict[str, Any]:

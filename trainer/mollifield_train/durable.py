@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-
 _TEMPORARY = re.compile(r"\..+\.\d+\.[a-z]+")
 
 
@@ -31,6 +30,12 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content``, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def remove_leftovers(folder: Path) -> None:
