@@ -109,7 +109,8 @@ at::Tensor attribute_tensor(const c10::impl::GenericDict &frame, const std::stri
 
 struct Potential::Implementation {
   std::string path;
-  mutable torch::jit::Module module;
+  torch::jit::Module module;            // as in the file
+  mutable torch::jit::Module frozen;    // the same for calls: weights are constants, what depends on them alone folded
   torch::Device device{"cpu"};
   std::string device_name, dtype_name;
   at::ScalarType dtype = at::kFloat;
@@ -128,6 +129,7 @@ struct Potential::Implementation {
 
   at::Tensor reference(const c10::impl::GenericDict &frame, const std::string &key) const;
   void keep_member(int k);
+  void freeze();
   void read_attributes();
   void check_attributes() const;
   void verify();
@@ -160,6 +162,13 @@ void Potential::Implementation::check_attributes() const
   if (!(r_max > 0.0) || !std::isfinite(r_max)) throw std::runtime_error("its r_max is not a positive number");
   if (n_layers < 1) throw std::runtime_error("its n_layers is " + std::to_string(n_layers) + ", not at least 1");
   if (n_members < 1) throw std::runtime_error("its n_members is " + std::to_string(n_members) + ", not at least 1");
+}
+
+// Small systems pay for every call into torch, so constants are computed once.
+void Potential::Implementation::freeze()
+{
+  frozen = torch::jit::freeze(module);
+  torch::jit::toGraphFunction(frozen.get_method("forward").function()).get_executor();
 }
 
 // Replaces the module by a copy in which tensors with a member dimension hold member k alone.
@@ -203,7 +212,7 @@ Evaluation Potential::Implementation::evaluate(const Graph &graph, bool members)
       torch::from_blob(const_cast<std::int64_t *>(graph.edge_index.data()), {2, n_edges}, longs).to(device);
   const auto types = torch::from_blob(const_cast<std::int64_t *>(graph.types.data()), {n_atoms}, longs).to(device);
 
-  const auto outputs = module.forward({edge_vectors, edge_index, types}).toTuple();
+  const auto outputs = frozen.forward({edge_vectors, edge_index, types}).toTuple();
   const at::Tensor atomic_energies = outputs->elements().at(0).toTensor();    // [M, N]
   const at::Tensor energies = atomic_energies.narrow(1, 0, graph.n_local).sum(1);
 
@@ -316,7 +325,7 @@ Potential::Potential(const std::string &path, const Options &options) : impl(std
     impl->module.eval();
     for (at::Tensor parameter : impl->module.parameters()) parameter.requires_grad_(false);
     impl->read_attributes();
-    torch::jit::toGraphFunction(impl->module.get_method("forward").function()).get_executor();
+    impl->freeze();
     if (options.verify) impl->verify();
   } catch (const std::exception &error) {
     throw std::runtime_error("model file '" + path + "': " + first_line(error));
@@ -357,8 +366,10 @@ std::unique_ptr<Potential> Potential::member(int k) const
                              std::to_string(n_members() - 1));
   auto single = std::make_unique<Implementation>(*impl);
   const ThreadGuard thread_guard(impl->threads);
+  const PlainExecutorGuard executor_guard;
   try {
     single->keep_member(k);
+    single->freeze();
     if (impl->verified) single->verify();
   } catch (const std::exception &error) {
     throw std::runtime_error("model file '" + impl->path + "', member " + std::to_string(k) + ": " + first_line(error));
