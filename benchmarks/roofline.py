@@ -9,6 +9,7 @@ largest linear map) and copies. Operators are timed alone, in the same rounds.
 """
 
 import argparse
+import re
 import statistics
 from dataclasses import dataclass
 from functools import partial
@@ -145,10 +146,12 @@ def main() -> None:
             evaluate(model, vectors, index, types)
     table = found.key_averages()
     total = sum(entry.self_cpu_time_total for entry in table)
-    print(f"where the time goes (self CPU, of {total / 20 / n_atoms:.1f} µs/atom under the profiler)")
+    n_calls = sum(entry.count for entry in table) // 20
+    print(f"where the time goes (self CPU, of {total / 20 / n_atoms:.1f} µs/atom under the profiler; {n_calls} calls)")
     for entry in sorted(table, key=lambda e: -e.self_cpu_time_total)[:14]:
         share = entry.self_cpu_time_total / total
-        print(f"  {entry.key[:56]:<58}{100 * share:5.1f}%{entry.count // 20:5d} calls")
+        key = re.sub(r"^torch::autograd::CppNode<.*::(\w+)>$", r"\1, backward", entry.key)
+        print(f"  {key[:56]:<58}{100 * share:5.1f}%{entry.count // 20:5d} calls")
 
 
 if __name__ == "__main__":
