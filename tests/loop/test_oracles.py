@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from mollifield_train.active import oracles
 from mollifield_train.active.config import OracleConfig
 from mollifield_train.active.oracles import compute_label, label_chosen, make_calculator
 from mollifield_train.active.store import Store
@@ -100,3 +101,22 @@ def test_tblite_gives_energy_and_forces() -> None:
     assert label.energy == pytest.approx(-5.07 * 27.2114, abs=0.3)
     assert label.stress is None
     assert np.abs(label.forces.sum(axis=0)).max() < 1e-6
+
+
+def test_a_spooled_label_that_the_other_arm_takes_first(tmp_path: Path, monkeypatch) -> None:
+    """Both arms of a run that was killed find it; the slower one gets it from the store."""
+    atoms, config, spool = crystal("Al", 0), OracleConfig(kind="emt"), tmp_path / "labels"
+    store = Store(tmp_path / "frames.db")
+    store.add_given([atoms])
+    (frame,) = store.frames(arm="given", status=oracles.CHOSEN)
+    oracles._save(spool, atoms, compute_label(config, atoms), calls=1)
+    load = oracles._load
+
+    def other_arm_was_faster(path: Path):
+        store.record_label(frame.id, *load(path))
+        path.unlink()
+        return load(path)
+
+    monkeypatch.setattr(oracles, "_load", other_arm_was_faster)
+    assert oracles._already_labelled(store, spool, frame)
+    assert store.training_frames("given", 0)[0].columns["calls"] == 1

@@ -207,11 +207,14 @@ def _already_labelled(store: Store, spool: Path, frame: StoredFrame) -> bool:
     """Take a label from the spool of a killed run, or from another arm with the same geometry."""
     content = frame.columns["content"]
     path = _spool_file(spool, content)
-    if path.exists():
-        store.record_label(frame.id, *_load(path))
-        path.unlink()
+    try:
+        spooled = _load(path)
+    except FileNotFoundError:  # perhaps because the other arm has just taken it into the store
+        found = store.find_label(content)
+    else:
+        store.record_label(frame.id, *spooled)
+        path.unlink(missing_ok=True)
         return True
-    found = store.find_label(content)
     if found is None:
         return False
     # Counted here too: an arm alone would have paid for it.
