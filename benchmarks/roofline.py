@@ -134,7 +134,8 @@ def main() -> None:
           f"{2 * narrow.numel() * widest.shape[1] / times['GEMM layer'] * 1e-9:.1f} GFLOP/s")
     copies = {name: size / times[f"copy {name}"] for name, size in sizes.items()}  # half read, half written
     print("copy, read and written: " + ", ".join(f"{k} {v * 1e-9:.1f} GB/s" for k, v in copies.items()))
-    print(f"{'':<24}{'µs/atom':>9}{'kFLOP/atom':>12}{'GFLOP/s':>9}{'% GEMM':>8}{'kB/atom':>9}{'GB/s':>7}{'% copy 8 MiB':>14}")
+    print(f"{'':<24}{'µs/atom':>9}{'kFLOP/atom':>12}{'GFLOP/s':>9}{'% GEMM':>8}"
+          f"{'kB/atom':>9}{'GB/s':>7}{'% copy 8 MiB':>14}")
     for name, w in work.items():
         t = times[name]
         print(f"{name:<24}{t / n_atoms * 1e6:9.2f}{w.flops / n_atoms * 1e-3:12.1f}{w.flops / t * 1e-9:9.1f}"

@@ -23,7 +23,11 @@ from timing import compare, environment, local, ratio, report
 import systems
 
 CELLS = (3, 6, 9, 12)
-BACKENDS = {"native, splines": ("native", True, CELLS), "native": ("native", False, CELLS), "e3nn": ("e3nn", False, CELLS[:2])}
+BACKENDS = {
+    "native, splines": ("native", True, CELLS),
+    "native": ("native", False, CELLS),
+    "e3nn": ("e3nn", False, CELLS[:2]),
+}
 
 
 def resident_bytes() -> int:
