@@ -31,6 +31,16 @@ With g_ij = dE/d(edge_vectors_ij), E the sum of local atomic energies (eV/Å)::
     virial    = - sum_ij  d_ij (x) g_ij            (eV; = sum_i r_i (x) F_i for a free cluster)
     stress    = - virial / volume                  (eV/Å^3; ASE's sign: positive under tension)
 
+The same in stages, so that processes that share a system exchange features between layers. N local atoms
+come first, N' >= N with the ghosts that are their neighbours, and every edge has a local centre::
+
+    x, harmonics, basis, lengths = embed(edge_vectors, types)                   types [N'], x [M, N', 1, C]
+    for k in range(n_layers):
+        sent = send(k, x)                    [M, N, K_k, C]; in layer 0 of all N' atoms, from their species alone
+        (k > 0: append the rows of ghosts, received from the processes that own them: [M, N', K_k, C])
+        x = receive(k, sent, x, harmonics, lengths, basis, edge_index, types)   [M, N, K_k+1, C], x of N atoms
+    atomic_energies, latent = read(x, lengths, edge_index, types)               of N atoms
+
 An edge list is full: both (i, j) and (j, i) are present. Edges longer than ``r_max`` contribute
 exactly nothing, so lists with a skin give the same numbers.
 """

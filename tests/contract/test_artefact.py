@@ -9,9 +9,9 @@ import pytest
 import torch
 from ase import Atoms
 
-from mollifield import contract, load_artefact
+from mollifield import contract, find_edges, load_artefact
 from mollifield.artefact import describe, verify_reference
-from mollifield.potential import evaluate
+from mollifield.potential import evaluate, types_of
 from mollifield_train.export import export, stack_members
 from mollifield_train.model import Potential
 
@@ -157,3 +157,41 @@ def test_unknown_species_is_named(model_file: Path) -> None:
 def test_unknown_device_is_refused(model_file: Path) -> None:
     with pytest.raises(ValueError, match="device 'gpu': allowed are auto, cpu, cuda"):
         load_artefact(model_file, device="gpu")
+
+
+@pytest.mark.parametrize("backend", ["native", "e3nn"])
+def test_stages_on_two_domains_equal_the_whole(backend: str, tmp_path: Path) -> None:
+    """Each domain sees its own edges; features of its ghosts come from the other one."""
+    export(
+        build_potential(torch.float64, backend=backend, n_layers=3, zbl=True, correlation=2),
+        tmp_path / "model.pt", [ethanol()],
+    )
+    module = load_artefact(tmp_path / "model.pt").module
+    frame = sheared_crystal()
+    edges = find_edges(frame.positions, frame.cell.array, frame.pbc, 4.0)
+    index, vectors = torch.tensor(edges.edge_index), torch.tensor(edges.edge_vectors)[None]
+    types = torch.tensor(types_of(frame.get_chemical_symbols(), ["H", "C", "O"]))
+    expected, expected_latent = module(vectors, index, types)
+
+    n = len(frame)
+    domains = []
+    for mine in (torch.arange(3), torch.arange(3, n)):
+        order = torch.cat([mine, torch.tensor([i for i in range(n) if i not in mine])])
+        kept = torch.isin(index[0], mine)
+        place = torch.empty(n, dtype=torch.int64)
+        place[order] = torch.arange(n)
+        local_index = place[index[:, kept]]
+        x, harmonics, basis, lengths = module.embed(vectors[:, kept], types[order])
+        domains.append([order, len(mine), local_index, x, harmonics, lengths, basis])
+    for k in range(3):
+        sent = [module.send(k, x if k == 0 else x[:, :n_local]) for _, n_local, _, x, *_ in domains]
+        if k > 0:
+            merged = torch.cat(sent, dim=1)
+            sent = [merged[:, order] for order, *_ in domains]
+        for domain, rows in zip(domains, sent):
+            order, n_local, local_index, x, *geometry = domain
+            domain[3] = module.receive(k, rows, x[:, :n_local], *geometry, local_index, types[order])
+    for order, n_local, local_index, x, _, lengths, _ in domains:
+        energies, latent = module.read(x, lengths, local_index, types[order])
+        torch.testing.assert_close(energies, expected[:, order[:n_local]], rtol=1e-12, atol=1e-9)
+        torch.testing.assert_close(latent, expected_latent[:, order[:n_local]], rtol=1e-10, atol=1e-10)

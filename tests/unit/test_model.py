@@ -63,7 +63,7 @@ def test_convolution_is_the_sum_over_neighbours_of_wigner_products() -> None:
     x = torch.randn(1, 3, (l_in + 1) ** 2, channels, dtype=DOUBLE)
     y = torch.randn(1, 4, (l_edge + 1) ** 2, dtype=DOUBLE)
     w = torch.randn(1, 4, len(paths) * channels, dtype=DOUBLE)
-    found = convolution(x, y, w, edge_index)
+    found = convolution(x, y, w, edge_index, x.shape[1])
     row = 0
     for l in range(l_out + 1):
         same = [k for k, p in enumerate(paths) if p.l_3 == l]

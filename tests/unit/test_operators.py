@@ -24,23 +24,27 @@ DOUBLE = torch.float64
 # A relative 1e-12 of the largest entry in float64 and 1e-6 in float32: sums of a few hundred terms
 # in another order.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
+N_ATOMS, N_CENTRES = 6, 5  # the last atom only sends
 CASES = [(0, 3, 3), (3, 3, 0), (3, 3, 3), (1, 2, 3), (2, 1, 2)]
 
 
 def operands(l_in: int, l_edge: int, l_out: int, members: int, geometries: int, channels: int,
              dtype: torch.dtype, sort: bool = True) -> tuple:
     generator = torch.Generator().manual_seed(1)
-    n_atoms, n_edges = 6, 19
+    n_edges = 19
     n_weights = len(tensor_product_paths(l_in, l_edge, l_out)) * channels
 
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, dtype=DOUBLE).to(dtype).requires_grad_()
 
-    edge_index = torch.randint(0, n_atoms - 1, (2, n_edges), generator=generator)  # one lonely atom
+    edge_index = torch.stack([
+        torch.randint(0, N_CENTRES - 1, (n_edges,), generator=generator),  # one lonely centre
+        torch.randint(0, N_ATOMS, (n_edges,), generator=generator),
+    ])
     if sort:
         edge_index[0] = edge_index[0].sort()[0]
     return (
-        random(members, n_atoms, (l_in + 1) ** 2, channels),
+        random(members, N_ATOMS, (l_in + 1) ** 2, channels),
         random(geometries, n_edges, (l_edge + 1) ** 2),
         random(members, n_edges, n_weights),
         edge_index,
@@ -62,7 +66,7 @@ def native(l_in: int, l_edge: int, l_out: int):
 
 def three_orders(function, x, y, w, edge_index) -> list[torch.Tensor]:
     """Value, gradients, and gradients of a function of the gradients."""
-    out = function(x, y, w, edge_index)
+    out = function(x, y, w, edge_index, N_CENTRES)
     cotangent = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out).requires_grad_()
     first = torch.autograd.grad((out * cotangent).sum(), (x, y, w), create_graph=True)
     scalar = sum((g * torch.cos(g)).sum() for g in first)
@@ -107,7 +111,7 @@ def test_edges_in_any_order() -> None:
 @pytest.mark.parametrize("geometries", [1, 2])
 def test_gradgradcheck(geometries: int) -> None:
     x, y, w, edge_index = operands(1, 1, 1, 2, geometries, 2, DOUBLE)
-    function = lambda *a: native(1, 1, 1)(*a, edge_index)  # noqa: E731
+    function = lambda *a: native(1, 1, 1)(*a, edge_index, N_CENTRES)  # noqa: E731
     assert torch.autograd.gradcheck(function, (x, y, w))
     assert torch.autograd.gradgradcheck(function, (x, y, w))
 
@@ -135,12 +139,14 @@ def test_wrong_shapes_are_named() -> None:
         ((x, y.float(), w, edge_index), "share one dtype"),
     ):
         with pytest.raises((ValueError, TypeError), match=message):
-            function(*bad)
-    for end in (0, 1):
+            function(*bad, N_CENTRES)
+    for end, count in ((0, N_CENTRES), (1, N_ATOMS)):
         outside = edge_index.clone()
-        outside[end, 4] = 6
-        with pytest.raises(IndexError, match="edge 4 names atom 6 of 6"):
-            function(x, y, w, outside)
+        outside[end, 4] = count
+        with pytest.raises(IndexError, match=f"edge 4 names atom {count} of {count}"):
+            function(x, y, w, outside, N_CENTRES)
+    with pytest.raises(ValueError, match="n_centres: found 7; allowed is 0 to 6"):
+        function(x, y, w, edge_index, N_ATOMS + 1)
 
 
 def test_splines_follow_the_radial_network() -> None:
@@ -159,7 +165,7 @@ def test_splines_follow_the_radial_network() -> None:
     lengths = torch.linspace(0.4, 4.3, 19, dtype=DOUBLE).view(1, -1).requires_grad_()
 
     def all_of(messages) -> list[torch.Tensor]:
-        out = messages(x, y, lengths, basis(lengths), edge_index)
+        out = messages(x, y, lengths, basis(lengths), edge_index, N_CENTRES)
         cotangent = torch.linspace(-1, 1, out.numel(), dtype=DOUBLE).view_as(out)
         return [out, *torch.autograd.grad(out, (x, y, lengths), cotangent)]
 
@@ -208,7 +214,7 @@ def run_variant(isa: str, threads: int) -> bytes:
         "x = torch.randn(2, n, 9, c, generator=generator).requires_grad_()\n"
         "y = torch.randn(1, e, 9, generator=generator).requires_grad_()\n"
         "w = torch.randn(2, e, 11 * c, generator=generator).requires_grad_()\n"
-        "out = native(2, 2, 2)(x, y, w, index)\n"
+        "out = native(2, 2, 2)(x, y, w, index, n)\n"
         "parts = [out, *torch.autograd.grad(out.square().sum(), (x, y, w))]\n"
         "sys.stdout.buffer.write(b''.join(p.detach().numpy().tobytes() for p in parts))\n"
     )

@@ -54,6 +54,33 @@ class ExportedPotential(nn.Module):
         """See `mollifield.contract`."""
         return self.potential(edge_vectors, edge_index, types)
 
+    @torch.jit.export
+    def embed(
+        self, edge_vectors: Tensor, types: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The stages of `forward`, see `mollifield.contract`."""
+        return self.potential.embedding(edge_vectors, types)
+
+    @torch.jit.export
+    def send(self, k: int, x: Tensor) -> Tensor:
+        """See `mollifield.contract`."""
+        return self.potential.send(k, x)
+
+    @torch.jit.export
+    def receive(
+        self, k: int, sent: Tensor, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor,
+        edge_index: Tensor, types: Tensor,
+    ) -> Tensor:
+        """See `mollifield.contract`."""
+        return self.potential.receive(k, sent, x, harmonics, lengths, basis, edge_index, types)
+
+    @torch.jit.export
+    def read(
+        self, x: Tensor, lengths: Tensor, edge_index: Tensor, types: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `mollifield.contract`."""
+        return self.potential.read(x, lengths, edge_index, types)
+
 
 def stack_members(models: Sequence[Potential]) -> Potential:
     """One model out of several of the same architecture, their members in order."""

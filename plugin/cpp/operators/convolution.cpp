@@ -5,7 +5,9 @@
 // same two kernels with one argument exchanged for a cotangent.
 //
 //   x [M, N, n_in, C]   harmonics [G, E, n_edge]   weights [M, E, P*C]   edge_index [2, E] int64
-//   -> [M, N, K, C];    M members, G geometries (1 or M); terms and coefficients: coupling.hpp
+//   -> [M, n_centres, K, C];    M members, G geometries (1 or M); terms and coefficients: coupling.hpp
+//
+// Centres are the first n_centres of the N atoms: a domain of a parallel run has ghosts that only send.
 
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -23,6 +25,7 @@ using torch::autograd::variable_list;
 
 struct Operands {
   Tensor x, harmonics, weights, edge_index;
+  std::int64_t n_centres;
   Tensor lengths, knots;  // of a spline, in place of weights
   double r_max = 0.0;
 };
@@ -43,6 +46,7 @@ class Call {
     args.n_members = x_.size(0);
     args.n_geometries = harmonics_.size(0);
     args.n_atoms = x_.size(1);
+    args.n_centres = o.n_centres;
     args.n_edges = harmonics_.size(1);
     args.n_channels = x_.size(3);
     args.centre = ends;
@@ -59,11 +63,11 @@ class Call {
   }
 
   Tensor forward() {
-    const Grouping centres(args.centre, args.n_edges, args.n_atoms);
+    const Grouping centres(args.centre, args.n_edges, args.n_centres);
     check_sources();
-    Tensor out = at::zeros({args.n_members, args.n_atoms, coupling_.n_rows, args.n_channels}, x_.options());
+    Tensor out = at::empty({args.n_members, args.n_centres, coupling_.n_rows, args.n_channels}, x_.options());
     args.out = out.template data_ptr<T>();
-    run(centres, kernels<T>().forward);
+    run(centres, args.n_centres, kernels<T>().forward);
     return out;
   }
 
@@ -72,10 +76,10 @@ class Call {
     const Tensor gradient = grad_out.contiguous();
     args.grad_out = gradient.template const_data_ptr<T>();
     if (grad_x) *grad_x = at::zeros_like(x_);
-    if (grad_harmonics) *grad_harmonics = at::zeros_like(harmonics_);
+    if (grad_harmonics) *grad_harmonics = at::empty_like(harmonics_);
     if (grad_weights) *grad_weights = at::empty_like(weights_);
-    if (grad_lengths) *grad_lengths = at::zeros_like(lengths_);
-    const Grouping centres(args.centre, args.n_edges, args.n_atoms);
+    if (grad_lengths) *grad_lengths = at::empty_like(lengths_);
+    const Grouping centres(args.centre, args.n_edges, args.n_centres);
     check_sources();
     T *const x = grad_x ? grad_x->template data_ptr<T>() : nullptr;
     // Sums by source run into each other when centres are shared out to threads, so these get a
@@ -85,21 +89,22 @@ class Call {
     args.grad_harmonics = grad_harmonics ? grad_harmonics->template data_ptr<T>() : nullptr;
     args.grad_weights = grad_weights ? grad_weights->template data_ptr<T>() : nullptr;
     args.spline.grad_lengths = grad_lengths ? grad_lengths->template data_ptr<T>() : nullptr;
-    if (one_pass || grad_harmonics || grad_weights || grad_lengths) run(centres, kernels<T>().backward);
+    if (one_pass || grad_harmonics || grad_weights || grad_lengths)
+      run(centres, args.n_centres, kernels<T>().backward);
     if (!one_pass && x) {
       args.grad_x = x;
       args.grad_harmonics = args.grad_weights = args.spline.grad_lengths = nullptr;
-      run(Grouping(args.source, args.n_edges, args.n_atoms, centres.order()), kernels<T>().backward);
+      run(Grouping(args.source, args.n_edges, args.n_atoms, centres.order()), args.n_atoms, kernels<T>().backward);
     }
   }
 
  private:
   template <class Kernel>
-  void run(const Grouping &groups, Kernel kernel) {
+  void run(const Grouping &groups, std::int64_t n_groups, Kernel kernel) {
     args.first = groups.first();
     args.order = groups.order();
     const std::int64_t size = workspace_size(coupling_, args.n_channels);
-    at::parallel_for(0, args.n_atoms, 16, [&](std::int64_t begin, std::int64_t end) {
+    at::parallel_for(0, n_groups, 16, [&](std::int64_t begin, std::int64_t end) {
       std::vector<T> workspace(size);
       kernel(coupling_, args, begin, end, workspace.data());
     });
@@ -126,6 +131,8 @@ void check(const Operands &o, const CouplingTable &table) {
                     o.harmonics.size(0), " geometries for ", o.x.size(0), " members; allowed are 1 or as many");
   TORCH_CHECK_VALUE(o.edge_index.dim() == 2 && o.edge_index.size(0) == 2 && o.edge_index.size(1) == o.harmonics.size(1),
                     "edge_index: found ", o.edge_index.sizes(), "; allowed is [2, ", o.harmonics.size(1), "]");
+  TORCH_CHECK_VALUE(o.n_centres >= 0 && o.n_centres <= o.x.size(1), "n_centres: found ", o.n_centres,
+                    "; allowed is 0 to ", o.x.size(1), ", the number of atoms");
   TORCH_CHECK_VALUE(radial.size(0) == o.x.size(0) && radial.size(-1) == table.n_paths * o.x.size(3), "weights: found ",
                     radial.sizes(), "; allowed is ", table.n_paths * o.x.size(3), " for each of ", o.x.size(0), " members");
   TORCH_CHECK_VALUE(o.x.is_cpu() && o.harmonics.is_cpu() && radial.is_cpu(),
@@ -148,7 +155,8 @@ void run_backward(const Operands &o, const CouplingTable &table, const Tensor &g
   });
 }
 
-Tensor convolve(const Tensor &x, const Tensor &harmonics, const Tensor &weights, const variable_list &rest);
+Tensor convolve(const Tensor &x, const Tensor &harmonics, const Tensor &weights, std::int64_t n_centres,
+                const variable_list &rest);
 
 // Derivatives of F by x, harmonics and weights, those that are asked for; the others come back empty.
 class Derivatives : public Function<Derivatives> {
@@ -159,7 +167,7 @@ class Derivatives : public Function<Derivatives> {
     ctx->save_for_backward({x, harmonics, weights, grad_out, edge_index, terms, coefficients});
     ctx->set_materialize_grads(false);
     Tensor dx, dy, dw;
-    run_backward({x, harmonics, weights, edge_index, {}, {}}, CouplingTable(terms, coefficients), grad_out,
+    run_backward({x, harmonics, weights, edge_index, grad_out.size(1), {}, {}}, CouplingTable(terms, coefficients), grad_out,
                  wanted[0] ? &dx : nullptr, wanted[1] ? &dy : nullptr, wanted[2] ? &dw : nullptr, nullptr);
     const Tensor none = at::empty({0}, x.options());  // autograd takes no undefined outputs
     return {wanted[0] ? dx : none, wanted[1] ? dy : none, wanted[2] ? dw : none};
@@ -185,7 +193,7 @@ class Derivatives : public Function<Derivatives> {
         for (int k = 0; k < 3; ++k)
           if (wanted[k]) add(k, d[k]);
       }
-      if (ctx->needs_input_grad(3)) add(3, convolve(a[0], a[1], a[2], rest));
+      if (ctx->needs_input_grad(3)) add(3, convolve(a[0], a[1], a[2], grad_out.size(1), rest));
     }
     return {total[0], total[1], total[2], total[3], {}, {}, {}, {}};
   }
@@ -194,24 +202,26 @@ class Derivatives : public Function<Derivatives> {
 class ConvolutionFunction : public Function<ConvolutionFunction> {
  public:
   static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &harmonics, const Tensor &weights,
-                        const Tensor &edge_index, const Tensor &terms, const Tensor &coefficients) {
+                        const Tensor &edge_index, std::int64_t n_centres, const Tensor &terms,
+                        const Tensor &coefficients) {
     ctx->save_for_backward({x, harmonics, weights, edge_index, terms, coefficients});
-    return run_forward({x, harmonics, weights, edge_index, {}, {}}, CouplingTable(terms, coefficients));
+    return run_forward({x, harmonics, weights, edge_index, n_centres, {}, {}}, CouplingTable(terms, coefficients));
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grad) {
     const variable_list s = ctx->get_saved_variables();
     const std::vector<bool> wanted = {ctx->needs_input_grad(0), ctx->needs_input_grad(1), ctx->needs_input_grad(2)};
     const variable_list d = Derivatives::apply(s[0], s[1], s[2], grad[0], s[3], s[4], s[5], wanted);
-    variable_list out(6);
+    variable_list out(7);
     for (int k = 0; k < 3; ++k)
       if (wanted[k]) out[k] = d[k];
     return out;
   }
 };
 
-Tensor convolve(const Tensor &x, const Tensor &harmonics, const Tensor &weights, const variable_list &rest) {
-  return ConvolutionFunction::apply(x, harmonics, weights, rest[0], rest[1], rest[2]);
+Tensor convolve(const Tensor &x, const Tensor &harmonics, const Tensor &weights, std::int64_t n_centres,
+                const variable_list &rest) {
+  return ConvolutionFunction::apply(x, harmonics, weights, rest[0], n_centres, rest[1], rest[2]);
 }
 
 // With tabulated weights; `knots [M, n_knots, 2, P*C]` (kernels.hpp) are constants, and first derivatives by
@@ -219,11 +229,11 @@ Tensor convolve(const Tensor &x, const Tensor &harmonics, const Tensor &weights,
 class SplineConvolutionFunction : public Function<SplineConvolutionFunction> {
  public:
   static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &harmonics, const Tensor &lengths,
-                        const Tensor &knots, double r_max, const Tensor &edge_index, const Tensor &terms,
-                        const Tensor &coefficients) {
+                        const Tensor &knots, double r_max, const Tensor &edge_index, std::int64_t n_centres,
+                        const Tensor &terms, const Tensor &coefficients) {
     ctx->save_for_backward({x, harmonics, lengths, knots, edge_index, terms, coefficients});
     ctx->saved_data["r_max"] = r_max;
-    return run_forward({x, harmonics, {}, edge_index, lengths, knots, r_max}, CouplingTable(terms, coefficients));
+    return run_forward({x, harmonics, {}, edge_index, n_centres, lengths, knots, r_max}, CouplingTable(terms, coefficients));
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grad) {
@@ -231,20 +241,21 @@ class SplineConvolutionFunction : public Function<SplineConvolutionFunction> {
                                 "mollifield::spline_convolution has first derivatives only: train with the radial network");
     const variable_list s = ctx->get_saved_variables();
     Tensor dx, dy, dr;
-    run_backward({s[0], s[1], {}, s[4], s[2], s[3], ctx->saved_data["r_max"].toDouble()}, CouplingTable(s[5], s[6]), grad[0],
-                 ctx->needs_input_grad(0) ? &dx : nullptr, &dy, nullptr, &dr);
-    return {dx, dy, dr, {}, {}, {}, {}, {}};
+    const Operands o = {s[0], s[1], {}, s[4], grad[0].size(1), s[2], s[3], ctx->saved_data["r_max"].toDouble()};
+    run_backward(o, CouplingTable(s[5], s[6]), grad[0], ctx->needs_input_grad(0) ? &dx : nullptr, &dy, nullptr, &dr);
+    return {dx, dy, dr, {}, {}, {}, {}, {}, {}};
   }
 };
 
 Tensor convolution(const Tensor &x, const Tensor &harmonics, const Tensor &weights, const Tensor &edge_index,
-                   const Tensor &terms, const Tensor &coefficients) {
-  return ConvolutionFunction::apply(x, harmonics, weights, edge_index, terms, coefficients);
+                   std::int64_t n_centres, const Tensor &terms, const Tensor &coefficients) {
+  return ConvolutionFunction::apply(x, harmonics, weights, edge_index, n_centres, terms, coefficients);
 }
 
 Tensor spline_convolution(const Tensor &x, const Tensor &harmonics, const Tensor &lengths, const Tensor &knots,
-                          double r_max, const Tensor &edge_index, const Tensor &terms, const Tensor &coefficients) {
-  return SplineConvolutionFunction::apply(x, harmonics, lengths, knots, r_max, edge_index, terms, coefficients);
+                          double r_max, const Tensor &edge_index, std::int64_t n_centres, const Tensor &terms,
+                          const Tensor &coefficients) {
+  return SplineConvolutionFunction::apply(x, harmonics, lengths, knots, r_max, edge_index, n_centres, terms, coefficients);
 }
 
 }  // namespace
@@ -252,11 +263,11 @@ Tensor spline_convolution(const Tensor &x, const Tensor &harmonics, const Tensor
 
 TORCH_LIBRARY_FRAGMENT(mollifield, library) {
   library.def(
-      "convolution(Tensor x, Tensor harmonics, Tensor weights, Tensor edge_index, Tensor terms, "
-      "Tensor coefficients) -> Tensor",
+      "convolution(Tensor x, Tensor harmonics, Tensor weights, Tensor edge_index, int n_centres, "
+      "Tensor terms, Tensor coefficients) -> Tensor",
       mollifield::operators::convolution);
   library.def(
       "spline_convolution(Tensor x, Tensor harmonics, Tensor lengths, Tensor knots, float r_max, Tensor edge_index, "
-      "Tensor terms, Tensor coefficients) -> Tensor",
+      "int n_centres, Tensor terms, Tensor coefficients) -> Tensor",
       mollifield::operators::spline_convolution);
 }

@@ -28,17 +28,17 @@ struct Spline {
   T inverse_spacing = 0;
 };
 
-// M members, G copies of the geometry (1 or M), N atoms, E edges, C channels. Edges of centre i are
+// M members, G copies of the geometry (1 or M), N atoms of which the first N' are centres, E edges, C channels. Edges of centre i are
 // order[first[i]] ... order[first[i+1]-1]; a null `order` is the identity.
 template <class T>
 struct Convolution {
-  std::int64_t n_members, n_geometries, n_atoms, n_edges, n_channels;
+  std::int64_t n_members, n_geometries, n_atoms, n_centres, n_edges, n_channels;
   const std::int64_t *first, *order, *centre, *source;
   const T *x;          // [M, N, n_in, C]
   const T *harmonics;  // [G, E, n_edge]
   const T *weights;    // [M, E, P*C]; null with a spline
-  const T *grad_out;   // [M, N, K, C]
-  T *out;              // [M, N, K, C]
+  const T *grad_out;   // [M, N', K, C]
+  T *out;              // [M, N', K, C]
   T *grad_x;           // any of the three may be null
   T *grad_harmonics;
   T *grad_weights;

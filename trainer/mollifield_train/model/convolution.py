@@ -39,19 +39,22 @@ class ConvolutionE3nn(nn.Module):
             internal_weights=False,
         )
 
-    def forward(self, x: Tensor, harmonics: Tensor, weights: Tensor, edge_index: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, harmonics: Tensor, weights: Tensor, edge_index: Tensor, n_centres: int
+    ) -> Tensor:
         """Messages summed over neighbours.
 
         ``x [M, N, (l_in+1)^2, C]``, ``harmonics [G, E, (l_edge+1)^2]``, ``weights [M, E, P*C]``,
-        ``edge_index [2, E]`` -> ``[M, N, K, C]``, rows as `EquivariantLinear` reads them.
+        ``edge_index [2, E]`` -> ``[M, n_centres, K, C]``, rows as `EquivariantLinear` reads them;
+        centres are the first ``n_centres`` of the N atoms.
         """
-        n_members, n_atoms = x.shape[0], x.shape[1]
+        n_members = x.shape[0]
         messages = self.product(
             to_e3nn(x, self.l_max_in).index_select(1, edge_index[1]),
             harmonics.expand(n_members, -1, -1),
             weights,
         )
-        summed = messages.new_zeros(n_members, n_atoms, messages.shape[2])
+        summed = messages.new_zeros(n_members, n_centres, messages.shape[2])
         summed = summed.index_add(1, edge_index[0], messages)
         return from_e3nn(summed, self.paths_per_l, self.n_channels)
 
@@ -69,12 +72,14 @@ class ConvolutionNative(nn.Module):
         self.register_buffer("terms", terms, persistent=False)
         self.register_buffer("coefficients", coefficients, persistent=False)
 
-    def forward(self, x: Tensor, harmonics: Tensor, weights: Tensor, edge_index: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, harmonics: Tensor, weights: Tensor, edge_index: Tensor, n_centres: int
+    ) -> Tensor:
         """As `ConvolutionE3nn.forward`."""
         if x.is_cuda:
-            return self.reference(x, harmonics, weights, edge_index)
+            return self.reference(x, harmonics, weights, edge_index, n_centres)
         return torch.ops.mollifield.convolution(
-            x, harmonics, weights, edge_index, self.terms, self.coefficients
+            x, harmonics, weights, edge_index, n_centres, self.terms, self.coefficients
         )
 
 

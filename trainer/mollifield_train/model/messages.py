@@ -47,10 +47,12 @@ class RadialMessages(nn.Module):
         self.convolution = convolution
 
     def forward(
-        self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor
+        self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor,
+        n_centres: int,
     ) -> Tensor:
-        """``x [M, N, (l_in+1)^2, C]``, harmonics, lengths, basis ``[G, E, ..]`` -> ``[M, N, K, C]``."""
-        return self.convolution(x, harmonics, self.radial(basis), edge_index)
+        """``x [M, N, (l_in+1)^2, C]``, harmonics, lengths, basis ``[G, E, ..]`` ->
+        ``[M, n_centres, K, C]``."""
+        return self.convolution(x, harmonics, self.radial(basis), edge_index, n_centres)
 
 
 class SplineMessages(nn.Module):
@@ -68,14 +70,15 @@ class SplineMessages(nn.Module):
         self.register_buffer("knots", _tabulate(messages.radial, basis, n_knots).to(weight))
 
     def forward(
-        self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor
+        self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor,
+        n_centres: int,
     ) -> Tensor:
         """As `RadialMessages.forward`; ``basis`` isn't looked at."""
         if x.is_cuda:
             weights = self.interpolate(lengths)
-            return self.convolution(x, harmonics, weights, edge_index)
+            return self.convolution(x, harmonics, weights, edge_index, n_centres)
         return torch.ops.mollifield.spline_convolution(
-            x, harmonics, lengths, self.knots, self.r_max, edge_index,
+            x, harmonics, lengths, self.knots, self.r_max, edge_index, n_centres,
             self.convolution.terms, self.convolution.coefficients,
         )
 

@@ -62,15 +62,22 @@ class Layer(nn.Module):
         )
         self.type_scales = nn.Parameter(torch.empty(n_members, n_types, n_channels, dtype=dtype))
 
-    def forward(
-        self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor,
-        types: Tensor,
+    def send(self, x: Tensor) -> Tensor:
+        """What an atom's neighbours receive of it: ``x [M, N, (l_in+1)^2, C]`` -> the same shape."""
+        return torch.cat(self.mix_in(x), dim=2)
+
+    def receive(
+        self, sent: Tensor, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor,
+        edge_index: Tensor, types: Tensor,
     ) -> Tensor:
-        """``x [M, N, (l_in+1)^2, C]`` -> ``[M, N, (l_out+1)^2, C]``."""
-        mixed = torch.cat(self.mix_in(x), dim=2)
-        messages = self.messages(mixed, harmonics, lengths, basis, edge_index)
+        """Features ``x [M, N, (l_in+1)^2, C]`` of the first N atoms -> ``[M, N, (l_out+1)^2, C]``.
+
+        ``sent [M, N', (l_in+1)^2, C]`` with N' >= N, and ``types [N']``: atoms beyond the first N
+        only send. Their ``sent`` may come from another process.
+        """
+        messages = self.messages(sent, harmonics, lengths, basis, edge_index, x.shape[1])
         blocks = self.update(messages * self.message_scale)
-        scales = self.type_scales.index_select(1, types).unsqueeze(2)
+        scales = self.type_scales.index_select(1, types[: x.shape[1]]).unsqueeze(2)
         for l, own in enumerate(self.mix_self(x.narrow(2, 0, self.n_self) * scales)):
             blocks[l] = blocks[l] + own
         return self.gate(blocks)
@@ -266,12 +273,35 @@ class Potential(nn.Module):
         """``(atomic_energies [M, N] float64, latent [M, N, C])``; see `mollifield.contract`."""
         x, harmonics, basis, lengths = self.embedding(edge_vectors, types)
         for layer in self.layers:
-            x = layer(x, harmonics, lengths, basis, edge_index, types)
-        latent = x.select(2, 0)
+            x = layer.receive(layer.send(x), x, harmonics, lengths, basis, edge_index, types)
+        return self.read(x, lengths, edge_index, types)
+
+    def send(self, k: int, x: Tensor) -> Tensor:
+        """`Layer.send` of layer ``k``."""
+        for number, layer in enumerate(self.layers):
+            if number == k:
+                x = layer.send(x)
+        return x
+
+    def receive(
+        self, k: int, sent: Tensor, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor,
+        edge_index: Tensor, types: Tensor,
+    ) -> Tensor:
+        """`Layer.receive` of layer ``k``."""
+        for number, layer in enumerate(self.layers):
+            if number == k:
+                x = layer.receive(sent, x, harmonics, lengths, basis, edge_index, types)
+        return x
+
+    def read(
+        self, x: Tensor, lengths: Tensor, edge_index: Tensor, types: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Features of the last layer -> what `forward` returns, for the atoms that ``x`` holds."""
+        latent, n_centres = x.select(2, 0), x.shape[1]
         energies = self.readout(latent).to(torch.float64) * self.energy_scale
-        energies = energies + self.atomic_shifts.index_select(1, types)
+        energies = energies + self.atomic_shifts.index_select(1, types[:n_centres])
         if self.repulsion is not None:
-            energies = energies + self.repulsion(lengths, edge_index, types).to(torch.float64)
+            energies = energies + self.repulsion(lengths, edge_index, types, n_centres).to(torch.float64)
         return energies, latent
 
 

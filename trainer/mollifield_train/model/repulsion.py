@@ -33,11 +33,13 @@ class ZBLRepulsion(nn.Module):
         )
         self.register_buffer("phi", phi, persistent=False)
 
-    def forward(self, lengths: Tensor, edge_index: Tensor, types: Tensor) -> Tensor:
-        """``lengths [G, E]`` (Å) -> energy of each atom ``[G, N]`` (eV): half of each of its pairs."""
+    def forward(
+        self, lengths: Tensor, edge_index: Tensor, types: Tensor, n_centres: int
+    ) -> Tensor:
+        """``lengths [G, E]`` (Å) -> energy ``[G, n_centres]`` (eV) of each atom: half of its pairs'."""
         t_i, t_j = types[edge_index[0]], types[edge_index[1]]
         x = lengths / self.screening[t_i, t_j]
         screened = (self.phi[0] * torch.exp(-self.phi[1] * x.unsqueeze(-1))).sum(-1)
         pair = self.prefactor[t_i, t_j] / lengths * screened
         pair = pair * polynomial_envelope(lengths / self.cutoff[t_i, t_j])
-        return pair.new_zeros(lengths.shape[0], types.shape[0]).index_add(1, edge_index[0], pair)
+        return pair.new_zeros(lengths.shape[0], n_centres).index_add(1, edge_index[0], pair)
