@@ -101,7 +101,7 @@ def test_repulsion_is_the_screened_coulomb_energy() -> None:
     r = 0.05
     zbl = ZBLRepulsion([6, 8], 4.0, DOUBLE)
     energy = zbl(
-        torch.full((1, 2), r, dtype=DOUBLE), torch.tensor([[0, 1], [1, 0]]), torch.tensor([0, 1])
+        torch.full((1, 2), r, dtype=DOUBLE), torch.tensor([[0, 1], [1, 0]]), torch.tensor([0, 1]), 2
     )
     a = 0.8854 * 0.529177210544 / (6**0.23 + 8**0.23)
     phi = sum(
