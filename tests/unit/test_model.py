@@ -40,13 +40,10 @@ def test_linear_equals_e3nn() -> None:
     reference = o3.Linear(irreps, irreps).to(DOUBLE)
     ours = EquivariantLinear(1, [1] * (l_max + 1), channels, channels, DOUBLE)
     with torch.no_grad():
-        start = 0
-        for weight in ours.weights:
-            weight[0] = reference.weight[start : start + channels**2].reshape(channels, channels)
-            start += channels**2
+        ours.weight[0] = reference.weight
     x = irreps.randn(5, -1, dtype=DOUBLE)
     expected = component_major(reference(x), channels, l_max)
-    found = torch.cat(ours(component_major(x, channels, l_max)), dim=2)
+    found = ours(component_major(x, channels, l_max)).view(1, 5, -1, channels)
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
 
 

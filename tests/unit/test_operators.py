@@ -13,6 +13,7 @@ from mollifield_train.model.convolution import ConvolutionE3nn
 from mollifield_train.model.coupling import coupling_table
 from mollifield_train.model.geometry import GeometryE3nn
 from mollifield_train.model.irreps import tensor_product_paths
+from mollifield_train.model.linear import EquivariantLinear, Gate, GateNative, LinearNative
 from mollifield_train.model.messages import RadialMessages, SplineMessages
 from mollifield_train.model.convolution import ConvolutionNative
 from mollifield_train.model.radial import BesselBasis, RadialNetwork
@@ -156,7 +157,7 @@ def test_splines_follow_the_radial_network() -> None:
     torch.set_default_dtype(DOUBLE)
     convolution = ConvolutionNative(1, 2, 2, channels)
     torch.set_default_dtype(torch.float32)
-    radial = RadialNetwork(members, 6, [16], len(convolution.paths) * channels, DOUBLE)
+    radial = RadialNetwork(members, 6, [16], len(convolution.paths) * channels, DOUBLE, GateNative(0, 16))
     for weight in radial.parameters():
         torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(9))
     exact = RadialMessages(radial, convolution)
@@ -298,3 +299,77 @@ def test_channel_product_gradgradcheck() -> None:
     assert torch.autograd.gradgradcheck(function, (a, b))
     # the same tensor twice, as a model squares its features
     assert torch.autograd.gradgradcheck(lambda a: function(a, a), (a,))
+
+
+def three_orders_of(function, *inputs: torch.Tensor) -> list[torch.Tensor]:
+    out = function(*inputs)
+    cotangent = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out).requires_grad_()
+    first = torch.autograd.grad((out * cotangent).sum(), inputs, create_graph=True)
+    scalar = sum((g * torch.cos(g)).sum() for g in first)
+    return [out, *first, *torch.autograd.grad(scalar, (*inputs, cotangent))]
+
+
+def same_three_orders(native, reference, inputs: list[torch.Tensor]) -> None:
+    for ours, theirs in zip(
+        three_orders_of(native, *inputs), three_orders_of(reference, *inputs), strict=True
+    ):
+        # Second derivatives sum products of sums: a few units in the last place more.
+        limit = 10 * TOLERANCE[ours.dtype] * max(1.0, float(theirs.detach().abs().max()))
+        torch.testing.assert_close(ours, theirs, atol=limit, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("channels", [1, 7, 8, 19, 32])
+def test_linear_equals_torch(channels: int, dtype: torch.dtype) -> None:
+    """Whole vectors and tails; any number of rows; features that are a part of wider ones."""
+    n_paths, n_atoms = [2, 1, 3], 11
+    reference = EquivariantLinear(2, n_paths, channels, channels, dtype, 3 * channels, 0.7)
+    native = LinearNative(2, n_paths, channels, channels, dtype, 3 * channels, 0.7)
+    generator = torch.Generator().manual_seed(5)
+    n_rows = sum(reference.rows)
+    wide = torch.randn(2, n_atoms, n_rows + 2, channels, generator=generator, dtype=dtype)
+    weight = torch.randn(reference.weight.shape, generator=generator, dtype=dtype)
+
+    def apply(module):
+        def function(x, w):
+            return torch.func.functional_call(module, {"weight": w}, (x.narrow(2, 0, n_rows),))
+        return function
+
+    same_three_orders(
+        apply(native), apply(reference), [wide.requires_grad_(), weight.requires_grad_()]
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("l_max", "channels"), [(0, 5), (1, 8), (3, 19)])
+def test_gate_equals_torch(l_max: int, channels: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(6)
+    x = torch.randn(2, 4, ((l_max + 1) ** 2 + l_max) * channels, generator=generator, dtype=dtype)
+    x.requires_grad_()
+    same_three_orders(GateNative(l_max, channels), Gate(l_max, channels), [x])
+
+
+def test_linear_and_gate_gradgradcheck() -> None:
+    generator = torch.Generator().manual_seed(8)
+    x = torch.randn(2, 3, 4, 2, generator=generator, dtype=DOUBLE).requires_grad_()
+    w = torch.randn(2, 4 * 2 + 4, generator=generator, dtype=DOUBLE).requires_grad_()
+    linear = lambda *a: torch.ops.mollifield.linear(*a, [1, 1], 2, 4, 1.3)  # noqa: E731
+    gate = lambda u: torch.ops.mollifield.gate(u, 1)  # noqa: E731
+    assert torch.autograd.gradcheck(linear, (x, w))
+    assert torch.autograd.gradgradcheck(linear, (x, w))
+    u = torch.randn(2, 3, 5 * 2, generator=generator, dtype=DOUBLE).requires_grad_()
+    assert torch.autograd.gradcheck(gate, (u,))
+    assert torch.autograd.gradgradcheck(gate, (u,))
+
+
+def test_wrong_inputs_of_linear_and_gate_are_named() -> None:
+    x, w = torch.zeros(1, 3, 4, 2), torch.zeros(1, 8)
+    for arguments, message in (
+        ((x[:, :, :3], w), "x: found"),
+        ((x, w[:, :-1]), "weight: found"),
+        ((x, w.double()), "share one dtype"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            torch.ops.mollifield.linear(*arguments, [1, 1], 2, 2, 1.0)
+    with pytest.raises(ValueError, match="inputs: found"):
+        torch.ops.mollifield.gate(torch.zeros(1, 3, 11), 1)

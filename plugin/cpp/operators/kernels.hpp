@@ -57,6 +57,29 @@ struct NodeProduct {
   T *grad_a, *grad_b;  // either may be null
 };
 
+// Gated features of N nodes (gate.cpp). `inputs` [N, D]: C scalars, C gates of each l >= 1, then the components of
+// each l >= 1; `sigmoids` [N, (l_max+1) C] of the first two; outputs [N, (l_max+1)^2, C]. `tangent` is a cotangent of
+// `grad_inputs`; any of the last three results may be null.
+template <class T>
+struct GateArguments {
+  int l_max;
+  std::int64_t n_channels;
+  const T *inputs, *sigmoids, *grad_out, *tangent;
+  T *out, *grad_inputs, *second_inputs, *second_grad_out;
+};
+
+// c[i, j] = alpha * sum_k a[i, k] b[k, j], added to what `c` holds where `accumulate` is set. Element a[i, k] is
+// a[i * a_row + k * a_depth]; rows of b and c are contiguous, b_row and c_row apart.
+template <class T>
+struct MatrixProduct {
+  const T *a, *b;
+  T *c;
+  std::int64_t a_row, a_depth, b_row, c_row;
+  std::int64_t rows, columns, depth;
+  T alpha;
+  bool accumulate;
+};
+
 template <class T>
 struct Kernels {
   // Sums messages into `out` for centres in [begin, end).
@@ -67,7 +90,15 @@ struct Kernels {
   // The same two for nodes in [begin, end).
   void (*product_forward)(const Coupling<T> &, const NodeProduct<T> &, std::int64_t begin, std::int64_t end);
   void (*product_backward)(const Coupling<T> &, const NodeProduct<T> &, std::int64_t begin, std::int64_t end);
+  void (*matrix_product)(const MatrixProduct<T> &);
+  // Gate, its gradient, and the gradient of <tangent, gradient>, for nodes in [begin, end).
+  void (*gate_forward)(const GateArguments<T> &, std::int64_t begin, std::int64_t end);
+  void (*gate_backward)(const GateArguments<T> &, std::int64_t begin, std::int64_t end);
+  void (*gate_double_backward)(const GateArguments<T> &, std::int64_t begin, std::int64_t end);
 };
+
+// Second moments of silu and sigmoid at N(0, 1), to the power -1/2: activation.py.
+constexpr double kSiluScale = 1.6765325, kSigmoidScale = 1.8462285;
 
 // Elements of T that `workspace` must hold for one thread.
 template <class T>

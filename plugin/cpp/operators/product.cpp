@@ -1,23 +1,19 @@
 // The channelwise product of node features as a torch operator, differentiable to any order.
 //
-// F(a, b, g) = sum over nodes and channels of  g . CG(a, b)  is linear in each argument; operator, backward
-// and double backward are its partial derivatives, as for the convolution.
+// F(a, b, g) = sum over nodes and channels of  g . CG(a, b); see bilinear.hpp.
 //
 //   a [M, N, n_a, C]   b [M, N, n_b, C]  ->  [M, N, K, C];   terms and coefficients: coupling.hpp
 
 #include <ATen/Parallel.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "bilinear.hpp"
 #include "coupling.hpp"
 
 namespace mollifield::operators {
 namespace {
 
 using at::Tensor;
-using torch::autograd::AutogradContext;
-using torch::autograd::Function;
-using torch::autograd::variable_list;
 
 void check(const Tensor &a, const Tensor &b, const CouplingTable &table) {
   TORCH_CHECK_VALUE(a.dim() == 4 && a.size(2) == table.n_in, "a: found ", a.sizes(), "; allowed is [M, N, ", table.n_in,
@@ -70,65 +66,22 @@ void run_backward(const Tensor &first, const Tensor &second, const Tensor &gradi
   });
 }
 
-Tensor multiply(const Tensor &a, const Tensor &b, const Tensor &terms, const Tensor &coefficients);
-
-// Derivatives of F by a and b, those that are asked for.
-class ProductDerivatives : public Function<ProductDerivatives> {
- public:
-  static variable_list forward(AutogradContext *ctx, const Tensor &a, const Tensor &b, const Tensor &grad_out,
-                               const Tensor &terms, const Tensor &coefficients, std::vector<bool> wanted) {
-    ctx->save_for_backward({a, b, grad_out, terms, coefficients});
-    ctx->set_materialize_grads(false);
-    Tensor da, db;
-    run_backward(a, b, grad_out, CouplingTable(terms, coefficients), wanted[0] ? &da : nullptr,
-                 wanted[1] ? &db : nullptr);
-    const Tensor none = at::empty({0}, a.options());  // autograd takes no undefined outputs
-    return {wanted[0] ? da : none, wanted[1] ? db : none};
+struct ChannelProduct {
+  static CouplingTable table(const c10::IValue &parameters) {
+    const auto &tensors = parameters.toTupleRef().elements();
+    return CouplingTable(tensors[0].toTensor(), tensors[1].toTensor());
   }
-
-  // Cotangents v_a, v_b: the derivatives of F(v_a, b, g) + F(a, v_b, g).
-  static variable_list backward(AutogradContext *ctx, variable_list v) {
-    const variable_list s = ctx->get_saved_variables();
-    variable_list total(6);
-    const auto add = [&total](int k, const Tensor &term) {
-      total[k] = total[k].defined() ? total[k] + term : term;
-    };
-    for (int slot = 0; slot < 2; ++slot) {
-      if (!v[slot].defined()) continue;
-      variable_list a = {s[0], s[1]};
-      a[slot] = v[slot];
-      const int other = 1 - slot;
-      if (ctx->needs_input_grad(other)) {
-        std::vector<bool> wanted = {other == 0, other == 1};
-        add(other, apply(a[0], a[1], s[2], s[3], s[4], wanted)[other]);
-      }
-      if (ctx->needs_input_grad(2)) add(2, multiply(a[0], a[1], s[3], s[4]));
-    }
-    return total;
+  static Tensor forward(const Tensor &a, const Tensor &b, const c10::IValue &parameters) {
+    return run_forward(a, b, table(parameters));
   }
-};
-
-class ProductFunction : public Function<ProductFunction> {
- public:
-  static Tensor forward(AutogradContext *ctx, const Tensor &a, const Tensor &b, const Tensor &terms,
-                        const Tensor &coefficients) {
-    ctx->save_for_backward({a, b, terms, coefficients});
-    return run_forward(a, b, CouplingTable(terms, coefficients));
-  }
-
-  static variable_list backward(AutogradContext *ctx, variable_list grad) {
-    const variable_list s = ctx->get_saved_variables();
-    const std::vector<bool> wanted = {ctx->needs_input_grad(0), ctx->needs_input_grad(1)};
-    const variable_list d = ProductDerivatives::apply(s[0], s[1], grad[0], s[2], s[3], wanted);
-    variable_list out(4);
-    for (int k = 0; k < 2; ++k)
-      if (wanted[k]) out[k] = d[k];
-    return out;
+  static void backward(const Tensor &a, const Tensor &b, const Tensor &gradient, const c10::IValue &parameters,
+                       Tensor *grad_a, Tensor *grad_b) {
+    run_backward(a, b, gradient, table(parameters), grad_a, grad_b);
   }
 };
 
 Tensor multiply(const Tensor &a, const Tensor &b, const Tensor &terms, const Tensor &coefficients) {
-  return ProductFunction::apply(a, b, terms, coefficients);
+  return bilinear<ChannelProduct>(a, b, c10::ivalue::Tuple::create({terms, coefficients}));
 }
 
 }  // namespace

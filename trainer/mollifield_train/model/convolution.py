@@ -9,10 +9,9 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-from mollifield.native import has_native
-
 from .coupling import coupling_table
 from .irreps import Path, tensor_product_paths
+from .native import require_native
 
 
 class ConvolutionE3nn(nn.Module):
@@ -102,11 +101,3 @@ def from_e3nn(x: Tensor, paths_per_l: list[int], n_channels: int) -> Tensor:
         block = block.reshape(x.shape[0], x.shape[1], n_paths, n_channels, 2 * l + 1)
         out.append(block.permute(0, 1, 4, 2, 3).reshape(x.shape[0], x.shape[1], -1, n_channels))
     return torch.cat(out, dim=2)
-
-
-def require_native() -> None:
-    """Load the native operators, or raise `ValueError`."""
-    if not has_native():
-        raise ValueError(
-            "backend native: libmollifield.so isn't built (pip install builds it); use backend: e3nn"
-        )

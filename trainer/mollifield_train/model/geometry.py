@@ -4,7 +4,7 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-from .convolution import require_native
+from .native import require_native
 
 
 class GeometryE3nn(nn.Module):

@@ -1,4 +1,7 @@
-"""Linear maps and gates that respect rotations, on component-major features."""
+"""Linear maps and gates that respect rotations, on component-major features.
+
+Between the two, features are flat: all scalars of an atom first, then the 2l+1 components of each l >= 1.
+"""
 
 import math
 
@@ -12,9 +15,9 @@ class EquivariantLinear(nn.Module):
     """One matrix for each l and member: mixes channels, never components.
 
     Input ``[M, N, K, C_in]`` where the K rows of one l are its 2l+1 components times ``n_paths[l]``
-    paths, path fastest: ``row = offset(l) + m * n_paths[l] + path``. Output
-    ``[M, N, (l_max+1)^2, C_out]``; the scalars (l = 0) may be given more channels, see `Gate`,
-    and come back on their own. Weights are scaled by 1/sqrt(fan-in), as in e3nn's `o3.Linear`.
+    paths, path fastest: ``row = offset(l) + m * n_paths[l] + path``. Output ``[M, N, D]``: ``n_scalars_out``
+    numbers for l = 0, then 2l+1 times ``n_out`` for each l. Weights are scaled by 1/sqrt(fan-in), as in
+    e3nn's `o3.Linear`, and by ``scale``.
     """
 
     def __init__(
@@ -25,30 +28,55 @@ class EquivariantLinear(nn.Module):
         n_out: int,
         dtype: torch.dtype,
         n_scalars_out: int | None = None,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.n_paths = n_paths
-        self.n_in = n_in
+        self.n_out = n_out
+        self.n_scalars_out = n_out if n_scalars_out is None else n_scalars_out
+        self.scale = scale
+        self.widths = [self.n_scalars_out] + [n_out] * (len(n_paths) - 1)
+        self.fan_ins = [paths * n_in for paths in n_paths]
         self.rows = [(2 * l + 1) * paths for l, paths in enumerate(n_paths)]
-        outs = [n_out] * len(n_paths)
-        outs[0] = n_out if n_scalars_out is None else n_scalars_out
-        self.weights = nn.ParameterList(
-            nn.Parameter(torch.empty(n_members, paths * n_in, out, dtype=dtype))
-            for paths, out in zip(n_paths, outs)
-        )
+        n_weights = sum(a * b for a, b in zip(self.fan_ins, self.widths))
+        self.weight = nn.Parameter(torch.empty(n_members, n_weights, dtype=dtype))
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """One tensor ``[M, N, 2l+1, C_out]`` for each l."""
+    def matrices(self) -> list[Tensor]:
+        """``[M, n_paths[l] * C_in, C_out]`` for each l, unscaled."""
+        sizes = [a * b for a, b in zip(self.fan_ins, self.widths)]
+        return [
+            block.view(self.weight.shape[0], fan_in, width)
+            for block, fan_in, width in zip(self.weight.split(sizes, 1), self.fan_ins, self.widths)
+        ]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[M, N, K, C_in]`` -> ``[M, N, D]``."""
+        return self.mix(x)
+
+    def mix(self, x: Tensor) -> Tensor:
+        """The reference path, from torch alone."""
         n_members, n_atoms = x.shape[0], x.shape[1]
         out: list[Tensor] = []
         # Splits have one backward for all blocks, where each slice would fill a tensor of zeros.
         blocks = x.split(self.rows, dim=2)
-        for l, weight in enumerate(self.weights):
-            fan_in = self.n_paths[l] * self.n_in
+        for l, matrix in enumerate(self.matrices()):
+            fan_in = self.fan_ins[l]
             flat = blocks[l].reshape(n_members, n_atoms * (2 * l + 1), fan_in)
-            mixed = torch.bmm(flat, weight / math.sqrt(fan_in))
-            out.append(mixed.view(n_members, n_atoms, 2 * l + 1, weight.shape[2]))
-        return out
+            mixed = torch.bmm(flat, matrix * (self.scale / math.sqrt(fan_in)))
+            out.append(mixed.view(n_members, n_atoms, (2 * l + 1) * matrix.shape[2]))
+        return torch.cat(out, dim=2)
+
+
+class LinearNative(EquivariantLinear):
+    """The same numbers from ``torch.ops.mollifield.linear``; on a GPU, from torch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `EquivariantLinear.forward`."""
+        if x.is_cuda:
+            return self.mix(x)
+        return torch.ops.mollifield.linear(
+            x, self.weight, self.n_paths, self.n_out, self.n_scalars_out, self.scale
+        )
 
 
 class Gate(nn.Module):
@@ -60,15 +88,29 @@ class Gate(nn.Module):
     def __init__(self, l_max: int, n_channels: int) -> None:
         super().__init__()
         self.l_max = l_max
-        self.n_channels = n_channels
         self.n_scalars_in = n_channels * (l_max + 1)
 
-    def forward(self, blocks: list[Tensor]) -> Tensor:
-        """``[M, N, 1, (l_max+1) C]`` scalars, then ``[M, N, 2l+1, C]`` -> ``[M, N, (l_max+1)^2, C]``."""
-        c = self.n_channels
-        scalars, gates = blocks[0].split([c, c * self.l_max], dim=3)
-        out = [scaled_silu(scalars)]
-        if self.l_max > 0:
-            for l, gate in enumerate(scaled_sigmoid(gates).split(c, dim=3)):
-                out.append(blocks[l + 1] * gate)
-        return torch.cat(out, dim=2)
+    def forward(self, x: Tensor) -> Tensor:
+        """``[M, N, D]``: C scalars, C gates for each l >= 1, components -> ``[M, N, (l_max+1)^2, C]``."""
+        return self.apply_gates(x)
+
+    def apply_gates(self, x: Tensor) -> Tensor:
+        """The reference path, from torch alone."""
+        c = x.shape[2] // ((self.l_max + 1) * (self.l_max + 1) + self.l_max)
+        sizes = [c] * (self.l_max + 1) + [(2 * l + 1) * c for l in range(1, self.l_max + 1)]
+        blocks = x.split(sizes, dim=2)
+        out = [scaled_silu(blocks[0])]
+        for l in range(1, self.l_max + 1):
+            gates = scaled_sigmoid(blocks[l]).repeat(1, 1, 2 * l + 1)
+            out.append(blocks[self.l_max + l] * gates)
+        return torch.cat(out, dim=2).view(x.shape[0], x.shape[1], -1, c)
+
+
+class GateNative(Gate):
+    """The same numbers from ``torch.ops.mollifield.gate``; on a GPU, from torch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `Gate.forward`."""
+        if x.is_cuda:
+            return self.apply_gates(x)
+        return torch.ops.mollifield.gate(x, self.l_max)

@@ -10,21 +10,24 @@ from mollifield.native import has_native
 
 from .convolution import ConvolutionE3nn, ConvolutionNative
 from .geometry import GeometryE3nn, GeometryNative
+from .linear import EquivariantLinear, Gate, GateNative, LinearNative
 from .product import SquareE3nn, SquareNative
 from .radial import BesselBasis, RadialNetwork
 
 
 class Backend(NamedTuple):
-    """One implementation of the three operations that cost time."""
+    """One implementation of the operations that cost time."""
 
     geometry: type[nn.Module]
     convolution: type[nn.Module]
     square: type[nn.Module]
+    linear: type[EquivariantLinear]
+    gate: type[Gate]
 
 
 BACKENDS = {
-    "e3nn": Backend(GeometryE3nn, ConvolutionE3nn, SquareE3nn),
-    "native": Backend(GeometryNative, ConvolutionNative, SquareNative),
+    "e3nn": Backend(GeometryE3nn, ConvolutionE3nn, SquareE3nn, EquivariantLinear, Gate),
+    "native": Backend(GeometryNative, ConvolutionNative, SquareNative, LinearNative, GateNative),
 }
 """Implementations by name; all give the same numbers."""
 
@@ -118,7 +121,13 @@ def _tabulate(radial: RadialNetwork, basis: BesselBasis, n_knots: int) -> Tensor
     def weights(r: Tensor) -> Tensor:
         return double_radial(double_basis(r.unsqueeze(0)))
 
-    values, slopes = torch.func.jvp(weights, (lengths,), (torch.ones_like(lengths),))
+    # The derivative of a vector by a number: that of its product with a vector u, by u once more.
+    lengths.requires_grad_()
+    with torch.enable_grad():
+        values = weights(lengths)
+        u = torch.zeros_like(values, requires_grad=True)
+        (product,) = torch.autograd.grad(values, lengths, u, create_graph=True)
+        (slopes,) = torch.autograd.grad(product.sum(), u)
     knots = torch.stack([values, slopes * spacing], dim=2).detach()
     knots[:, -1] = 0.0
     return knots

@@ -7,9 +7,8 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor, nn
 
-from .activation import scaled_silu
 from .initialisation import member_normal_
-from .linear import EquivariantLinear, Gate
+from .linear import EquivariantLinear
 from .messages import BACKENDS, Backend, NoBasis, RadialMessages, SplineMessages, choose_backend
 from .product import SquaredUpdate, Update
 from .radial import BesselBasis, RadialNetwork
@@ -37,64 +36,81 @@ class Layer(nn.Module):
         super().__init__()
         l_max_messages = l_max_out if correlation == 1 else l_max
         convolution = backend.convolution(l_max_in, l_max, l_max_messages, n_channels)
-        self.message_scale = 1.0 / math.sqrt(max(average_neighbours, 1.0))
-        self.gate = Gate(l_max_out, n_channels)
+        self.gate = backend.gate(l_max_out, n_channels)
         n_scalars = self.gate.n_scalars_in
-        self.mix_in = EquivariantLinear(
-            n_members, [1] * (l_max_in + 1), n_channels, n_channels, dtype
-        )
+
+        def linear(n_paths: list[int], n_scalars_out: int, scale: float = 1.0) -> EquivariantLinear:
+            return backend.linear(
+                n_members, n_paths, n_channels, n_channels, dtype, n_scalars_out, scale
+            )
+
+        self.mix_in = linear([1] * (l_max_in + 1), n_channels)
         radial = RadialNetwork(
-            n_members, n_radial, radial_hidden, len(convolution.paths) * n_channels, dtype
+            n_members, n_radial, radial_hidden, len(convolution.paths) * n_channels, dtype,
+            backend.gate(0, n_channels),
         )
         self.messages = RadialMessages(radial, convolution)
         paths_per_l = convolution.paths_per_l
+        message_scale = 1.0 / math.sqrt(max(average_neighbours, 1.0))
         if correlation == 1:
-            self.update = Update(n_members, paths_per_l, n_channels, n_scalars, dtype)
+            self.update = Update(linear(paths_per_l, n_scalars, message_scale))
         else:
             square = backend.square(l_max, l_max_out, n_channels)
             self.update = SquaredUpdate(
-                square, n_members, paths_per_l, l_max_out, n_channels, n_scalars, dtype
+                square,
+                linear(paths_per_l, n_channels, message_scale),
+                linear([1] * (l_max_out + 1), n_scalars),
+                linear(square.paths_per_l, n_scalars),
+                l_max_out,
+                n_channels,
             )
         l_self = min(l_max_in, l_max_out)
         self.n_self = (l_self + 1) ** 2
-        self.mix_self = EquivariantLinear(
-            n_members, [1] * (l_self + 1), n_channels, n_channels, dtype, n_scalars
-        )
+        self.n_gate_inputs = n_scalars + ((l_max_out + 1) ** 2 - 1) * n_channels
+        self.mix_self = linear([1] * (l_self + 1), n_scalars)
         self.type_scales = nn.Parameter(torch.empty(n_members, n_types, n_channels, dtype=dtype))
 
     def send(self, x: Tensor) -> Tensor:
         """What an atom's neighbours receive of it: ``x [M, N, (l_in+1)^2, C]`` -> the same shape."""
-        return torch.cat(self.mix_in(x), dim=2)
+        return self.mix_in(x).view(x.shape)
+
+    def keep(self, x: Tensor, scales: Tensor) -> Tensor:
+        """What an atom's own features add to the inputs of its gate.
+
+        ``x [M, N, (l_in+1)^2, C]``, ``scales [M, N, C]`` of its species -> ``[M, N, D]``.
+        """
+        kept = self.mix_self(x.narrow(2, 0, self.n_self) * scales.unsqueeze(2))
+        if kept.shape[2] == self.n_gate_inputs:
+            return kept
+        return torch.nn.functional.pad(kept, [0, self.n_gate_inputs - kept.shape[2]])
 
     def receive(
-        self, sent: Tensor, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor,
-        edge_index: Tensor, types: Tensor,
+        self, sent: Tensor, kept: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor,
+        edge_index: Tensor,
     ) -> Tensor:
-        """Features ``x [M, N, (l_in+1)^2, C]`` of the first N atoms -> ``[M, N, (l_out+1)^2, C]``.
+        """``sent [M, N', (l_in+1)^2, C]``, ``kept [M, N, D]`` -> features ``[M, N, (l_out+1)^2, C]``.
 
-        ``sent [M, N', (l_in+1)^2, C]`` with N' >= N, and ``types [N']``: atoms beyond the first N
-        only send. Their ``sent`` may come from another process.
+        N' >= N: atoms beyond the first N only send.
         """
-        messages = self.messages(sent, harmonics, lengths, basis, edge_index, x.shape[1])
-        blocks = self.update(messages * self.message_scale)
-        scales = self.type_scales.index_select(1, types[: x.shape[1]]).unsqueeze(2)
-        for l, own in enumerate(self.mix_self(x.narrow(2, 0, self.n_self) * scales)):
-            blocks[l] = blocks[l] + own
-        return self.gate(blocks)
+        messages = self.messages(sent, harmonics, lengths, basis, edge_index, kept.shape[1])
+        return self.gate(self.update(messages) + kept)
 
 
 class Readout(nn.Module):
     """Two-layer perceptron on scalars: one number an atom."""
 
-    def __init__(self, n_members: int, n_channels: int, hidden: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, n_members: int, n_channels: int, hidden: int, dtype: torch.dtype, silu: nn.Module
+    ) -> None:
         super().__init__()
+        self.silu = silu
         self.weight_1 = nn.Parameter(torch.empty(n_members, n_channels, hidden, dtype=dtype))
         self.weight_2 = nn.Parameter(torch.empty(n_members, hidden, 1, dtype=dtype))
 
     def forward(self, latent: Tensor) -> Tensor:
         """``latent [M, N, C]`` -> ``[M, N]``, in units of the model's energy scale."""
         x = torch.bmm(latent, self.weight_1 / math.sqrt(self.weight_1.shape[1]))
-        x = scaled_silu(x)
+        x = self.silu(x).squeeze(2)
         return torch.bmm(x, self.weight_2 / math.sqrt(self.weight_2.shape[1])).squeeze(-1)
 
 
@@ -193,7 +209,9 @@ class Potential(nn.Module):
                 )
                 for l_in, l_out in _layer_degrees(l_max, n_layers)
             )
-            self.readout = Readout(n_members, n_channels, readout_hidden, dtype)
+            self.readout = Readout(
+                n_members, n_channels, readout_hidden, dtype, implementation.gate(0, readout_hidden)
+            )
         numbers = [atomic_numbers[symbol] for symbol in species]
         self.repulsion = ZBLRepulsion(numbers, r_max, dtype) if zbl else None
         self.initialise(0)
@@ -272,8 +290,15 @@ class Potential(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """``(atomic_energies [M, N] float64, latent [M, N, C])``; see `mollifield.contract`."""
         x, harmonics, basis, lengths = self.embedding(edge_vectors, types)
-        for layer in self.layers:
-            x = layer.receive(layer.send(x), x, harmonics, lengths, basis, edge_index, types)
+        species = self.embedding.species_embedding.unsqueeze(2)
+        for number, layer in enumerate(self.layers):
+            if number == 0:  # atoms of one species are alike
+                sent = layer.send(species).index_select(1, types)
+                kept = layer.keep(species, layer.type_scales).index_select(1, types)
+            else:
+                sent = layer.send(x)
+                kept = layer.keep(x, layer.type_scales.index_select(1, types))
+            x = layer.receive(sent, kept, harmonics, lengths, basis, edge_index)
         return self.read(x, lengths, edge_index, types)
 
     def send(self, k: int, x: Tensor) -> Tensor:
@@ -287,10 +312,11 @@ class Potential(nn.Module):
         self, k: int, sent: Tensor, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor,
         edge_index: Tensor, types: Tensor,
     ) -> Tensor:
-        """`Layer.receive` of layer ``k``."""
+        """`Layer.keep` and `Layer.receive` of layer ``k``."""
         for number, layer in enumerate(self.layers):
             if number == k:
-                x = layer.receive(sent, x, harmonics, lengths, basis, edge_index, types)
+                kept = layer.keep(x, layer.type_scales.index_select(1, types[: x.shape[1]]))
+                x = layer.receive(sent, kept, harmonics, lengths, basis, edge_index)
         return x
 
     def read(

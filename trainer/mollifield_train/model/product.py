@@ -10,10 +10,10 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-from .convolution import from_e3nn, require_native, to_e3nn
+from .convolution import from_e3nn, to_e3nn
 from .coupling import coupling_table
 from .irreps import Path, tensor_product_paths
-from .linear import EquivariantLinear
+from .native import require_native
 
 
 def square_paths(l_max: int, l_max_out: int) -> list[Path]:
@@ -69,42 +69,37 @@ class SquareNative(nn.Module):
 class Update(nn.Module):
     """Summed messages to the inputs of the gate: a linear map (correlation 1)."""
 
-    def __init__(
-        self, n_members: int, paths_per_l: list[int], n_channels: int, n_scalars: int,
-        dtype: torch.dtype,
-    ) -> None:
+    def __init__(self, mix: nn.Module) -> None:
         super().__init__()
-        self.mix = EquivariantLinear(
-            n_members, paths_per_l, n_channels, n_channels, dtype, n_scalars
-        )
+        self.mix = mix
 
-    def forward(self, messages: Tensor) -> list[Tensor]:
-        """``[M, N, K, C]`` -> ``[M, N, 2l+1, C]`` for each l; scalars have ``n_scalars`` channels."""
+    def forward(self, messages: Tensor) -> Tensor:
+        """``[M, N, K, C]`` -> ``[M, N, D]``, see `linear.Gate`."""
         return self.mix(messages)
 
 
 class SquaredUpdate(nn.Module):
-    """The same, with products of pairs of messages added (correlation 2)."""
+    """The same, with products of pairs of messages added (correlation 2).
+
+    ``mix``: messages to one path for each l up to l_max; ``mix_linear``, ``mix_square``: those up to
+    ``l_max_out``, and their products, to the inputs of the gate.
+    """
 
     def __init__(
-        self, square: nn.Module, n_members: int, paths_per_l: list[int], l_max_out: int,
-        n_channels: int, n_scalars: int, dtype: torch.dtype,
+        self, square: nn.Module, mix: nn.Module, mix_linear: nn.Module, mix_square: nn.Module,
+        l_max_out: int, n_channels: int,
     ) -> None:
         super().__init__()
         self.n_out = (l_max_out + 1) ** 2
-        self.mix = EquivariantLinear(n_members, paths_per_l, n_channels, n_channels, dtype)
+        self.n_channels = n_channels
+        self.mix = mix
         self.square = square
-        self.mix_linear = EquivariantLinear(
-            n_members, [1] * (l_max_out + 1), n_channels, n_channels, dtype, n_scalars
-        )
-        self.mix_square = EquivariantLinear(
-            n_members, square.paths_per_l, n_channels, n_channels, dtype, n_scalars
-        )
+        self.mix_linear = mix_linear
+        self.mix_square = mix_square
 
-    def forward(self, messages: Tensor) -> list[Tensor]:
+    def forward(self, messages: Tensor) -> Tensor:
         """As `Update.forward`."""
-        features = torch.cat(self.mix(messages), dim=2)
-        blocks = self.mix_linear(features[:, :, : self.n_out])
-        for l, squared in enumerate(self.mix_square(self.square(features))):
-            blocks[l] = blocks[l] + squared
-        return blocks
+        features = self.mix(messages)
+        features = features.view(features.shape[0], features.shape[1], -1, self.n_channels)
+        linear = self.mix_linear(features.narrow(2, 0, self.n_out))
+        return linear + self.mix_square(self.square(features))

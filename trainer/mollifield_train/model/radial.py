@@ -5,8 +5,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .activation import scaled_silu
-
 
 def polynomial_envelope(x: Tensor, p: int = 6) -> Tensor:
     """Smooth cutoff u(x), x = r/r_max: u(0) = 1, u = u' = u'' = 0 at x = 1 and zero beyond.
@@ -42,13 +40,16 @@ class BesselBasis(nn.Module):
 class RadialNetwork(nn.Module):
     """Bias-free perceptron from the radial basis to ``n_paths * n_channels`` weights an edge.
 
-    Without biases it maps zero to zero, so the weights inherit the basis's smooth cutoff.
+    Without biases it maps zero to zero, so the weights inherit the basis's smooth cutoff. ``silu``: a
+    `linear.Gate` of l_max 0, in the implementation of choice.
     """
 
     def __init__(
-        self, n_members: int, n_radial: int, hidden: list[int], n_out: int, dtype: torch.dtype
+        self, n_members: int, n_radial: int, hidden: list[int], n_out: int, dtype: torch.dtype,
+        silu: nn.Module,
     ) -> None:
         super().__init__()
+        self.silu = silu
         widths = [n_radial, *hidden]
         self.hidden = nn.ParameterList(
             nn.Parameter(torch.empty(n_members, n_in, n_next, dtype=dtype))
@@ -60,5 +61,5 @@ class RadialNetwork(nn.Module):
         """``basis [G, E, n_radial]`` -> ``[M, E, n_out]``."""
         x = basis
         for weight in self.hidden:
-            x = scaled_silu(torch.matmul(x, weight / math.sqrt(weight.shape[1])))
+            x = self.silu(torch.matmul(x, weight / math.sqrt(weight.shape[1]))).squeeze(2)
         return torch.matmul(x, self.last / math.sqrt(self.last.shape[1]))
