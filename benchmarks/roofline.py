@@ -34,8 +34,10 @@ class Work:
     n_bytes: float
 
 
-def convolution_work(part: SplineMessages, n_atoms: int, n_edges: int, n_channels: int) -> tuple[Work, Work]:
-    """Forward, and backward by features, harmonics and lengths, of one layer's convolution."""
+def convolution_work(
+    part: SplineMessages, n_edges: int, n_channels: int, by_features: bool
+) -> tuple[Work, Work]:
+    """Forward, and backward by harmonics, lengths and perhaps features, of one layer's convolution."""
     terms = part.convolution.terms
     n_terms = len(terms)
     n_rows = int(terms[:, 0].max()) + 1
@@ -46,21 +48,26 @@ def convolution_work(part: SplineMessages, n_atoms: int, n_edges: int, n_channel
     # Coupling with Y; pairs; weights and sum; spline: four products and three sums a weight.
     forward = 2 * n_terms + 2 * n_pairs * c + 2 * n_rows * c + 7 * n_weights
     # g w; t, dx and dA for each pair; dw; dY; the slope of a weight and its product with dw.
-    backward = 4 * n_terms + 6 * n_pairs * c + 3 * n_rows * c + (7 + 6 + 2) * n_weights
+    by_pair = 6 if by_features else 4
+    backward = 4 * n_terms + by_pair * n_pairs * c + 3 * n_rows * c + (7 + 6 + 2) * n_weights
     inputs = n_in * c + 4 * n_weights + n_edge + 1
     rows = n_rows * c
     forward_bytes = n_edges * (inputs + 2 * rows) * FLOAT  # out is read and written
-    backward_bytes = n_edges * (inputs + rows + 2 * n_in * c + 2 * (n_edge + 1)) * FLOAT
+    gradients = 2 * n_in * c * by_features + 2 * (n_edge + 1)
+    backward_bytes = n_edges * (inputs + rows + gradients) * FLOAT
     return Work(n_edges * forward, forward_bytes), Work(n_edges * backward, backward_bytes)
 
 
 def linear_flops(model: Potential, n_atoms: int) -> float:
     """Linear maps of layers and readout, forward and the gradient by their input."""
     total = 0.0
-    for layer in model.layers:
-        for mix in (layer.mix_in, layer.mix_out, layer.mix_self):
-            for l, weight in enumerate(mix.weights):
-                total += 2 * (2 * l + 1) * weight.shape[1] * weight.shape[2]
+    for number, layer in enumerate(model.layers):
+        maps = [layer.update.mix]
+        if number > 0:  # those of the first layer are made once a species
+            maps += [layer.mix_in, layer.mix_self]
+        for mix in maps:
+            for l, matrix in enumerate(mix.matrices()):
+                total += 2 * (2 * l + 1) * matrix[0].numel()
     total += 2 * model.readout.weight_1[0].numel() + 2 * model.readout.weight_2[0].numel()
     return 2 * n_atoms * total
 
@@ -79,23 +86,31 @@ def evaluate(model: Potential, vectors: Tensor, index: Tensor, types: Tensor) ->
 
 
 def operator_cases(model: Potential, vectors: Tensor, index: Tensor, types: Tensor) -> dict:
-    """Each layer's convolution alone, forward and backward."""
+    """Each layer's convolution and linear map alone, forward and backward."""
     cases = {}
     x, harmonics, basis, lengths = model.embedding(vectors, types)
     for k, layer in enumerate(model.layers):
-        mixed = torch.cat(layer.mix_in(x), dim=2).detach().requires_grad_()
-        inputs = [mixed, harmonics.detach().requires_grad_(), lengths.detach().requires_grad_()]
+        sent = layer.send(x).detach().requires_grad_(k > 0)  # the first layer's depend on species alone
+        inputs = [sent, harmonics.detach().requires_grad_(), lengths.detach().requires_grad_()]
+        wanted = [tensor for tensor in inputs if tensor.requires_grad]
 
-        def forward(layer=layer, inputs=inputs) -> Tensor:
-            return layer.messages(*inputs, basis, index)
+        def convolve(layer=layer, inputs=inputs) -> Tensor:
+            return layer.messages(*inputs, basis, index, len(types))
 
-        out = forward()
-        gradient = torch.randn_like(out)
-        cases[f"convolution {k + 1} forward"] = local(forward)
-        cases[f"convolution {k + 1} backward"] = local(
-            partial(torch.autograd.grad, out, inputs, gradient, retain_graph=True)
-        )
-        x = layer(x, harmonics, lengths, basis, index, types).detach()
+        out = convolve()
+        messages = out.detach().requires_grad_()
+        mixed = layer.update(messages)
+        for name, run, result, by in (
+            ("convolution", convolve, out, wanted),
+            ("linear", partial(layer.update, messages), mixed, [messages]),
+        ):
+            cases[f"{name} {k + 1} forward"] = local(run)
+            gradient = torch.randn_like(result)
+            cases[f"{name} {k + 1} backward"] = local(
+                partial(torch.autograd.grad, result, by, gradient, retain_graph=True)
+            )
+        kept = layer.keep(x, layer.type_scales.index_select(1, types))
+        x = layer.receive(sent, kept, harmonics, lengths, basis, index).detach()
     return cases
 
 
@@ -114,7 +129,7 @@ def main() -> None:
         parameter.requires_grad_(False)
 
     a = torch.randn(1024, 1024)
-    widest = max(model.layers[0].mix_out.weights, key=lambda w: w.shape[1])[0]
+    widest = max(model.layers[0].update.mix.matrices(), key=lambda w: w.shape[1])[0]
     narrow = torch.randn(5 * n_atoms, widest.shape[0])
     sizes = {"256 KiB": 2**18, "8 MiB": 2**23, "256 MiB": 2**28}
     cases = {"GEMM 1024^3": local(lambda: a @ a), "GEMM layer": local(lambda: narrow @ widest)}
@@ -125,9 +140,13 @@ def main() -> None:
 
     work = {}
     for k, layer in enumerate(model.layers):
-        forward, backward = convolution_work(layer.messages, n_atoms, n_edges, 32)
+        forward, backward = convolution_work(layer.messages, n_edges, 32, k > 0)
         work |= {f"convolution {k + 1} forward": forward, f"convolution {k + 1} backward": backward}
-    flops = linear_flops(model, n_atoms) + sum(w.flops for w in work.values())
+        mix = layer.update.mix
+        flops = sum(2 * n_atoms * (2 * l + 1) * w[0].numel() for l, w in enumerate(mix.matrices()))
+        n_bytes = n_atoms * FLOAT * (sum(mix.rows) * 32 + layer.n_gate_inputs)
+        work |= {f"linear {k + 1} {way}": Work(flops, n_bytes) for way in ("forward", "backward")}
+    flops = linear_flops(model, n_atoms) + sum(w.flops for k, w in work.items() if "linear" not in k)
     work["evaluation"] = Work(flops, sum(w.n_bytes for w in work.values()))
     gemm = 2 * 1024**3 / times["GEMM 1024^3"]
     print(f"GEMM 1024^3: {gemm * 1e-9:.1f} GFLOP/s; [{narrow.shape[0]}, {widest.shape[0]}] x [.., {widest.shape[1]}]: "

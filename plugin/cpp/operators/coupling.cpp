@@ -29,6 +29,7 @@ CouplingTable::CouplingTable(const at::Tensor &terms, const at::Tensor &coeffici
       pair_begin_.push_back(static_cast<int>(term_edge_.size()));
     }
     term_edge_.push_back(edge);
+    term_pair_.push_back(static_cast<int>(pair_in_.size()) - 1);
     double_.push_back(value[t]);
     n_paths = std::max(n_paths, path + 1);
     n_in = std::max(n_in, in + 1);
@@ -46,8 +47,19 @@ Coupling<T> CouplingTable::view() const {
     coefficient = single_.data();
   else
     coefficient = double_.data();
-  return {n_rows,           n_paths,           static_cast<int>(pair_in_.size()), n_in, n_edge,
-          row_path_.data(), row_begin_.data(), pair_in_.data(), pair_begin_.data(), term_edge_.data(), coefficient};
+  return {n_rows,
+          n_paths,
+          static_cast<int>(pair_in_.size()),
+          static_cast<int>(term_edge_.size()),
+          n_in,
+          n_edge,
+          row_path_.data(),
+          row_begin_.data(),
+          pair_in_.data(),
+          pair_begin_.data(),
+          term_edge_.data(),
+          term_pair_.data(),
+          coefficient};
 }
 
 template Coupling<float> CouplingTable::view() const;

@@ -19,7 +19,7 @@ class CouplingTable {
   int n_rows = 0, n_paths = 0, n_in = 0, n_edge = 0;
 
  private:
-  std::vector<int> row_path_, row_begin_, pair_in_, pair_begin_, term_edge_;
+  std::vector<int> row_path_, row_begin_, pair_in_, pair_begin_, term_edge_, term_pair_;
   std::vector<float> single_;
   std::vector<double> double_;
 };
