@@ -65,9 +65,9 @@ def native(l_in: int, l_edge: int, l_out: int):
     return lambda *a: torch.ops.mollifield.convolution(*a, terms, coefficients)
 
 
-def three_orders(function, x, y, w, edge_index) -> list[torch.Tensor]:
+def three_orders(function, x, y, w, edge_index, n_centres=N_CENTRES) -> list[torch.Tensor]:
     """Value, gradients, and gradients of a function of the gradients."""
-    out = function(x, y, w, edge_index, N_CENTRES)
+    out = function(x, y, w, edge_index, n_centres)
     cotangent = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out).requires_grad_()
     first = torch.autograd.grad((out * cotangent).sum(), (x, y, w), create_graph=True)
     scalar = sum((g * torch.cos(g)).sum() for g in first)
@@ -85,6 +85,28 @@ def test_convolution_equals_e3nn(degrees, members_geometries, dtype) -> None:
         scale = float(theirs.detach().abs().max())
         limit = TOLERANCE[dtype] * (1 if order < 4 else 10) * scale
         torch.testing.assert_close(ours, theirs, atol=limit, rtol=0)
+
+
+@pytest.mark.parametrize("geometries", [1, 2])
+@pytest.mark.parametrize("by", [(0, 1, 2), (1, 2), (1,)])
+def test_double_backward_in_one_pass_equals_the_sum_of_its_terms(by, geometries: int) -> None:
+    """A graph is asked for in the second: it may be differentiated again."""
+    *inputs, edge_index = operands(2, 2, 2, 2, geometries, 11, DOUBLE)
+    out = native(2, 2, 2)(*inputs, edge_index, N_CENTRES)
+    cotangent = torch.linspace(-1, 1, out.numel(), dtype=DOUBLE).view_as(out).requires_grad_()
+    wanted = [inputs[k] for k in by]
+    first = torch.autograd.grad(out, wanted, cotangent, create_graph=True)
+    scalar = sum((g * torch.cos(g)).sum() for g in first)
+    arguments = dict(inputs=(*inputs, cotangent), allow_unused=True)
+    fused = torch.autograd.grad(scalar, **arguments, retain_graph=True)
+    summed = torch.autograd.grad(scalar, **arguments, create_graph=True)
+    assert not any(g.requires_grad for g in fused if g is not None)
+    for ours, theirs in zip(fused, summed, strict=True):
+        if theirs is None:
+            assert ours is None or float(ours.abs().max()) == 0.0
+            continue
+        assert theirs.requires_grad
+        torch.testing.assert_close(ours, theirs, atol=1e-12 * float(theirs.detach().abs().max()), rtol=0)
 
 
 @pytest.mark.parametrize("channels", [1, 8, 9, 32, 45])
@@ -210,13 +232,12 @@ def run_variant(isa: str, threads: int) -> bytes:
         "import sys, torch; torch.set_num_threads(int(sys.argv[1]))\n"
         "from tests.unit.test_operators import *\n"
         "generator = torch.Generator().manual_seed(0)\n"
-        "n, e, c = 300, 6000, 12\n"
+        "n, e, c = 100, 2000, 12\n"
         "index = torch.randint(0, n, (2, e), generator=generator)\n"
         "x = torch.randn(2, n, 9, c, generator=generator).requires_grad_()\n"
         "y = torch.randn(1, e, 9, generator=generator).requires_grad_()\n"
         "w = torch.randn(2, e, 11 * c, generator=generator).requires_grad_()\n"
-        "out = native(2, 2, 2)(x, y, w, index, n)\n"
-        "parts = [out, *torch.autograd.grad(out.square().sum(), (x, y, w))]\n"
+        "parts = three_orders(native(2, 2, 2), x, y, w, index, n)\n"
         "sys.stdout.buffer.write(b''.join(p.detach().numpy().tobytes() for p in parts))\n"
     )
     environment = {**os.environ, "MOLLIFIELD_ISA": isa, "OMP_NUM_THREADS": str(threads)}
@@ -234,8 +255,8 @@ def test_deterministic_whatever_the_number_of_threads() -> None:
 def test_instruction_sets_agree() -> None:
     vectors = [torch.frombuffer(bytearray(run_variant(isa, 1)), dtype=torch.float32)
                for isa in ("portable", "avx2", "avx512")]
-    for other in vectors[1:]:
-        torch.testing.assert_close(other, vectors[0], atol=2e-6 * float(vectors[0].abs().max()), rtol=0)
+    for other in vectors[1:]:  # the cosines of `three_orders` amplify the rounding of first derivatives
+        torch.testing.assert_close(other, vectors[0], atol=1e-5 * float(vectors[0].abs().max()), rtol=0)
 
 
 def test_unknown_instruction_set_is_refused() -> None:

@@ -79,23 +79,24 @@ class Call {
     if (grad_harmonics) *grad_harmonics = at::empty_like(harmonics_);
     if (grad_weights) *grad_weights = at::empty_like(weights_);
     if (grad_lengths) *grad_lengths = at::empty_like(lengths_);
-    const Grouping centres(args.centre, args.n_edges, args.n_centres);
-    check_sources();
-    T *const x = grad_x ? grad_x->template data_ptr<T>() : nullptr;
-    // Sums by source run into each other when centres are shared out to threads, so these get a
-    // pass of their own; the order of every sum is the same.
-    const bool one_pass = at::get_num_threads() == 1 || at::in_parallel_region();
-    args.grad_x = one_pass ? x : nullptr;
-    args.grad_harmonics = grad_harmonics ? grad_harmonics->template data_ptr<T>() : nullptr;
-    args.grad_weights = grad_weights ? grad_weights->template data_ptr<T>() : nullptr;
-    args.spline.grad_lengths = grad_lengths ? grad_lengths->template data_ptr<T>() : nullptr;
-    if (one_pass || grad_harmonics || grad_weights || grad_lengths)
-      run(centres, args.n_centres, kernels<T>().backward);
-    if (!one_pass && x) {
-      args.grad_x = x;
-      args.grad_harmonics = args.grad_weights = args.spline.grad_lengths = nullptr;
-      run(Grouping(args.source, args.n_edges, args.n_atoms, centres.order()), args.n_atoms, kernels<T>().backward);
-    }
+    accumulate(kernels<T>().backward, grad_x, grad_harmonics, grad_weights, grad_lengths);
+  }
+
+  // Gradients of <tangents, gradients>, of which all four are computed.
+  void double_backward(const Tensor &grad_out, const std::vector<Tensor> &tangents, Tensor *grad_x,
+                       Tensor *grad_harmonics, Tensor *grad_weights, Tensor *grad_grad_out) {
+    const Tensor gradient = grad_out.contiguous(), vx = tangents[0].contiguous(), vy = tangents[1].contiguous(),
+                 vw = tangents[2].contiguous();
+    args.grad_out = gradient.template const_data_ptr<T>();
+    args.x_tangent = vx.template const_data_ptr<T>();
+    args.harmonics_tangent = vy.template const_data_ptr<T>();
+    args.weights_tangent = vw.template const_data_ptr<T>();
+    *grad_x = at::zeros_like(x_);
+    *grad_harmonics = at::empty_like(harmonics_);
+    *grad_weights = at::empty_like(weights_);
+    *grad_grad_out = at::empty_like(gradient);
+    args.grad_grad_out = grad_grad_out->template data_ptr<T>();
+    accumulate(kernels<T>().double_backward, grad_x, grad_harmonics, grad_weights, nullptr);
   }
 
  private:
@@ -108,6 +109,25 @@ class Call {
       std::vector<T> workspace(size);
       kernel(coupling_, args, begin, end, workspace.data());
     });
+  }
+
+  template <class Kernel>
+  void accumulate(Kernel kernel, Tensor *grad_x, Tensor *grad_harmonics, Tensor *grad_weights, Tensor *grad_lengths) {
+    const Grouping centres(args.centre, args.n_edges, args.n_centres);
+    check_sources();
+    T *const x = grad_x ? grad_x->template data_ptr<T>() : nullptr;
+    // Sums by source run into each other when centres are shared out to threads, so these get a
+    // pass of their own; the order of every sum is the same.
+    const bool one_pass = at::get_num_threads() == 1 || at::in_parallel_region();
+    args.grad_x = one_pass ? x : nullptr;
+    args.grad_harmonics = grad_harmonics ? grad_harmonics->template data_ptr<T>() : nullptr;
+    args.grad_weights = grad_weights ? grad_weights->template data_ptr<T>() : nullptr;
+    args.spline.grad_lengths = grad_lengths ? grad_lengths->template data_ptr<T>() : nullptr;
+    if (one_pass || grad_harmonics || grad_weights || grad_lengths) run(centres, args.n_centres, kernel);
+    if (one_pass || !x) return;
+    args.grad_x = x;
+    args.grad_harmonics = args.grad_weights = args.grad_grad_out = args.spline.grad_lengths = nullptr;
+    run(Grouping(args.source, args.n_edges, args.n_atoms, centres.order()), args.n_atoms, kernel);
   }
 
   void check_sources() const {
@@ -179,6 +199,17 @@ class Derivatives : public Function<Derivatives> {
     const variable_list arguments(saved.begin(), saved.begin() + 3), rest(saved.begin() + 4, saved.end());
     const Tensor &grad_out = saved[3];
     variable_list total(4);
+    if (!at::GradMode::is_enabled() && v[0].defined() + v[1].defined() + v[2].defined() > 1) {
+      // All of it in one pass over the edges; higher derivatives need the sum below.
+      for (int slot = 0; slot < 3; ++slot)
+        if (!v[slot].defined()) v[slot] = at::zeros_like(arguments[slot]);
+      AT_DISPATCH_FLOATING_TYPES(grad_out.scalar_type(), "mollifield::convolution_double_backward", [&] {
+        const Operands o = {saved[0], saved[1], saved[2], saved[4], grad_out.size(1), {}, {}};
+        const CouplingTable table(saved[5], saved[6]);
+        Call<scalar_t>(o, table).double_backward(grad_out, v, &total[0], &total[1], &total[2], &total[3]);
+      });
+      return {total[0], total[1], total[2], total[3], {}, {}, {}, {}};
+    }
     const auto add = [&total](int k, const Tensor &term) {
       if (term.defined()) total[k] = total[k].defined() ? total[k] + term : term;
     };

@@ -43,6 +43,9 @@ struct Convolution {
   T *grad_harmonics;
   T *grad_weights;
   Spline<T> spline;
+  // Of the double backward: cotangents of the three gradients, and the gradient by `grad_out`.
+  const T *x_tangent, *harmonics_tangent, *weights_tangent;
+  T *grad_grad_out;    // [M, N', K, C]; may be null
 };
 
 // Product of features channel by channel at each of N nodes; the coupling's feature components index `a`,
@@ -87,6 +90,9 @@ struct Kernels {
   // Gradients for edges whose group is in [begin, end): groups are centres, or sources where
   // `first`/`order` were built on sources.
   void (*backward)(const Coupling<T> &, const Convolution<T> &, std::int64_t begin, std::int64_t end, T *workspace);
+  // The same for the gradients of <tangents, gradients>.
+  void (*double_backward)(const Coupling<T> &, const Convolution<T> &, std::int64_t begin, std::int64_t end,
+                          T *workspace);
   // The same two for nodes in [begin, end).
   void (*product_forward)(const Coupling<T> &, const NodeProduct<T> &, std::int64_t begin, std::int64_t end);
   void (*product_backward)(const Coupling<T> &, const NodeProduct<T> &, std::int64_t begin, std::int64_t end);
@@ -104,7 +110,7 @@ constexpr double kSiluScale = 1.6765325, kSigmoidScale = 1.8462285;
 template <class T>
 std::int64_t workspace_size(const Coupling<T> &coupling, std::int64_t n_channels) {
   constexpr std::int64_t widest_vector = 64 / sizeof(T);
-  return coupling.n_pairs * (2 + widest_vector) + 3 * coupling.n_paths * n_channels + widest_vector * widest_vector;
+  return coupling.n_pairs * (3 + widest_vector) + 3 * coupling.n_paths * n_channels + widest_vector * widest_vector;
 }
 
 // The fastest set that this processor runs; MOLLIFIELD_ISA = portable | avx2 | avx512 asks for a lower one.
