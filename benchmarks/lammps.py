@@ -5,14 +5,13 @@
 Runs of `lmp` and of the Python engine on the starting frame alternate. Pair time is LAMMPS's own timing
 breakdown, which is wall time; it is multiplied by the share of the CPU that LAMMPS says it had. The bare
 evaluation has its edges given, while the pair style also makes them from the neighbour list. It runs the
-module as the C++ engine does: frozen, and without TorchScript's profiling mode. Memory freed is kept on both sides.
+module as the C++ engine does, without TorchScript's profiling mode. Memory freed is kept on both sides.
 
 The model is untrained, and real time steps would blow the atoms apart: a time step of 1e-7 ps keeps the frame, and
 the neighbour list is rebuilt every 10 steps all the same.
 """
 
 import argparse
-import dataclasses
 import os
 import re
 import statistics
@@ -63,7 +62,6 @@ def measure(system: str, atoms: Atoms, rounds: int) -> None:
     """Print one system's table."""
     steps = STEPS[system]
     model = systems.artefact(system)
-    model = dataclasses.replace(model, module=torch.jit.freeze(model.module))
     bare_run = local(partial(evaluate_edges, model, *systems.edges(atoms, system)))
     bare_run(5)
     pairs, loops, bares = [], [], []

@@ -48,6 +48,9 @@ exactly nothing, so lists with a skin give the same numbers.
 FORMAT_VERSION = 1
 """Raised whenever an engine of an older release would misread a file."""
 
+STAGES = ("embed", "send", "receive", "read")
+"""Methods of the ScriptModule besides ``forward``."""
+
 # Attributes of the ScriptModule inside a model file, read by both engines.
 FORMAT_VERSION_KEY = "format_version"  # int
 SPECIES_KEY = "species"  # List[str], chemical symbols, in the order of `types`
