@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from mollifield import load_artefact
 from mollifield_lammps import LammpsError, read_uncertain, run_lammps, write_data
 from mollifield_train.export import export
 
