@@ -210,29 +210,6 @@ double PairMollifield::init_one(int i, int j)
   return state->potential->r_max();
 }
 
-void *PairMollifield::extract(const char *name, int &dim)
-{
-  auto &s = *state;
-  dim = 0;
-  const std::string key = name;
-  if (key == "n_members") return &s.n_members;
-  if (key == "force_std_flag") return &s.force_std_flag;
-  if (key == "energy_unit") return &s.energy_unit;
-  if (key == "energy_std_factor") return &s.energy_std_factor;
-  dim = 1;
-  if (key == "type_symbols") return s.type_symbols.data();
-  if (key == "force_std") return s.force_std.data();
-  if (key == "force_mean") return s.force_mean.data();
-  if (key == "member_energies") return s.member_energies.data();
-  return nullptr;
-}
-
-void *PairMollifield::extract_peratom(const char *name, int &n_columns)
-{
-  n_columns = 0;
-  return strcmp(name, "force_std") == 0 ? state->force_std.data() : nullptr;
-}
-
 double PairMollifield::memory_usage()
 {
   const auto &s = *state;
