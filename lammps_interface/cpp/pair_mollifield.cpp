@@ -143,7 +143,7 @@ void PairMollifield::load_model(const std::string &path)
   const std::string driver =
       state->driver ? fmt::format("driven by member {}", state->driver_member) : "driven by the mean";
   state->n_members = potential.n_members();
-  state->energy_std_factor = potential.calibration_factor("energy_std_factor");
+  state->outputs.calibration = potential.calibration();
   if (comm->me == 0)
     utils::logmesg(lmp, "Mollifield model {}: {} member(s), species {}, r_max {} A, {} layer(s), {} on {}, {}\n", path,
                    potential.n_members(), utils::join_words(potential.species(), " "), potential.r_max(), potential.n_layers(),
@@ -213,7 +213,7 @@ double PairMollifield::init_one(int i, int j)
 double PairMollifield::memory_usage()
 {
   const auto &s = *state;
-  const std::size_t doubles = s.member_forces.capacity() + s.force_std.capacity() + s.force_mean.capacity() +
+  const std::size_t doubles = s.member_forces.capacity() + s.outputs.n_doubles() +
       s.graph.edge_vectors.capacity() + s.graph.edge_index.capacity();
   const std::size_t ints = s.owner.capacity() + s.node.capacity() + s.atoms.capacity() + 2 * s.edge_centre.capacity();
   return Pair::memory_usage() + static_cast<double>(doubles * sizeof(double) + ints * sizeof(int));
