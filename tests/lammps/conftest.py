@@ -114,3 +114,15 @@ def write_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def stated_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A committee of four whose file states all there is: factors, noise, latent references."""
+    from .committee import FACTORS, NOISE
+
+    path = tmp_path_factory.mktemp("model") / "stated.pt"
+    frames = [ethanol(), sheared_crystal()]
+    potential = build_potential(torch.float64, 4)
+    export(potential, path, frames, {}, FACTORS | NOISE, training_frames=frames)
+    return path

@@ -4,13 +4,11 @@ import ase.io
 import numpy as np
 import pytest
 
-from mollifield_lammps import LammpsError, lammps_boundary, read_uncertain, run_lammps, write_data
+from mollifield_lammps import LammpsError, read_uncertain, run_lammps, write_data
 
 from ..conftest import ethanol, sheared_crystal, slab
-from .conftest import EV_PER_KCAL_MOL, SPECIES, deck, python_answer
-
-ATOL = 1e-9
-FACTORS = {"force_std_factor": 1.7, "energy_std_factor": 0.6}
+from .committee import ATOL, FACTORS, spread, start
+from .conftest import EV_PER_KCAL_MOL, SPECIES
 
 OUTPUT = """
 thermo 1
@@ -24,22 +22,6 @@ dump_modify d sort id format float %.17g
 @pytest.fixture(scope="module")
 def committee(write_model):
     return write_model(n_members=6, calibration=FACTORS)
-
-
-def spread(model, atoms):
-    """(force std [N], energy std per atom, mean forces [N, 3], mean energy), calibrated, eV and Å."""
-    answer = python_answer(model, atoms)
-    forces, energies = answer.forces.numpy(), answer.energies.numpy()
-    force_std = FACTORS["force_std_factor"] * np.sqrt(forces.var(axis=0, ddof=1).sum(axis=1))
-    energy_std = FACTORS["energy_std_factor"] * energies.std(ddof=1)
-    return force_std, energy_std / len(atoms), forces.mean(axis=0), energies.mean()
-
-
-def start(directory, atoms, model, commands, n_ranks=1, units="metal", **options):
-    directory.mkdir(exist_ok=True)
-    rotation = write_data(directory / "atoms.data", atoms, SPECIES, units)
-    text = deck(model, lammps_boundary(atoms), commands, units, **options)
-    return run_lammps(text, directory, n_ranks), rotation
 
 
 def check_frame(frame, atoms, model):
