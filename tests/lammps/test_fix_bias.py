@@ -86,10 +86,10 @@ def test_force_and_virial_are_derivatives(n_ranks, stated_model, tmp_path):
 
 @pytest.fixture(scope="module")
 def soft_model(tmp_path_factory):
-    """Random weights make steep surfaces; these are flat enough for a step of 0.25 fs."""
-    potential = build_potential(torch.float64, 4)
+    """Random weights make steep surfaces; this one is flat enough for a step of 0.25 fs, and has a core."""
+    potential = build_potential(torch.float64, 4, zbl=True)
     with torch.no_grad():
-        potential.readout.weight_2.mul_(0.02)
+        potential.readout.weight_2.mul_(0.01)
     path = tmp_path_factory.mktemp("model") / "soft.pt"
     export(potential, path, [ethanol()], calibration=FACTORS)
     return path
@@ -100,7 +100,7 @@ def test_nve_conserves_the_biased_energy(n_ranks, soft_model, tmp_path):
     """Outputs every 10 steps, force at every one: the energy with the bias stays, without it does not."""
     commands = (
         "velocity all create 300 11\nfix n all nve\ntimestep 0.00025\n"
-        f"fix u all mollifield/uncertainty 10 bias {TAU}\n{COUNTED}{COLUMNS}run 200"
+        f"fix u all mollifield/uncertainty 10 bias {TAU}\n{COUNTED}{COLUMNS}run 100"
     )
     result, _ = start(tmp_path, ethanol(), soft_model, commands, n_ranks)
     total, bias = result.thermo["TotEng"], result.thermo["f_u"]
