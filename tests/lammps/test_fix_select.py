@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+import mollifield_train.export
 from mollifield import contract, load_artefact
 from mollifield.potential import evaluate, types_of
 from mollifield.uncertainty import latent_distance, latent_features
 from mollifield_lammps import LammpsError, lammps_command, read_uncertain
+from mollifield_train.export import export
 
-from ..conftest import ethanol, sheared_crystal
+from ..conftest import build_potential, ethanol, sheared_crystal
 from .committee import ATOL, FACTORS, NOISE, spread, start
 
 REDUCED = {"max": np.max, "mean": np.mean, "q99": lambda values: np.quantile(values, 0.99)}
@@ -87,16 +89,26 @@ def test_training_atoms_are_no_news(stated_model, tmp_path):
     assert result.thermo["f_u"][0] > 0.1
 
 
-def test_latent_needs_references(write_model, tmp_path):
-    model = write_model(n_members=2)
+def test_file_without_latent_space(monkeypatch, tmp_path):
+    """As the first release wrote them: no references, no attribute that could hold any."""
+    script = mollifield_train.export.script
+
+    def without_attribute(wrapped):
+        del wrapped.latent_space
+        return script(wrapped)
+
+    monkeypatch.setattr(mollifield_train.export, "script", without_attribute)
+    model = tmp_path / "model.pt"
+    export(build_potential(torch.float64, 2), model, [ethanol()])
     with pytest.raises(LammpsError, match="'quantity latent' needs a model file with latent references"):
         start(tmp_path, ethanol(), model, "fix u all mollifield/uncertainty 1 quantity latent\nrun 0")
     result, _ = start(
         tmp_path, ethanol(), model,
-        "fix u all mollifield/uncertainty 1\ncompute m all reduce max f_u[2] f_u[3]\n"
+        "fix u all mollifield/uncertainty 1 file u.xyz novelty 0.1\ncompute m all reduce max f_u[2] f_u[3]\n"
         "thermo_style custom step f_u c_m[*]\nrun 0",
     )  # fmt: skip
     assert result.thermo["c_m[1]"][0] == result.thermo["c_m[2]"][0] == 0.0
+    assert steps_of(tmp_path / "u.xyz") == [0]
     log = result.log.read_text()
     assert "the model file has no calibration factors, std is as it comes" in log
     assert "the model file states no force_noise_std, aleatoric std is 0" in log
