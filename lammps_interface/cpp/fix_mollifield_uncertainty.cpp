@@ -5,6 +5,7 @@
 #include "error.h"
 #include "force.h"
 #include "memory.h"
+#include "modify.h"
 #include "pair.h"
 #include "timer.h"
 #include "update.h"
@@ -35,6 +36,12 @@ FixMollifieldUncertainty::FixMollifieldUncertainty(LAMMPS *lmp, int narg, char *
   // Between its steps the fix keeps the global values of the last one; atoms migrate, so theirs expire.
   global_freq = 1;
   peratom_freq = nevery;
+
+  for (const Fix *other : modify->get_fix_by_style("^mollifield/uncertainty$")) {
+    const auto *const writer = dynamic_cast<const FixMollifieldUncertainty *>(other);
+    if (writer && !settings.file.empty() && writer->settings.file == settings.file)
+      error->all(FLERR, "Fix mollifield/uncertainty: keyword 'file': fix {} writes '{}' already", other->id, settings.file);
+  }
 
   // A restart file may still ask for what the file holds, so it is opened for good when the first run starts.
   int code = 0;
