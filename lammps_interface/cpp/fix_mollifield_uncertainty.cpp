@@ -40,7 +40,8 @@ FixMollifieldUncertainty::FixMollifieldUncertainty(LAMMPS *lmp, int narg, char *
   for (const Fix *other : modify->get_fix_by_style("^mollifield/uncertainty$")) {
     const auto *const writer = dynamic_cast<const FixMollifieldUncertainty *>(other);
     if (writer && !settings.file.empty() && writer->settings.file == settings.file)
-      error->all(FLERR, "Fix mollifield/uncertainty: keyword 'file': fix {} writes '{}' already", other->id, settings.file);
+      error->all(FLERR, "Fix mollifield/uncertainty: keyword 'file': fix {} writes '{}' already", other->id,
+                 settings.file);
   }
 
   // A restart file may still ask for what the file holds, so it is opened for good when the first run starts.
@@ -78,7 +79,8 @@ void FixMollifieldUncertainty::init()
     error->all(FLERR, "Fix mollifield/uncertainty needs pair_style mollifield");
   n_members = *members;
   if (n_members < 2)
-    error->all(FLERR, "Fix mollifield/uncertainty: the model is a single member; a committee of 2 or more has a spread");
+    error->all(FLERR, "Fix mollifield/uncertainty: the model is a single member; "
+                      "a committee of 2 or more has a spread");
   if (utils::strmatch(update->integrate_style, "^respa"))
     error->all(FLERR, "Fix mollifield/uncertainty does not work with run_style respa");
   type_symbols = from_pair<const char *>("type_symbols");
@@ -88,8 +90,8 @@ void FixMollifieldUncertainty::init()
   force_unit = energy_unit / length_unit;
   read_calibration();
   if (settings.quantity == UncertaintySettings::LATENT && !*from_pair<int>("has_latent_references"))
-    error->all(FLERR, "Fix mollifield/uncertainty: keyword 'quantity latent' needs a model file with latent references; "
-                      "export it again with the frames it was trained on (mollifield export)");
+    error->all(FLERR, "Fix mollifield/uncertainty: keyword 'quantity latent' needs a model file with latent "
+                      "references; export it again with the frames it was trained on (mollifield export)");
   if (settings.biased && update->whichflag == 2 && !thermo_energy && comm->me == 0)
     error->warning(FLERR, "Fix mollifield/uncertainty: minimize does not see the energy of the bias without "
                           "fix_modify {} energy yes", id);
@@ -102,7 +104,8 @@ void FixMollifieldUncertainty::read_calibration()
   const double *const energy_factor = from_pair<double>("energy_std_factor");
   for (const double *factor : {force_factor, energy_factor})
     if (factor && !(*factor > 0.0))
-      error->all(FLERR, "Fix mollifield/uncertainty: a calibration factor of the model file is {}, not positive", *factor);
+      error->all(FLERR, "Fix mollifield/uncertainty: a calibration factor of the model file is {}, not positive",
+                 *factor);
   // The pair style's force std is calibrated already.
   force_std_scale = !settings.calibrated && force_factor ? 1.0 / *force_factor : 1.0;
   energy_std_factor = settings.calibrated && energy_factor ? *energy_factor : 1.0;

@@ -47,8 +47,8 @@ void FixMollifieldUncertainty::open_file()
 void FixMollifieldUncertainty::check_resumed(bigint size)
 {
   if (size < resumed_end)
-    error->all(FLERR, "Fix mollifield/uncertainty: file '{}' has {} bytes, but had {} when the restart file was written; "
-                      "put the frames back, or name another file", settings.file, size, resumed_end);
+    error->all(FLERR, "Fix mollifield/uncertainty: file '{}' has {} bytes, but had {} when the restart file was "
+                      "written; put the frames back, or name another file", settings.file, size, resumed_end);
   if (comm->me == 0)
     utils::logmesg(lmp, "Fix mollifield/uncertainty: goes on after frame {} of '{}'{}\n", n_written, settings.file,
                    size > resumed_end ? ", what was written after the restart file is dropped" : "");
@@ -162,7 +162,8 @@ std::string FixMollifieldUncertainty::frame_header(std::size_t n)
   const bool is_force = settings.quantity == UncertaintySettings::FORCE;
   const double unit = is_force ? force_unit : settings.quantity == UncertaintySettings::ENERGY ? energy_unit : 1.0;
   const double trigger_unit = settings.quantity == UncertaintySettings::ENERGY ? force_unit : unit;
-  const double *const noise = from_pair<double>("force_noise_std"), *const energy_noise = from_pair<double>("energy_noise_std");
+  const double *const noise = from_pair<double>("force_noise_std");
+  const double *const energy_noise = from_pair<double>("energy_noise_std");
   std::string text = fmt::format("{}\nLattice=\"{} {} {}\" Origin=\"{}\" ", n, vector(domain->xprd, 0.0, 0.0),
                                  vector(domain->xy, domain->yprd, 0.0),
                                  vector(domain->xz, domain->yz, domain->zprd),

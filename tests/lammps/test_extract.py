@@ -1,4 +1,4 @@
-"""Uncertainty through the commands that users of other potentials know; no fix of ours but where it says so."""
+"""Uncertainty through the commands that users of other potentials know."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,8 @@ def test_fix_pair_and_dump_custom(n_ranks, stated_model, tmp_path):
     force_std, _, forces, _ = spread(stated_model, atoms)
     members = python_answer(stated_model, atoms).forces.numpy() @ rotation
     deviation = members - members.mean(axis=0)
-    covariance = np.einsum("mia,mib->iab", deviation, deviation) / (len(members) - 1) * FACTORS["force_std_factor"] ** 2
+    covariance = np.einsum("mia,mib->iab", deviation, deviation) / (len(members) - 1)
+    covariance *= FACTORS["force_std_factor"] ** 2
     np.testing.assert_allclose(found[:, 0], force_std, atol=ATOL)
     np.testing.assert_allclose(found[:, 1], NOISE["force_noise_std"], atol=ATOL)
     np.testing.assert_allclose(found[:, 2], latent(stated_model, atoms)[1], atol=1e-6)
@@ -73,5 +74,6 @@ def test_without_a_trigger_another_fix_has_to_ask(stated_model, tmp_path):
         rows = np.loadtxt(block.splitlines()[1 : 1 + len(atoms)])
         assert rows[:, 1].all()
         np.testing.assert_array_equal(rows[:, 1], rows[:, 2])
+    commands = MOVING + "fix u all mollifield/uncertainty 4\n" + reader + "run 4"
     with pytest.raises(LammpsError, match="Fix pair cannot extract property force_std"):
-        start(tmp_path, atoms, stated_model, MOVING + "fix u all mollifield/uncertainty 4\n" + reader + "run 4")
+        start(tmp_path, atoms, stated_model, commands)

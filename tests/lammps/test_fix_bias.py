@@ -112,7 +112,7 @@ def test_nve_conserves_the_biased_energy(n_ranks, soft_model, tmp_path):
 
 
 def test_ramp(stated_model, tmp_path):
-    """tau grows by a fifth a step; the scalar is the reduced std again where LAMMPS need not count the energy."""
+    """tau grows by a fifth a step; the scalar is the reduced std again once LAMMPS need not count it."""
     atoms = ethanol()
     commands = (
         "velocity all create 300 11\nfix n all nve\ntimestep 0.00005\nreset_timestep 7\n"

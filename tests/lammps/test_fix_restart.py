@@ -12,12 +12,15 @@ from .committee import start
 
 # Sorting atoms at the start of a run would change the order of sums.
 BEFORE = "atom_modify sort 0 0"
-FIX = "fix n all nve\ntimestep 0.0005\nfix u all mollifield/uncertainty 2 file u.xyz novelty {novelty} bias 0.5 ramp 9\n"
+FIX = (
+    "fix n all nve\ntimestep 0.0005\n"
+    "fix u all mollifield/uncertainty 2 file u.xyz novelty {novelty} bias 0.5 ramp 9\n"
+)
 THERMO = "thermo_style custom step f_u f_u[*]\nthermo 1\nthermo_modify format float %.17g lost error\n"
 
 
 def orthogonal_crystal() -> Atoms:
-    """In a triclinic box LAMMPS itself turns coordinates to and fro when it starts, which costs the last digit."""
+    """A triclinic box costs the last digit: LAMMPS turns coordinates to and fro when a run starts."""
     atoms = bulk("CO", "rocksalt", a=4.6, cubic=True)
     atoms.rattle(0.08, seed=1)
     return atoms
@@ -58,7 +61,7 @@ def test_resumed_equals_uninterrupted(uninterrupted, stated_model, tmp_path):
 def test_frames_that_are_gone_are_missed(uninterrupted, stated_model, tmp_path):
     whole, _, n_ranks = uninterrupted
     shutil.copy(whole / "r.5", tmp_path)
-    with pytest.raises(LammpsError, match="'u.xyz' has 0 bytes, but had [0-9]+ when the restart file was written"):
+    with pytest.raises(LammpsError, match="'u.xyz' has 0 bytes, but had [0-9]+ when the restart file"):
         resume(tmp_path, stated_model, n_ranks)
     if n_ranks == 1:
         resume(tmp_path, stated_model, 1, FIX.format(novelty=0.0).replace("u.xyz", "other.xyz"))
