@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from ase import Atoms
 
 from mollifield import load_artefact
+from mollifield.artefact import Artefact
 from mollifield.potential import Evaluation, evaluate
 from mollifield_lammps import RunResult, lammps_boundary, run_lammps, write_data
 from mollifield_train.export import export
@@ -35,9 +37,19 @@ class Answer:
     result: RunResult
 
 
+@cache
+def _loaded(path: Path, changed: int) -> Artefact:
+    return load_artefact(path, verify=False)
+
+
+def artefact_of(path: Path) -> Artefact:
+    """Read once: it takes longer than an evaluation."""
+    return _loaded(path, path.stat().st_mtime_ns)
+
+
 def python_answer(path: Path, atoms: Atoms) -> Evaluation:
     """Members' energies, forces and virials from the Python engine."""
-    artefact = load_artefact(path, verify=False)
+    artefact = artefact_of(path)
     return evaluate(
         artefact, atoms.get_chemical_symbols(), atoms.positions, atoms.cell.array, atoms.pbc, True
     )

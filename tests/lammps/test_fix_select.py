@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mollifield_train.export
-from mollifield import contract, load_artefact
+from mollifield import contract
 from mollifield.potential import evaluate, types_of
 from mollifield.uncertainty import latent_distance, latent_features
 from mollifield_lammps import LammpsError, lammps_command, read_uncertain
@@ -17,13 +17,14 @@ from mollifield_train.export import export
 
 from ..conftest import build_potential, ethanol, sheared_crystal
 from .committee import ATOL, FACTORS, NOISE, spread, start
+from .conftest import artefact_of
 
 REDUCED = {"max": np.max, "mean": np.mean, "q99": lambda values: np.quantile(values, 0.99)}
 
 
 def latent(path, atoms):
     """(features [N, F], distances [N]) from the Python engine."""
-    artefact = load_artefact(path, verify=False)
+    artefact = artefact_of(path)
     symbols = atoms.get_chemical_symbols()
     out = evaluate(artefact, symbols, atoms.positions, atoms.cell.array, atoms.pbc, True)
     types = types_of(symbols, artefact.species)
