@@ -2,51 +2,51 @@
 
 #include "atom.h"
 #include "comm.h"
-#include "domain.h"
 #include "error.h"
 #include "force.h"
-#include "group.h"
 #include "memory.h"
+#include "modify.h"
 #include "pair.h"
 #include "timer.h"
 #include "update.h"
 
-#include <algorithm>
-#include <cerrno>
-#include <climits>
 #include <cmath>
 #include <cstring>
-#include <numeric>
-#include <set>
 
 using namespace LAMMPS_NS;
 using namespace FixConst;
 
 namespace {
 
-// What travels to rank 0 for each atom: tag, type, position, mean force, force std.
-constexpr int VALUES_PER_ATOM = 9;
+constexpr int N_COLUMNS = 3;    // epistemic std, aleatoric std, latent distance
 
 }    // namespace
 
-FixMollifieldUncertainty::FixMollifieldUncertainty(LAMMPS *lmp, int narg, char **arg) : Fix(lmp, narg, arg)
+FixMollifieldUncertainty::FixMollifieldUncertainty(LAMMPS *lmp, int narg, char **arg) :
+    Fix(lmp, narg, arg), settings(read_uncertainty_settings(lmp, narg, arg))
 {
+  nevery = settings.every;
   scalar_flag = vector_flag = peratom_flag = 1;
-  size_vector = 4;
+  size_vector = 8;
   extscalar = extvector = 0;
-  size_peratom_cols = 0;
+  size_peratom_cols = N_COLUMNS;
   dynamic_group_allow = 1;
-  parse(narg, arg);
+  restart_global = 1;
+  energy_global_flag = virial_global_flag = settings.biased;
   // Between its steps the fix keeps the global values of the last one; atoms migrate, so theirs expire.
   global_freq = 1;
   peratom_freq = nevery;
 
-  int code = 0;
-  if (!settings.file.empty() && comm->me == 0) {
-    errno = 0;
-    fp = fopen(settings.file.c_str(), settings.append ? "a" : "w");
-    code = fp ? 0 : errno;
+  for (const Fix *other : modify->get_fix_by_style("^mollifield/uncertainty$")) {
+    const auto *const writer = dynamic_cast<const FixMollifieldUncertainty *>(other);
+    if (writer && !settings.file.empty() && writer->settings.file == settings.file)
+      error->all(FLERR, "Fix mollifield/uncertainty: keyword 'file': fix {} writes '{}' already", other->id,
+                 settings.file);
   }
+
+  // A restart file may still ask for what the file holds, so it is opened for good when the first run starts.
+  int code = 0;
+  if (!settings.file.empty() && comm->me == 0) code = FramesFile::probe(settings.file);
   MPI_Bcast(&code, 1, MPI_INT, 0, world);
   if (code)
     error->all(FLERR, "Fix mollifield/uncertainty: file '{}' cannot be written: {}", settings.file, strerror(code));
@@ -54,46 +54,12 @@ FixMollifieldUncertainty::FixMollifieldUncertainty(LAMMPS *lmp, int narg, char *
 
 FixMollifieldUncertainty::~FixMollifieldUncertainty()
 {
-  if (fp) fclose(fp);
-  memory->destroy(vector_atom);
-}
-
-void FixMollifieldUncertainty::parse(int narg, char **arg)
-{
-  if (narg < 4) utils::missing_cmd_args(FLERR, "fix mollifield/uncertainty", error);
-  nevery = utils::inumeric(FLERR, arg[3], false, lmp);
-  if (nevery < 1) error->all(FLERR, "Fix mollifield/uncertainty: N must be at least 1, found {}", arg[3]);
-  std::set<std::string> seen;
-  for (int i = 4; i < narg; i += 2) {
-    const std::string key = arg[i];
-    if (key != "file" && key != "select" && key != "stop" && key != "append")
-      error->all(FLERR, "Fix mollifield/uncertainty: unknown keyword '{}'; allowed: file, select, stop, append", key);
-    if (!seen.insert(key).second) error->all(FLERR, "Fix mollifield/uncertainty: keyword '{}' is repeated", key);
-    if (i + 1 >= narg) error->all(FLERR, "Fix mollifield/uncertainty: keyword '{}' has no value", key);
-    if (key == "file") settings.file = arg[i + 1];
-    if (key == "select") settings.select = positive_number(key, arg[i + 1]);
-    if (key == "stop") settings.stop = positive_number(key, arg[i + 1]);
-    if (key == "append") settings.append = utils::logical(FLERR, arg[i + 1], false, lmp) != 0;
-  }
-  settings.stops = seen.count("stop") > 0;
-  for (const char *key : {"select", "append"})
-    if (seen.count(key) && settings.file.empty())
-      error->all(FLERR, "Fix mollifield/uncertainty: keyword '{}' needs keyword 'file'", key);
-}
-
-double FixMollifieldUncertainty::positive_number(const std::string &key, const char *text)
-{
-  char *end = nullptr;
-  const double value = strtod(text, &end);
-  if (end == text || *end != '\0' || !std::isfinite(value) || value < 0.0)
-    error->all(FLERR, "Fix mollifield/uncertainty: keyword '{}' needs a number that is not negative, found '{}'", key,
-               text);
-  return value;
+  memory->destroy(array_atom);
 }
 
 int FixMollifieldUncertainty::setmask()
 {
-  return PRE_FORCE | POST_FORCE | MIN_PRE_FORCE | MIN_POST_FORCE;
+  return PRE_FORCE | POST_FORCE | MIN_PRE_FORCE | MIN_POST_FORCE | POST_RUN;
 }
 
 template <typename T> T *FixMollifieldUncertainty::from_pair(const char *name)
@@ -101,6 +67,9 @@ template <typename T> T *FixMollifieldUncertainty::from_pair(const char *name)
   int dim;
   return force->pair ? static_cast<T *>(force->pair->extract(name, dim)) : nullptr;
 }
+
+template double *FixMollifieldUncertainty::from_pair<double>(const char *);
+template int *FixMollifieldUncertainty::from_pair<int>(const char *);
 
 void FixMollifieldUncertainty::init()
 {
@@ -110,17 +79,52 @@ void FixMollifieldUncertainty::init()
     error->all(FLERR, "Fix mollifield/uncertainty needs pair_style mollifield");
   n_members = *members;
   if (n_members < 2)
-    error->all(FLERR, "Fix mollifield/uncertainty: the model is a single member; a committee of 2 or more has a spread");
-  energy_unit = *from_pair<double>("energy_unit");
-  energy_std_factor = *from_pair<double>("energy_std_factor");
-  type_symbols = from_pair<const char *>("type_symbols");
+    error->all(FLERR, "Fix mollifield/uncertainty: the model is a single member; "
+                      "a committee of 2 or more has a spread");
   if (utils::strmatch(update->integrate_style, "^respa"))
     error->all(FLERR, "Fix mollifield/uncertainty does not work with run_style respa");
+  type_symbols = from_pair<const char *>("type_symbols");
+  energy_unit = *from_pair<double>("energy_unit");
+  const double *const length = from_pair<double>("length_unit");
+  length_unit = length ? *length : 1.0;
+  force_unit = energy_unit / length_unit;
+  read_calibration();
+  if (settings.quantity == UncertaintySettings::LATENT && !*from_pair<int>("has_latent_references"))
+    error->all(FLERR, "Fix mollifield/uncertainty: keyword 'quantity latent' needs a model file with latent "
+                      "references; export it again with the frames it was trained on (mollifield export)");
+  if (settings.biased && update->whichflag == 2 && !thermo_energy && comm->me == 0)
+    error->warning(FLERR, "Fix mollifield/uncertainty: minimize does not see the energy of the bias without "
+                          "fix_modify {} energy yes", id);
+  open_file();
+}
+
+void FixMollifieldUncertainty::read_calibration()
+{
+  const double *const force_factor = from_pair<double>("force_std_factor");
+  const double *const energy_factor = from_pair<double>("energy_std_factor");
+  for (const double *factor : {force_factor, energy_factor})
+    if (factor && !(*factor > 0.0))
+      error->all(FLERR, "Fix mollifield/uncertainty: a calibration factor of the model file is {}, not positive",
+                 *factor);
+  // The pair style's force std is calibrated already.
+  force_std_scale = !settings.calibrated && force_factor ? 1.0 / *force_factor : 1.0;
+  energy_std_factor = settings.calibrated && energy_factor ? *energy_factor : 1.0;
+  if (told_calibration || comm->me != 0) return;
+  told_calibration = true;
+  if (settings.calibrated && !force_factor && !energy_factor)
+    utils::logmesg(lmp, "Fix mollifield/uncertainty: the model file has no calibration factors, std is as it comes\n");
+  if (!from_pair<double>("force_noise_std"))
+    utils::logmesg(lmp, "Fix mollifield/uncertainty: the model file states no force_noise_std, aleatoric std is 0\n");
 }
 
 bool FixMollifieldUncertainty::is_due() const
 {
   return update->ntimestep % nevery == 0;
+}
+
+bool FixMollifieldUncertainty::is_modelled(int i) const
+{
+  return strcmp(type_symbols[atom->type[i]], "X") != 0;
 }
 
 // A run starts with values whatever its first step, so that thermo output never shows those of another run.
@@ -129,24 +133,25 @@ void FixMollifieldUncertainty::setup_pre_force(int /*vflag*/)
   *force_std_flag = 1;
 }
 
-void FixMollifieldUncertainty::setup(int /*vflag*/)
+void FixMollifieldUncertainty::setup(int vflag)
 {
-  update_statistics();
+  if (ramp_start < 0) ramp_start = update->ntimestep;
+  evaluate(vflag, true);
 }
 
-void FixMollifieldUncertainty::min_setup(int /*vflag*/)
+void FixMollifieldUncertainty::min_setup(int vflag)
 {
-  update_statistics();
+  setup(vflag);
 }
 
 void FixMollifieldUncertainty::pre_force(int /*vflag*/)
 {
-  if (is_due()) *force_std_flag = 1;
+  if (is_due() || settings.biased) *force_std_flag = 1;
 }
 
-void FixMollifieldUncertainty::post_force(int /*vflag*/)
+void FixMollifieldUncertainty::post_force(int vflag)
 {
-  if (is_due()) update_statistics();
+  if (is_due() || settings.biased) evaluate(vflag, is_due());
 }
 
 void FixMollifieldUncertainty::min_pre_force(int vflag)
@@ -159,149 +164,81 @@ void FixMollifieldUncertainty::min_post_force(int vflag)
   post_force(vflag);
 }
 
-void FixMollifieldUncertainty::update_statistics()
+void FixMollifieldUncertainty::evaluate(int vflag, bool with_statistics)
 {
   *force_std_flag = 0;
-  const double *const force_std = from_pair<double>("force_std");
-  if (atom->nmax > max_atoms) {
-    max_atoms = atom->nmax;
-    memory->destroy(vector_atom);
-    memory->create(vector_atom, max_atoms, "mollifield/uncertainty:vector_atom");
-  }
-  for (int i = 0; i < atom->nlocal; i++) vector_atom[i] = (atom->mask[i] & groupbit) ? force_std[i] : 0.0;
-  update_group_statistics(force_std);
-  update_energies(from_pair<double>("member_energies"));
-
-  if (!settings.file.empty() && max_std > settings.select && update->ntimestep != last_written) write_frame();
-  if (settings.stops && max_std > settings.stop && !stopped) {
-    stopped = true;
-    timer->force_timeout();
-    if (comm->me == 0)
-      utils::logmesg(lmp, "Fix mollifield/uncertainty: run stopped at step {}: force std {:.6g} of atom {} is above {}\n",
-                     update->ntimestep, max_std, trigger, settings.stop);
-  }
+  const EnergySpread energy = energy_spread();
+  if (with_statistics) update_statistics(energy);
+  if (settings.biased) apply_bias(vflag, energy);
+  // A run may start between the steps that are looked at; those alone decide, so that a run that was interrupted
+  // anywhere keeps the same frames.
+  if (!is_due()) return;
+  if (is_selected()) write_frame();
+  stop_if_above();
 }
 
-// Maximum with the tag it belongs to (the smallest, should two atoms tie), and mean, over the group.
-void FixMollifieldUncertainty::update_group_statistics(const double *force_std)
+void FixMollifieldUncertainty::stop_if_above()
 {
-  double local_max = -1.0, sums[2] = {0.0, 0.0}, totals[2];
-  tagint local_tag = MAXTAGINT;
-  for (int i = 0; i < atom->nlocal; i++) {
-    if (!(atom->mask[i] & groupbit) || strcmp(type_symbols[atom->type[i]], "X") == 0) continue;
-    sums[0] += force_std[i];
-    sums[1] += 1.0;
-    if (force_std[i] > local_max || (force_std[i] == local_max && atom->tag[i] < local_tag)) {
-      local_max = force_std[i];
-      local_tag = atom->tag[i];
-    }
-  }
-  MPI_Allreduce(&local_max, &max_std, 1, MPI_DOUBLE, MPI_MAX, world);
-  if (local_max != max_std) local_tag = MAXTAGINT;
-  MPI_Allreduce(&local_tag, &trigger, 1, MPI_LMP_TAGINT, MPI_MIN, world);
-  MPI_Allreduce(sums, totals, 2, MPI_DOUBLE, MPI_SUM, world);
-  if (totals[1] == 0.0) max_std = 0.0;
-  mean_std = totals[1] > 0.0 ? totals[0] / totals[1] : 0.0;
+  if (!settings.stops || stopped || !(statistics.value > settings.stop)) return;
+  stopped = true;
+  const std::string what = fmt::format("step {}: {} {:.6g} of atom {} is above {}", update->ntimestep,
+                                       settings.quantity_name(), statistics.value, statistics.trigger, settings.stop);
+  if (settings.stop_kind == UncertaintySettings::HARD)
+    error->all(FLERR, "Fix mollifield/uncertainty: run ended at {}", what);
+  timer->force_timeout();
+  if (comm->me == 0) utils::logmesg(lmp, "Fix mollifield/uncertainty: run stopped at {}\n", what);
 }
 
-void FixMollifieldUncertainty::update_energies(const double *local_energies)
+// As in fix halt: after a soft stop LAMMPS skips later runs too, with `continue` it goes on with them.
+void FixMollifieldUncertainty::post_run()
 {
-  std::vector<double> energies(n_members);
-  MPI_Allreduce(local_energies, energies.data(), n_members, MPI_DOUBLE, MPI_SUM, world);
-  energy_mean = std::accumulate(energies.begin(), energies.end(), 0.0) / n_members;
-  double squares = 0.0;
-  for (const double energy : energies) squares += (energy - energy_mean) * (energy - energy_mean);
-  energy_std = energy_std_factor * std::sqrt(squares / (n_members - 1));
-
-  bigint local_modelled = 0;
-  for (int i = 0; i < atom->nlocal; i++) local_modelled += strcmp(type_symbols[atom->type[i]], "X") != 0;
-  MPI_Allreduce(&local_modelled, &n_modelled, 1, MPI_LMP_BIGINT, MPI_SUM, world);
+  if (settings.stop_kind != UncertaintySettings::CONTINUE || !stopped) return;
+  stopped = false;
+  timer->reset_timeout();
 }
 
+// LAMMPS takes the energy of a fix from its scalar (Modify::energy_global), where it is told to.
 double FixMollifieldUncertainty::compute_scalar()
 {
-  return max_std;
+  return settings.biased && thermo_energy ? bias_energy : statistics.value;
 }
 
 double FixMollifieldUncertainty::compute_vector(int i)
 {
-  if (i == 0) return max_std;
-  if (i == 1) return mean_std;
-  if (i == 2) return n_modelled > 0 ? energy_std / static_cast<double>(n_modelled) : 0.0;
-  return static_cast<double>(n_written);
-}
-
-void FixMollifieldUncertainty::write_frame()
-{
-  last_written = update->ntimestep;
-  n_written++;
-  const std::vector<double> atoms = gather_atoms(from_pair<double>("force_std"), from_pair<double>("force_mean"));
-  int failed = 0;
-  if (comm->me == 0) {
-    // One write and one flush: a run that is killed leaves whole frames.
-    const std::string text = frame_text(atoms);
-    failed = fwrite(text.data(), 1, text.size(), fp) != text.size() || fflush(fp) != 0;
-  }
-  MPI_Bcast(&failed, 1, MPI_INT, 0, world);
-  if (failed) error->all(FLERR, "Fix mollifield/uncertainty: writing to '{}' failed", settings.file);
-}
-
-// [n, VALUES_PER_ATOM] on rank 0, sorted by tag; forces in eV/Å.
-std::vector<double> FixMollifieldUncertainty::gather_atoms(const double *force_std, const double *force_mean)
-{
-  std::vector<double> mine, all;
-  for (int i = 0; i < atom->nlocal; i++) {
-    const double *const x = atom->x[i], *const f = &force_mean[3 * i];
-    mine.insert(mine.end(), {static_cast<double>(atom->tag[i]), static_cast<double>(atom->type[i]), x[0], x[1], x[2],
-                             f[0] / energy_unit, f[1] / energy_unit, f[2] / energy_unit, force_std[i] / energy_unit});
-  }
-  const int size = static_cast<int>(mine.size());
-  std::vector<int> sizes(comm->nprocs), offsets(comm->nprocs, 0);
-  MPI_Gather(&size, 1, MPI_INT, sizes.data(), 1, MPI_INT, 0, world);
-  std::partial_sum(sizes.begin(), sizes.end() - 1, offsets.begin() + 1);
-  if (comm->me == 0) all.resize(offsets.back() + sizes.back());
-  MPI_Gatherv(mine.data(), size, MPI_DOUBLE, all.data(), sizes.data(), offsets.data(), MPI_DOUBLE, 0, world);
-
-  const std::size_t n = all.size() / VALUES_PER_ATOM;
-  std::vector<std::size_t> order(n);
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(),
-            [&](std::size_t a, std::size_t b) { return all[VALUES_PER_ATOM * a] < all[VALUES_PER_ATOM * b]; });
-  std::vector<double> sorted;
-  for (const std::size_t k : order)
-    sorted.insert(sorted.end(), all.begin() + VALUES_PER_ATOM * k, all.begin() + VALUES_PER_ATOM * (k + 1));
-  return sorted;
-}
-
-std::string FixMollifieldUncertainty::frame_header(std::size_t n)
-{
-  const auto flag = [&](int axis) { return domain->periodicity[axis] ? 'T' : 'F'; };
-  std::string text = fmt::format("{}\n", n);
-  text += fmt::format("Lattice=\"{:.17g} 0 0 {:.17g} {:.17g} 0 {:.17g} {:.17g} {:.17g}\" Origin=\"{:.17g} {:.17g} {:.17g}\" ",
-                      domain->xprd, domain->xy, domain->yprd, domain->xz, domain->yz, domain->zprd, domain->boxlo[0],
-                      domain->boxlo[1], domain->boxlo[2]);
-  text += fmt::format("pbc=\"{} {} {}\" ", flag(0), flag(1), flag(2));
-  text += "Properties=species:S:1:pos:R:3:tag:I:1:forces_mean:R:3:force_std:R:1 ";
-  text += fmt::format("step={} energy_mean={:.17g} energy_std={:.17g} max_force_std={:.17g} trigger={}\n",
-                      update->ntimestep, energy_mean / energy_unit, energy_std / energy_unit, max_std / energy_unit,
-                      trigger);
-  return text;
-}
-
-std::string FixMollifieldUncertainty::frame_text(const std::vector<double> &atoms)
-{
-  const std::size_t n = atoms.size() / VALUES_PER_ATOM;
-  std::string text = frame_header(n);
-  for (std::size_t k = 0; k < n; k++) {
-    const double *const v = &atoms[VALUES_PER_ATOM * k];
-    text += fmt::format("{} {:.17g} {:.17g} {:.17g} {} {:.17g} {:.17g} {:.17g} {:.17g}\n",
-                        type_symbols[static_cast<int>(v[1])], v[2], v[3], v[4], static_cast<bigint>(v[0]), v[5], v[6],
-                        v[7], v[8]);
-  }
-  return text;
+  const auto &s = statistics;
+  const double n_modelled = static_cast<double>(s.n_modelled);
+  const bigint since = last_written < 0 ? -1 : update->ntimestep - last_written;
+  const double values[8] = {s.max,
+                            s.mean,
+                            s.q99,
+                            s.n_modelled > 0 ? s.energy.std / n_modelled : 0.0,
+                            static_cast<double>(n_written),
+                            static_cast<double>(since),
+                            s.aleatoric,
+                            s.epistemic};
+  return values[i];
 }
 
 double FixMollifieldUncertainty::memory_usage()
 {
-  return static_cast<double>(max_atoms) * sizeof(double);
+  std::size_t doubles = static_cast<std::size_t>(max_atoms) * N_COLUMNS;
+  for (const auto &environment : written_environments) doubles += environment.latent.capacity();
+  return static_cast<double>(doubles * sizeof(double));
+}
+
+void FixMollifieldUncertainty::fill_columns()
+{
+  if (atom->nmax > max_atoms) {
+    max_atoms = atom->nmax;
+    memory->destroy(array_atom);
+    memory->create(array_atom, max_atoms, N_COLUMNS, "mollifield/uncertainty:array_atom");
+  }
+  const double *const force_std = from_pair<double>("force_std"), *const noise = from_pair<double>("aleatoric_std"),
+                      *const distance = from_pair<double>("latent_distance");
+  for (int i = 0; i < atom->nlocal; i++) {
+    const bool counts = (atom->mask[i] & groupbit) && is_modelled(i);
+    array_atom[i][0] = counts ? force_std_scale * force_std[i] : 0.0;
+    array_atom[i][1] = counts ? noise[i] : 0.0;
+    array_atom[i][2] = counts ? distance[i] : 0.0;
+  }
 }

@@ -1,8 +1,14 @@
-// fix ID group mollifield/uncertainty N [file F] [select X] [stop Y] [append yes|no]
+// fix ID group mollifield/uncertainty N [quantity force|force_rel|energy|latent] [reduce max|mean|q99]
+//   [calibrated yes|no] [file F] [append yes|no] [select x] [max_frames n] [min_gap steps] [novelty d]
+//   [stop y] [error hard|soft|continue] [bias tau [ramp n]]
 #ifndef LMP_FIX_MOLLIFIELD_UNCERTAINTY_H
 #define LMP_FIX_MOLLIFIELD_UNCERTAINTY_H
 
 #include "fix.h"
+#include "fix_mollifield_frames_file.h"
+#include "fix_mollifield_settings.h"
+
+#include <vector>
 
 namespace LAMMPS_NS {
 
@@ -20,39 +26,85 @@ class FixMollifieldUncertainty : public Fix {
   void post_force(int) override;
   void min_pre_force(int) override;
   void min_post_force(int) override;
+  void post_run() override;
+  void write_restart(FILE *) override;
+  void restart(char *) override;
   double compute_scalar() override;
   double compute_vector(int) override;
   double memory_usage() override;
 
  private:
-  struct Settings {
-    std::string file;
-    double select = 0.0, stop = 0.0;
-    bool stops = false, append = false;
-  } settings;
+  // Total energies of the members, run's units.
+  struct EnergySpread {
+    std::vector<double> energies;
+    double mean = 0.0, std = 0.0;
+  };
+  // Over the group's atoms that the model describes; force in the run's units.
+  struct Statistics {
+    double value = 0.0;    // what `select` and `stop` look at
+    double max = 0.0, mean = 0.0, q99 = 0.0;
+    double max_force_std = 0.0, aleatoric = 0.0, epistemic = 0.0;
+    EnergySpread energy;
+    bigint n_modelled = 0;        // in the whole system
+    tagint trigger = 0;           // the atom with the largest value
+    double trigger_value = 0.0;
+  };
+  struct Environment {
+    int type = 0;
+    std::vector<double> latent;
+  };
+  struct Extreme {
+    double value;
+    tagint tag;
+  };
+
+  UncertaintySettings settings;
 
   // Of the pair style, through Pair::extract().
   int *force_std_flag = nullptr;
   int n_members = 0;
-  double energy_unit = 1.0, energy_std_factor = 1.0;
+  double energy_unit = 1.0, length_unit = 1.0, force_unit = 1.0;
+  double energy_std_factor = 1.0, force_std_scale = 1.0;
   const char **type_symbols = nullptr;
+  bool told_calibration = false;
 
-  FILE *fp = nullptr;
+  FramesFile frames;    // rank 0
+  bool file_ready = false;
+  std::string resumed_file;
+  bigint resumed_end = -1;
+  std::vector<Environment> written_environments;    // of the trigger atoms, for `novelty`
+  bigint last_written = -1, n_written = 0;
+
   int max_atoms = 0;
-  bigint last_written = -1, n_written = 0, n_modelled = 0;
-  double max_std = 0.0, mean_std = 0.0, energy_mean = 0.0, energy_std = 0.0;
-  tagint trigger = 0;
+  Statistics statistics;
   bool stopped = false;
+  bigint ramp_start = -1;
+  double bias_energy = 0.0;
 
-  void parse(int, char **);
-  double positive_number(const std::string &, const char *);
-  bool is_due() const;
   template <typename T> T *from_pair(const char *);
-  void update_statistics();
-  void update_group_statistics(const double *);
-  void update_energies(const double *);
+  void read_calibration();
+  bool is_due() const;
+  bool is_modelled(int) const;
+  void evaluate(int, bool);
+
+  void update_statistics(const EnergySpread &);
+  EnergySpread energy_spread();
+  std::vector<double> atomic_quantity();
+  void fill_columns();
+  Extreme largest(const std::vector<double> &);
+  double quantile(const std::vector<double> &, double);
+  void stop_if_above();
+
+  void apply_bias(int, const EnergySpread &);
+  double bias_strength() const;
+
+  void open_file();
+  void check_resumed(bigint);
+  bool is_selected();
+  Environment trigger_environment();
+  bool is_novel(const Environment &) const;
   void write_frame();
-  std::vector<double> gather_atoms(const double *, const double *);
+  std::vector<double> gather_atoms();
   std::string frame_text(const std::vector<double> &);
   std::string frame_header(std::size_t);
 };

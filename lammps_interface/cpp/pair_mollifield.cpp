@@ -143,7 +143,7 @@ void PairMollifield::load_model(const std::string &path)
   const std::string driver =
       state->driver ? fmt::format("driven by member {}", state->driver_member) : "driven by the mean";
   state->n_members = potential.n_members();
-  state->energy_std_factor = potential.calibration_factor("energy_std_factor");
+  state->outputs.calibration = potential.calibration();
   if (comm->me == 0)
     utils::logmesg(lmp, "Mollifield model {}: {} member(s), species {}, r_max {} A, {} layer(s), {} on {}, {}\n", path,
                    potential.n_members(), utils::join_words(potential.species(), " "), potential.r_max(), potential.n_layers(),
@@ -210,33 +210,10 @@ double PairMollifield::init_one(int i, int j)
   return state->potential->r_max();
 }
 
-void *PairMollifield::extract(const char *name, int &dim)
-{
-  auto &s = *state;
-  dim = 0;
-  const std::string key = name;
-  if (key == "n_members") return &s.n_members;
-  if (key == "force_std_flag") return &s.force_std_flag;
-  if (key == "energy_unit") return &s.energy_unit;
-  if (key == "energy_std_factor") return &s.energy_std_factor;
-  dim = 1;
-  if (key == "type_symbols") return s.type_symbols.data();
-  if (key == "force_std") return s.force_std.data();
-  if (key == "force_mean") return s.force_mean.data();
-  if (key == "member_energies") return s.member_energies.data();
-  return nullptr;
-}
-
-void *PairMollifield::extract_peratom(const char *name, int &n_columns)
-{
-  n_columns = 0;
-  return strcmp(name, "force_std") == 0 ? state->force_std.data() : nullptr;
-}
-
 double PairMollifield::memory_usage()
 {
   const auto &s = *state;
-  const std::size_t doubles = s.member_forces.capacity() + s.force_std.capacity() + s.force_mean.capacity() +
+  const std::size_t doubles = s.member_forces.capacity() + s.outputs.n_doubles() +
       s.graph.edge_vectors.capacity() + s.graph.edge_index.capacity();
   const std::size_t ints = s.owner.capacity() + s.node.capacity() + s.atoms.capacity() + 2 * s.edge_centre.capacity();
   return Pair::memory_usage() + static_cast<double>(doubles * sizeof(double) + ints * sizeof(int));

@@ -29,11 +29,23 @@ class PairMollifield : public Pair {
   //   n_members           int *
   //   force_std_flag      int *, set it before a force computation to have the members' forces computed in it
   //   energy_unit         double *, LAMMPS energy units of 1 eV
-  //   energy_std_factor   double *, calibration of the file
+  //   force_std_factor, energy_std_factor, force_noise_std, energy_noise_std
+  //                       double *, calibration of the file in eV and A; null where the file states none
   //   type_symbols        const char **, [ntypes + 1], "X" for a NULL type
   //   force_std           double *, [nlocal], calibrated: sqrt(trace of the members' sample covariance)
-  //   force_mean          double *, [3 * nlocal]
+  //   force_covariance    double *, [nlocal, 6], calibrated, xx yy zz xy xz yz
+  //   force_mean          double *, [nlocal, 3]
+  //   aleatoric_std       double *, [nlocal], force noise of the labels, as large for every atom
+  //   member_forces       double *, [nlocal, n_members, 3]
   //   member_energies     double *, [n_members], sums over the atoms of this rank
+  //   member_virials      double *, [n_members, 6], this rank's share, xx yy zz xy xz yz
+  //   n_latent            int *, features of an atom, 0 where none was computed
+  //   latent              double *, [nlocal, n_latent], scaled (contract.LATENT_SPACE_KEY)
+  //   latent_distance     double *, [nlocal], to the nearest training atom of the species; 0 without references
+  //   has_latent_references   int *
+  // All but the calibration is of the last computation with the flag set. extract_peratom() gives force_std,
+  // aleatoric_std and latent_distance (a column), force_mean (3) and force_covariance (6), or null at a step that
+  // did not compute them; each has a flag of its name for `fix pair ... name 1`.
   void *extract(const char *, int &) override;
   void *extract_peratom(const char *, int &) override;
   double memory_usage() override;
@@ -58,6 +70,8 @@ class PairMollifield : public Pair {
   void tally_virial_atom(int, int, const double *);
   void sum_member_forces();
   void reduce_members();
+  void sum_member_virials();
+  void reduce_latent();
 };
 
 }    // namespace LAMMPS_NS

@@ -1,4 +1,4 @@
-// One force computation of pair style mollifield: graph, evaluation, tallies, members.
+// One force computation of pair style mollifield: graph, evaluation, tallies, communication.
 #include "pair_mollifield_state.h"
 
 #include "atom.h"
@@ -178,47 +178,6 @@ void PairMollifield::tally_virial_atom(int i, int j, const double *w)
   for (int k = 0; k < 9; k++) {
     cvatom[i][k] += 0.5 * centroid[k];
     cvatom[j][k] += 0.5 * centroid[k];
-  }
-}
-
-void PairMollifield::sum_member_forces()
-{
-  auto &s = *state;
-  const std::size_t n_edges = s.edge_centre.size();
-  s.member_forces.assign(3 * s.n_members * s.owner.size(), 0.0);
-  for (int m = 0; m < s.n_members; m++)
-    for (std::size_t edge = 0; edge < n_edges; edge++) {
-      const double *const g = &s.evaluation.member_edge_gradients[3 * (m * n_edges + edge)];
-      double *const fi = &s.member_forces[3 * (s.atoms[s.edge_centre[edge]] * s.n_members + m)];
-      double *const fj = &s.member_forces[3 * (s.atoms[s.edge_neighbour[edge]] * s.n_members + m)];
-      for (int a = 0; a < 3; a++) {
-        fi[a] += s.energy_unit * g[a];
-        fj[a] -= s.energy_unit * g[a];
-      }
-    }
-  if (comm->nprocs == 1) return;
-  for (s.first_member = 0; s.first_member < s.n_members; s.first_member += MEMBERS_PER_MESSAGE) comm->reverse_comm(this);
-}
-
-void PairMollifield::reduce_members()
-{
-  auto &s = *state;
-  const int n_local = atom->nlocal, n_members = s.n_members;
-  const double factor = s.potential->calibration_factor("force_std_factor");
-  s.force_std.assign(n_local, 0.0);
-  s.force_mean.assign(3 * n_local, 0.0);
-  s.member_energies = s.evaluation.member_energies;
-  for (double &energy : s.member_energies) energy *= s.energy_unit;
-  for (int i = 0; i < n_local; i++) {
-    const double *const forces = &s.member_forces[3 * i * n_members];
-    double squares = 0.0;
-    for (int a = 0; a < 3; a++) {
-      double mean = 0.0;
-      for (int m = 0; m < n_members; m++) mean += forces[3 * m + a] / n_members;
-      for (int m = 0; m < n_members; m++) squares += (forces[3 * m + a] - mean) * (forces[3 * m + a] - mean);
-      s.force_mean[3 * i + a] = mean;
-    }
-    if (n_members > 1) s.force_std[i] = factor * std::sqrt(squares / (n_members - 1));
   }
 }
 

@@ -3,6 +3,7 @@
 #define LMP_PAIR_MOLLIFIELD_STATE_H
 
 #include "pair_mollifield.h"
+#include "pair_mollifield_members.h"
 #include "potential.hpp"
 
 namespace LAMMPS_NS {
@@ -17,7 +18,7 @@ struct PairMollifield::State {
   int driver_member = -1;
   std::unique_ptr<mollifield::Potential> driver;
   std::vector<const char *> type_symbols;    // [ntypes + 1]
-  double energy_unit = 1.0, energy_std_factor = 1.0;
+  double energy_unit = 1.0;
   int n_members = 0, force_std_flag = 0;
 
   mollifield::Graph graph;
@@ -28,7 +29,7 @@ struct PairMollifield::State {
   std::vector<int> edge_centre, edge_neighbour;    // [E] nodes
 
   std::vector<double> member_forces;    // [nlocal + nghost, M, 3]
-  std::vector<double> force_std, force_mean, member_energies;
+  MemberOutputs outputs;
   int first_member = 0;    // of the chunk being communicated
 };
 

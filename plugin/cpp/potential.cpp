@@ -116,6 +116,7 @@ struct Potential::Implementation {
   at::ScalarType dtype = at::kFloat;
   std::vector<std::string> species;
   std::map<std::string, double> calibration;
+  LatentSpace latent_space;
   double r_max = 0.0;
   int n_layers = 0, n_members = 0, threads = 1;
   int only_member = -1;    // of the file's members, the one in `module`; -1: all
@@ -151,6 +152,7 @@ void Potential::Implementation::read_attributes()
   for (const auto &entry : attribute("calibration").toGenericDict())
     calibration[entry.key().toStringRef()] = entry.value().toDouble();
   check_attributes();
+  latent_space = read_latent_space(module, static_cast<int>(species.size()));
   dtype = dtype_name == "float64" ? at::kDouble : at::kFloat;
 }
 
@@ -219,7 +221,10 @@ Evaluation Potential::Implementation::evaluate(const Graph &graph, bool members)
   Evaluation result;
   result.atomic_energies = to_vector(atomic_energies.detach().mean(0));
   result.member_energies = to_vector(energies.detach());
-  if (members) result.member_atomic_energies = to_vector(atomic_energies.detach());
+  if (members) {
+    result.member_atomic_energies = to_vector(atomic_energies.detach());
+    result.latent = to_vector(outputs->elements().at(1).toTensor().detach().narrow(1, 0, graph.n_local));
+  }
   if (n_edges == 0) return result;
   const auto gradients = torch::autograd::grad({energies.sum()}, {edge_vectors})[0];    // [G, E, 3]
   result.edge_gradients = to_vector(gradients.sum(0) / n_members);
@@ -338,6 +343,7 @@ Potential::~Potential() = default;
 
 const std::vector<std::string> &Potential::species() const { return impl->species; }
 const std::map<std::string, double> &Potential::calibration() const { return impl->calibration; }
+const LatentSpace &Potential::latent_space() const { return impl->latent_space; }
 double Potential::r_max() const { return impl->r_max; }
 int Potential::n_layers() const { return impl->n_layers; }
 int Potential::n_members() const { return impl->n_members; }

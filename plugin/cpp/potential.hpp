@@ -2,6 +2,8 @@
 // Units: eV and Å. No torch header here, so that callers need none.
 #pragma once
 
+#include "latent_space.hpp"
+
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -25,6 +27,7 @@ struct Evaluation {
   std::vector<double> atomic_energies;          // [N] mean over members, eV
   std::vector<double> member_energies;          // [M] sums over local atoms, eV
   std::vector<double> member_atomic_energies;   // [M, N] eV, only where asked for
+  std::vector<double> latent;                   // [M, n_local, L], only where members are asked for
   std::vector<double> edge_gradients;           // [E, 3] mean over members of dE/d(edge_vectors), eV/Å
   std::vector<double> member_edge_gradients;    // [M, E, 3], only where asked for
 };
@@ -50,6 +53,9 @@ class Potential {
   int n_members() const;
   const std::string &dtype() const;     // float32 | float64
   const std::string &device() const;    // the one in use: cpu | cuda:N
+
+  // Scale and references of the latent features; empty where the file holds none.
+  const LatentSpace &latent_space() const;
 
   // Factor of contract.py by its key, 1 where the file holds none.
   double calibration_factor(const std::string &key) const;

@@ -30,6 +30,8 @@ class Artefact:
     dtype: torch.dtype
     calibration: dict[str, float]
     reference_frames: list[dict[str, Tensor]]
+    latent_space: dict[str, Tensor]
+    """Empty where the file has no latent references."""
     summary: dict[str, Any]
     device: torch.device
 
@@ -89,6 +91,7 @@ def load_artefact(path: str | Path, device: str = "cpu", verify: bool = True) ->
         dtype=getattr(torch, getattr(module, contract.DTYPE_KEY)),
         calibration=dict(getattr(module, contract.CALIBRATION_KEY)),
         reference_frames=list(getattr(module, contract.REFERENCE_KEY)),
+        latent_space=dict(getattr(module, contract.LATENT_SPACE_KEY, {})),
         summary=json.loads(summary) if summary else {},
         device=target,
     )
@@ -156,6 +159,8 @@ def describe(artefact: Artefact) -> str:
         f"reference      {len(artefact.reference_frames)} frames reproduced; largest deviation "
         f"{worst['energy']:.1e} eV/atom, {worst['forces']:.1e} eV/Å, {worst['virial']:.1e} eV/atom (virial)",
     ]
+    n_references = len(artefact.latent_space.get(contract.LATENT_TYPES, ()))
+    lines.append(f"latent space   {f'{n_references} references' if n_references else 'no references'}")
     for key, value in artefact.summary.items():
         text = json.dumps(value) if isinstance(value, (dict, list)) else str(value)
         lines.append(f"{key:<14} {text}")

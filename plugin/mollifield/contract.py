@@ -58,11 +58,14 @@ R_MAX_KEY = "r_max"  # float, Å
 N_LAYERS_KEY = "n_layers"  # int: message-passing depth, ghosts reach n_layers * r_max
 N_MEMBERS_KEY = "n_members"  # int
 DTYPE_KEY = "dtype"  # str: "float32" or "float64"
-CALIBRATION_KEY = "calibration"  # Dict[str, float]: factors applied to a raw std
+CALIBRATION_KEY = "calibration"  # Dict[str, float]: factors of a raw std and noise of the labels, keys below
 REFERENCE_KEY = "reference_frames"  # List[Dict[str, Tensor]], keys below
 # List[str]: names of the parameters and buffers whose first dimension is M. Slices [k : k + 1] of these make the
 # model of member k; every other tensor is a constant that members share.
 MEMBER_TENSORS_KEY = "member_tensors"
+
+# Dict[str, Tensor], keys below; optional: a file without it, or with an empty one, has no latent references.
+LATENT_SPACE_KEY = "latent_space"
 
 # A reference frame: its geometry, and what the exporter got for it.
 REF_POSITIONS = "positions"  # [N, 3] float64, Å
@@ -75,6 +78,16 @@ REF_ENERGIES = "energies"  # [M] float64, eV
 REF_FORCES = "forces"  # [M, N, 3] float64, eV/Å
 REF_VIRIALS = "virials"  # [M, 3, 3] float64, eV
 
+# The latent space: where the training frames lie in it. Features of an atom are z = scale * latent, F = M * L of
+# them, member after member. scale_k = 1 / (s_k sqrt(F)), s_k the std of feature k over training atoms about the mean
+# of their species (no less than LATENT_STD_FLOOR times the largest s), so that two random training atoms of one
+# species are about sqrt(2) apart. The *latent distance* of an atom is the Euclidean distance of z to the nearest
+# reference of its species (infinite where there is none). Without a stored scale, s_k is 1.
+LATENT_SCALE = "scale"  # [F] float64
+LATENT_REFERENCES = "references"  # [n_references, F] float32, scaled; spread by farthest-point sampling
+LATENT_TYPES = "types"  # [n_references] int64, index into `species`
+LATENT_STD_FLOOR = 1e-3
+
 # The one extra file of the archive: free-form JSON for people (training summary, licence, citation,
 # library versions). No engine takes a number from it.
 SUMMARY_FILE = "summary.json"
@@ -82,6 +95,12 @@ SUMMARY_FILE = "summary.json"
 # Factors in `calibration`: std_calibrated = factor * std_raw.
 ENERGY_STD_FACTOR = "energy_std_factor"
 FORCE_STD_FACTOR = "force_std_factor"
+# Noise of the labels (aleatoric), the same for every atom and frame; 0 where the file states none.
+FORCE_NOISE_STD = "force_noise_std"  # eV/Å: sqrt(trace) of the 3x3 covariance of a force label's noise
+ENERGY_NOISE_STD = "energy_noise_std"  # eV/atom
+
+FORCE_REL_FLOOR = 0.1
+"""eV/Å. The relative force std of an atom is force_std / (|mean force| + this)."""
 
 REFERENCE_TOLERANCE = {
     # Largest deviation allowed when an engine recomputes a reference frame: eV/atom for energies,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from ase import Atoms
 
 from mollifield import load_artefact
+from mollifield.artefact import Artefact
 from mollifield.potential import Evaluation, evaluate
 from mollifield_lammps import RunResult, lammps_boundary, run_lammps, write_data
 from mollifield_train.export import export
@@ -35,9 +37,19 @@ class Answer:
     result: RunResult
 
 
+@cache
+def _loaded(path: Path, changed: int) -> Artefact:
+    return load_artefact(path, verify=False)
+
+
+def artefact_of(path: Path) -> Artefact:
+    """Read once: it takes longer than an evaluation."""
+    return _loaded(path, path.stat().st_mtime_ns)
+
+
 def python_answer(path: Path, atoms: Atoms) -> Evaluation:
     """Members' energies, forces and virials from the Python engine."""
-    artefact = load_artefact(path, verify=False)
+    artefact = artefact_of(path)
     return evaluate(
         artefact, atoms.get_chemical_symbols(), atoms.positions, atoms.cell.array, atoms.pbc, True
     )
@@ -114,3 +126,15 @@ def write_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def stated_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A committee of four whose file states all there is: factors, noise, latent references."""
+    from .committee import FACTORS, NOISE
+
+    path = tmp_path_factory.mktemp("model") / "stated.pt"
+    frames = [ethanol(), sheared_crystal()]
+    potential = build_potential(torch.float64, 4)
+    export(potential, path, frames, {}, FACTORS | NOISE, training_frames=frames)
+    return path

@@ -59,7 +59,7 @@ def move(
     """Thermo output of a short run, and its last forces and energies of atoms."""
     directory.mkdir()
     write_data(directory / "atoms.data", sheared_crystal() * (2, 1, 1), SPECIES)
-    commands = fix + RUN.format(steps=steps, fix_output=" f_u f_u[3]" if fix else "")
+    commands = fix + RUN.format(steps=steps, fix_output=" f_u f_u[4]" if fix else "")
     thermo = run_lammps(deck(model, "p p p", commands, pair=pair), directory, n_ranks).thermo
     last = (directory / "forces.dump").read_text().splitlines()[-16:]
     return thermo, np.loadtxt(last)[:, 1:]
@@ -77,7 +77,7 @@ def test_is_the_member_alone(splines, n_ranks, files, tmp_path):
             assert_same(found[key], expected[key])
         assert_same(atoms, expected_atoms)
     # The fix still speaks of the whole committee.
-    assert found["f_u"].min() > 0.0 and found["f_u[3]"].min() > 0.0
+    assert found["f_u"].min() > 0.0 and found["f_u[4]"].min() > 0.0
     frame = read_uncertain(tmp_path / "asked" / "u.xyz")[0]
     mean = python_answer(committee, frame)
     assert abs(frame.info["energy_mean"] - float(mean.energies.mean())) < 1e-9 * len(frame)

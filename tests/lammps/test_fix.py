@@ -4,19 +4,17 @@ import ase.io
 import numpy as np
 import pytest
 
-from mollifield_lammps import LammpsError, lammps_boundary, read_uncertain, run_lammps, write_data
+from mollifield_lammps import LammpsError, read_uncertain, run_lammps, write_data
 
 from ..conftest import ethanol, sheared_crystal, slab
-from .conftest import EV_PER_KCAL_MOL, SPECIES, deck, python_answer
-
-ATOL = 1e-9
-FACTORS = {"force_std_factor": 1.7, "energy_std_factor": 0.6}
+from .committee import ATOL, FACTORS, spread, start
+from .conftest import EV_PER_KCAL_MOL, SPECIES
 
 OUTPUT = """
 thermo 1
-thermo_style custom step pe f_u f_u[1] f_u[2] f_u[3] f_u[4]
+thermo_style custom step pe f_u f_u[*]
 thermo_modify format float %.17g lost error
-dump d all custom 2 std.dump id f_u
+dump d all custom 2 std.dump id f_u[*]
 dump_modify d sort id format float %.17g
 """
 
@@ -24,22 +22,6 @@ dump_modify d sort id format float %.17g
 @pytest.fixture(scope="module")
 def committee(write_model):
     return write_model(n_members=6, calibration=FACTORS)
-
-
-def spread(model, atoms):
-    """(force std [N], energy std per atom, mean forces [N, 3], mean energy), calibrated, eV and Å."""
-    answer = python_answer(model, atoms)
-    forces, energies = answer.forces.numpy(), answer.energies.numpy()
-    force_std = FACTORS["force_std_factor"] * np.sqrt(forces.var(axis=0, ddof=1).sum(axis=1))
-    energy_std = FACTORS["energy_std_factor"] * energies.std(ddof=1)
-    return force_std, energy_std / len(atoms), forces.mean(axis=0), energies.mean()
-
-
-def start(directory, atoms, model, commands, n_ranks=1, units="metal", **options):
-    directory.mkdir(exist_ok=True)
-    rotation = write_data(directory / "atoms.data", atoms, SPECIES, units)
-    text = deck(model, lammps_boundary(atoms), commands, units, **options)
-    return run_lammps(text, directory, n_ranks), rotation
 
 
 def check_frame(frame, atoms, model):
@@ -68,8 +50,12 @@ def test_numbers(units, n_ranks, committee, tmp_path):
     assert abs(thermo["f_u"] - force_std.max()) < ATOL
     assert abs(thermo["f_u[1]"] - force_std.max()) < ATOL
     assert abs(thermo["f_u[2]"] - force_std.mean()) < ATOL
-    assert abs(thermo["f_u[3]"] - energy_std) < ATOL
-    assert result.thermo["f_u[4]"][0] == 1
+    assert abs(thermo["f_u[3]"] - np.quantile(force_std, 0.99)) < ATOL
+    assert abs(thermo["f_u[4]"] - energy_std) < ATOL
+    assert result.thermo["f_u[5]"][0] == 1
+    assert result.thermo["f_u[6]"][0] == 0
+    assert thermo["f_u[7]"] == 0.0
+    assert abs(thermo["f_u[8]"] - np.sqrt(np.mean(force_std**2))) < ATOL
     dumped = np.loadtxt(tmp_path / "std.dump", skiprows=9)[:, 1] * unit
     np.testing.assert_allclose(dumped, force_std, atol=ATOL)
     (frame,) = read_uncertain(tmp_path / "u.xyz", rotation)
@@ -88,7 +74,7 @@ def test_frames_of_a_run(make, n_ranks, committee, tmp_path):
     )
     result, rotation = start(tmp_path, atoms, committee, commands, n_ranks)
     raw = ase.io.read(tmp_path / "u.xyz", ":")
-    assert [frame.info["step"] for frame in raw] == [0, 2, 4, 5, 6]  # a run's first step is always looked at
+    assert [frame.info["step"] for frame in raw] == [0, 2, 4, 6]
     frames = read_uncertain(tmp_path / "u.xyz", rotation)
     for frame in frames:
         check_frame(frame, atoms, committee)
@@ -97,7 +83,9 @@ def test_frames_of_a_run(make, n_ranks, committee, tmp_path):
         assert abs(by_step[frame.info["step"]] - frame.info["max_force_std"]) < ATOL
     # Between its steps the fix shows the last value.
     assert by_step[1] == by_step[0] and by_step[3] == by_step[2]
-    assert result.thermo["f_u[4]"][-1] == 5
+    # A run starts with values of its own first step.
+    assert by_step[5] not in (by_step[4], by_step[6])
+    assert result.thermo["f_u[5]"][-1] == 4
 
 
 def test_select_and_append(committee, tmp_path):
@@ -168,7 +156,7 @@ def test_fix_pair_reads_the_same(committee, tmp_path):
     """LAMMPS's own `fix pair` gets the force std through extract_peratom."""
     commands = (
         "fix u all mollifield/uncertainty 1\nfix p all pair 1 mollifield force_std 1\n"
-        "dump d all custom 1 both.dump id f_u f_p\ndump_modify d format float %.17g\nrun 1"
+        "dump d all custom 1 both.dump id f_u[1] f_p\ndump_modify d format float %.17g\nrun 1"
     )
     start(tmp_path, sheared_crystal(), committee, commands)
     rows = np.loadtxt((tmp_path / "both.dump").read_text().splitlines()[9:17])
@@ -179,16 +167,24 @@ def test_fix_pair_reads_the_same(committee, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ("", "fix mollifield/uncertainty"),
-        ("0", "N must be at least 1, found 0"),
-        ("x", "Expected integer parameter instead of 'x'"),
-        ("1 files u.xyz", "unknown keyword 'files'; allowed: file, select, stop, append"),
+        ("", "N, the steps between its outputs, is missing"),
+        ("0", "keyword 'N' needs a whole number of at least 1, found '0'"),
+        ("x", "keyword 'N' needs a whole number of at least 1, found 'x'"),
+        ("1 files u.xyz", "unknown keyword 'files'; allowed: append, bias, calibrated, error, file, max_frames"),
         ("1 file", "keyword 'file' has no value"),
         ("1 file u.xyz select", "keyword 'select' has no value"),
         ("1 file u.xyz select -0.1", "keyword 'select' needs a number that is not negative, found '-0.1'"),
         ("1 file u.xyz stop nan", "keyword 'stop' needs a number that is not negative, found 'nan'"),
         ("1 file u.xyz stop 1 stop 2", "keyword 'stop' is repeated"),
         ("1 select 0.1", "keyword 'select' needs keyword 'file'"),
+        ("1 quantity force_max", "'quantity' needs one of force, force_rel, energy, latent; found 'force_max'"),
+        ("1 quantity energy reduce max", "keyword 'reduce' has no meaning with quantity energy"),
+        ("1 file u.xyz max_frames 1.5", "keyword 'max_frames' needs a whole number of at least 1, found '1.5'"),
+        ("1 stop 1 error never", "keyword 'error' needs one of hard, soft, continue; found 'never'"),
+        ("1 error hard", "keyword 'error' needs keyword 'stop'"),
+        ("1 bias 1 ramp 0", "keyword 'bias ramp' needs a whole number of at least 1, found '0'"),
+        ("1 ramp 10", "('ramp n' stands right after 'bias tau')"),
+        ("1 file u.xyz\nfix v all mollifield/uncertainty 5 file u.xyz", "keyword 'file': fix u writes 'u.xyz' already"),
         ("1 file missing/u.xyz", "file 'missing/u.xyz' cannot be written: No such file or directory"),
     ],
 )
@@ -198,7 +194,7 @@ def test_wrong_arguments(arguments, message, tmp_path):
     with pytest.raises(LammpsError) as failure:
         run_lammps(text, tmp_path)
     assert message in str(failure.value)
-    assert "fix u all mollifield/uncertainty" in str(failure.value)
+    assert "all mollifield/uncertainty" in str(failure.value)
 
 
 def test_needs_a_committee(write_model, tmp_path):

@@ -36,7 +36,7 @@ def images():
 def no_export(request, monkeypatch):
     """Scripting a model takes seconds; tests that look at the file ask for `with_export`."""
     if "with_export" not in request.fixturenames:
-        monkeypatch.setattr(mollifield_train.fit, "export", lambda *arguments: None)
+        monkeypatch.setattr(mollifield_train.fit, "export", lambda *arguments, **named: None)
 
 
 @pytest.fixture
@@ -208,6 +208,7 @@ def test_training_learns_and_exports(tmp_path, images):
     artefact = load_artefact(result.directory / "model.pt")
     assert artefact.n_members == 2 and artefact.species == ["H", "O"]
     assert artefact.summary["metrics"]["n_train"] == 12
+    assert len(artefact.latent_space["types"]) == 36  # every atom of 12 frames of water
     same_weights(load_members(result.directory), result.model, 0.0)
     assert (result.directory / "tensorboard").is_dir()
 

@@ -16,6 +16,7 @@ from mollifield.artefact import load_artefact, save_artefact
 from mollifield.neighbours import find_edges
 from mollifield.potential import types_of
 
+from .latent_space import latent_space
 from .model import Potential
 
 
@@ -29,12 +30,14 @@ class ExportedPotential(nn.Module):
     calibration: dict[str, float]
     reference_frames: list[dict[str, Tensor]]
     member_tensors: list[str]
+    latent_space: dict[str, Tensor]
 
     def __init__(
         self,
         potential: Potential,
         calibration: dict[str, float],
         reference_frames: list[dict[str, Tensor]],
+        latent_space: dict[str, Tensor],
     ) -> None:
         super().__init__()
         self.potential = potential
@@ -46,6 +49,7 @@ class ExportedPotential(nn.Module):
         self.dtype: str = str(potential.dtype).removeprefix("torch.")
         self.calibration = calibration
         self.reference_frames = reference_frames
+        self.latent_space = latent_space
         self.member_tensors = [f"potential.{name}" for name in potential.member_tensors()]
 
     def forward(
@@ -105,6 +109,7 @@ def export(
     summary: dict[str, Any] | None = None,
     calibration: dict[str, float] | None = None,
     splines: bool = True,
+    training_frames: Sequence[Atoms] = (),
 ) -> None:
     """Write ``model.pt``, having checked that the exported model equals the eager one.
 
@@ -113,7 +118,8 @@ def export(
 
     ``models``: one model or the members to be stacked. ``reference_frames``: at least one; a few
     small frames, which every engine recomputes when it loads the file.
-    ``calibration``: factors for raw standard deviations (`contract`). Raises `ValueError` when
+    ``calibration``: factors for raw standard deviations (`contract`). ``training_frames``: what the
+    members were trained on; without them the file has no latent references. Raises `ValueError` when
     there is no reference frame, when no spline is good enough, and when the written file disagrees
     with the eager model.
     """
@@ -125,7 +131,8 @@ def export(
     if splines and potential.backend == "native":
         potential, summary["splines"] = tabulate(potential, reference_frames)
     frames = [_reference_frame(potential, atoms) for atoms in reference_frames]
-    wrapped = ExportedPotential(potential, dict(calibration or {}), frames)
+    space = latent_space(potential, training_frames) if training_frames else {}
+    wrapped = ExportedPotential(potential, dict(calibration or {}), frames, space)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
         warnings.filterwarnings("ignore", "The TorchScript type system")  # e3nn's annotations

@@ -136,7 +136,8 @@ def _export(
 ) -> None:
     frames = [_as_atoms(graph.frame) for graph in _smallest(data.training)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    export(model, path, frames, _summary(config, metrics))
+    training = [_as_atoms(graph.frame) for graph in data.training]
+    export(model, path, frames, _summary(config, metrics), training_frames=training)
 
 
 def load_data(config: TrainConfig, model: Potential | None = None) -> TrainingData:

@@ -71,7 +71,7 @@ fix watch all mollifield/uncertainty {config.sample_every} &
   file uncertain.extxyz select {task.select:.8g}{stop}
 fix keep all mollifield/uncertainty {config.regular_every} file regular.extxyz select 0
 thermo {config.sample_every}
-thermo_style custom step temp pe f_watch f_watch[1] f_watch[2] f_watch[3] f_watch[4]
+thermo_style custom step temp pe f_watch f_watch[2] f_watch[4] f_watch[5]
 thermo_modify flush yes
 run {config.n_steps}
 """

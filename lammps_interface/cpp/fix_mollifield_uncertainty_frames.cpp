@@ -1,0 +1,193 @@
+// Frames that fix mollifield/uncertainty keeps: which, and how they look.
+#include "fix_mollifield_uncertainty.h"
+
+#include "atom.h"
+#include "comm.h"
+#include "domain.h"
+#include "error.h"
+#include "update.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+using namespace LAMMPS_NS;
+
+namespace {
+
+// What travels to rank 0 for each atom: tag, type, position, mean force, force std, latent distance.
+constexpr int VALUES_PER_ATOM = 10;
+
+}    // namespace
+
+void FixMollifieldUncertainty::open_file()
+{
+  if (settings.file.empty() || file_ready) return;
+  int code = 0;
+  bigint size = 0, keep = 0;
+  const bool resumes = resumed_end >= 0 && resumed_file == settings.file;
+  if (comm->me == 0) size = FramesFile::size(settings.file);
+  MPI_Bcast(&size, 1, MPI_LMP_BIGINT, 0, world);
+  if (resumes) check_resumed(size);
+  if (comm->me == 0) {
+    if (resumes)
+      keep = resumed_end;
+    else if (settings.append)
+      keep = FramesFile::whole_frames(settings.file);
+    code = frames.open(settings.file, keep);
+  }
+  MPI_Bcast(&code, 1, MPI_INT, 0, world);
+  if (code)
+    error->all(FLERR, "Fix mollifield/uncertainty: file '{}' cannot be written: {}", settings.file, strerror(code));
+  file_ready = true;
+}
+
+// Frames behind the recorded end were written after the restart file was; the run is about to write them again.
+void FixMollifieldUncertainty::check_resumed(bigint size)
+{
+  if (size < resumed_end)
+    error->all(FLERR, "Fix mollifield/uncertainty: file '{}' has {} bytes, but had {} when the restart file was "
+                      "written; put the frames back, or name another file", settings.file, size, resumed_end);
+  if (comm->me == 0)
+    utils::logmesg(lmp, "Fix mollifield/uncertainty: goes on after frame {} of '{}'{}\n", n_written, settings.file,
+                   size > resumed_end ? ", what was written after the restart file is dropped" : "");
+}
+
+bool FixMollifieldUncertainty::is_selected()
+{
+  if (settings.file.empty() || !(statistics.value > settings.select)) return false;
+  if (settings.max_frames >= 0 && n_written >= settings.max_frames) return false;
+  // Once a step at most (minimize looks more often); reset_timestep may have gone back.
+  const bigint gap = update->ntimestep - last_written;
+  if (last_written >= 0 && gap >= 0 && gap < std::max<bigint>(settings.min_gap, 1)) return false;
+  if (settings.novelty == 0.0) return true;
+  Environment environment = trigger_environment();
+  if (!is_novel(environment)) return false;
+  written_environments.push_back(std::move(environment));
+  return true;
+}
+
+// Of the trigger atom, on all ranks.
+FixMollifieldUncertainty::Environment FixMollifieldUncertainty::trigger_environment()
+{
+  int local = -1;
+  for (int i = 0; i < atom->nlocal; i++)
+    if (atom->tag[i] == statistics.trigger) local = i;
+  const int mine = local >= 0 ? comm->me : -1;
+  int owner, shape[2] = {0, 0};
+  MPI_Allreduce(&mine, &owner, 1, MPI_INT, MPI_MAX, world);
+  if (comm->me == owner) {
+    shape[0] = atom->type[local];
+    shape[1] = *from_pair<int>("n_latent");
+  }
+  MPI_Bcast(shape, 2, MPI_INT, owner, world);
+  Environment found;
+  found.type = shape[0];
+  found.latent.resize(shape[1]);
+  if (comm->me == owner) {
+    const double *const latent = from_pair<double>("latent");
+    std::copy_n(latent + static_cast<std::size_t>(shape[1]) * local, shape[1], found.latent.begin());
+  }
+  MPI_Bcast(found.latent.data(), shape[1], MPI_DOUBLE, owner, world);
+  return found;
+}
+
+bool FixMollifieldUncertainty::is_novel(const Environment &found) const
+{
+  for (const auto &known : written_environments) {
+    // Two types may be one element; another model's features, from a restart file, say nothing here.
+    if (strcmp(type_symbols[known.type], type_symbols[found.type]) != 0) continue;
+    if (known.latent.size() != found.latent.size()) continue;
+    double squares = 0.0;
+    for (std::size_t k = 0; k < known.latent.size(); k++) {
+      const double difference = known.latent[k] - found.latent[k];
+      squares += difference * difference;
+    }
+    if (std::sqrt(squares) < settings.novelty) return false;
+  }
+  return true;
+}
+
+void FixMollifieldUncertainty::write_frame()
+{
+  last_written = update->ntimestep;
+  n_written++;
+  const std::vector<double> atoms = gather_atoms();
+  int code = 0;
+  if (comm->me == 0) code = frames.append(frame_text(atoms));
+  MPI_Bcast(&code, 1, MPI_INT, 0, world);
+  if (code)
+    error->all(FLERR, "Fix mollifield/uncertainty: frame {} of step {} cannot be written to '{}': {}; "
+                      "the frames before it are whole", n_written, last_written, settings.file, strerror(code));
+}
+
+// [n, VALUES_PER_ATOM] on rank 0, sorted by tag; in eV and Å.
+std::vector<double> FixMollifieldUncertainty::gather_atoms()
+{
+  const double *const force_std = from_pair<double>("force_std"), *const mean = from_pair<double>("force_mean"),
+                      *const distance = from_pair<double>("latent_distance");
+  std::vector<double> mine, all;
+  for (int i = 0; i < atom->nlocal; i++) {
+    const double *const x = atom->x[i], *const f = &mean[3 * i];
+    mine.insert(mine.end(), {static_cast<double>(atom->tag[i]), static_cast<double>(atom->type[i]), x[0] / length_unit,
+                             x[1] / length_unit, x[2] / length_unit, f[0] / force_unit, f[1] / force_unit,
+                             f[2] / force_unit, force_std_scale * force_std[i] / force_unit, distance[i]});
+  }
+  const int size = static_cast<int>(mine.size());
+  std::vector<int> sizes(comm->nprocs), offsets(comm->nprocs, 0);
+  MPI_Gather(&size, 1, MPI_INT, sizes.data(), 1, MPI_INT, 0, world);
+  std::partial_sum(sizes.begin(), sizes.end() - 1, offsets.begin() + 1);
+  if (comm->me == 0) all.resize(offsets.back() + sizes.back());
+  MPI_Gatherv(mine.data(), size, MPI_DOUBLE, all.data(), sizes.data(), offsets.data(), MPI_DOUBLE, 0, world);
+
+  const std::size_t n = all.size() / VALUES_PER_ATOM;
+  std::vector<std::size_t> order(n);
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return all[VALUES_PER_ATOM * a] < all[VALUES_PER_ATOM * b]; });
+  std::vector<double> sorted;
+  for (const std::size_t k : order)
+    sorted.insert(sorted.end(), all.begin() + VALUES_PER_ATOM * k, all.begin() + VALUES_PER_ATOM * (k + 1));
+  return sorted;
+}
+
+std::string FixMollifieldUncertainty::frame_header(std::size_t n)
+{
+  const auto &s = statistics;
+  const auto flag = [&](int axis) { return domain->periodicity[axis] ? 'T' : 'F'; };
+  const auto vector = [&](double x, double y, double z) {
+    return fmt::format("{:.17g} {:.17g} {:.17g}", x / length_unit, y / length_unit, z / length_unit);
+  };
+  const bool is_force = settings.quantity == UncertaintySettings::FORCE;
+  const double unit = is_force ? force_unit : settings.quantity == UncertaintySettings::ENERGY ? energy_unit : 1.0;
+  const double trigger_unit = settings.quantity == UncertaintySettings::ENERGY ? force_unit : unit;
+  const double *const noise = from_pair<double>("force_noise_std");
+  const double *const energy_noise = from_pair<double>("energy_noise_std");
+  std::string text = fmt::format("{}\nLattice=\"{} {} {}\" Origin=\"{}\" ", n, vector(domain->xprd, 0.0, 0.0),
+                                 vector(domain->xy, domain->yprd, 0.0),
+                                 vector(domain->xz, domain->yz, domain->zprd),
+                                 vector(domain->boxlo[0], domain->boxlo[1], domain->boxlo[2]));
+  text += fmt::format("pbc=\"{} {} {}\" Properties=species:S:1:pos:R:3:tag:I:1:forces_mean:R:3:force_std:R:1:"
+                      "force_covariance_trace:R:1:latent_distance:R:1 ", flag(0), flag(1), flag(2));
+  text += fmt::format("step={} energy_mean={:.17g} energy_std={:.17g} max_force_std={:.17g} ", update->ntimestep,
+                      s.energy.mean / energy_unit, s.energy.std / energy_unit, s.max_force_std / force_unit);
+  text += fmt::format("force_noise_std={:.17g} energy_noise_std={:.17g} ", noise ? *noise : 0.0,
+                      energy_noise ? *energy_noise : 0.0);
+  text += fmt::format("quantity={} reduce={} value={:.17g} trigger={} trigger_value={:.17g}\n", settings.quantity_key(),
+                      settings.reduction_key(), s.value / unit, s.trigger, s.trigger_value / trigger_unit);
+  return text;
+}
+
+std::string FixMollifieldUncertainty::frame_text(const std::vector<double> &atoms)
+{
+  const std::size_t n = atoms.size() / VALUES_PER_ATOM;
+  std::string text = frame_header(n);
+  for (std::size_t k = 0; k < n; k++) {
+    const double *const v = &atoms[VALUES_PER_ATOM * k];
+    text += fmt::format("{} {:.17g} {:.17g} {:.17g} {} {:.17g} {:.17g} {:.17g} {:.17g} {:.17g} {:.17g}\n",
+                        type_symbols[static_cast<int>(v[1])], v[2], v[3], v[4], static_cast<bigint>(v[0]), v[5], v[6],
+                        v[7], v[8], v[8] * v[8], v[9]);
+  }
+  return text;
+}

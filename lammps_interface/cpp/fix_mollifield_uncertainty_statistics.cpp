@@ -1,0 +1,136 @@
+// What fix mollifield/uncertainty says of a step.
+#include "fix_mollifield_uncertainty.h"
+
+#include "atom.h"
+#include "comm.h"
+#include "error.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <numeric>
+
+using namespace LAMMPS_NS;
+
+namespace {
+
+constexpr double FORCE_REL_FLOOR = 0.1;    // eV/Å, contract.FORCE_REL_FLOOR
+
+}    // namespace
+
+FixMollifieldUncertainty::EnergySpread FixMollifieldUncertainty::energy_spread()
+{
+  EnergySpread spread;
+  spread.energies.resize(n_members);
+  MPI_Allreduce(from_pair<double>("member_energies"), spread.energies.data(), n_members, MPI_DOUBLE, MPI_SUM, world);
+  spread.mean = std::accumulate(spread.energies.begin(), spread.energies.end(), 0.0) / n_members;
+  double squares = 0.0;
+  for (const double energy : spread.energies) squares += (energy - spread.mean) * (energy - spread.mean);
+  spread.std = energy_std_factor * std::sqrt(squares / (n_members - 1));
+  return spread;
+}
+
+void FixMollifieldUncertainty::update_statistics(const EnergySpread &energy)
+{
+  fill_columns();
+  auto &s = statistics;
+  s = {};
+  s.energy = energy;
+  bigint local_modelled = 0;
+  for (int i = 0; i < atom->nlocal; i++) local_modelled += is_modelled(i);
+  MPI_Allreduce(&local_modelled, &s.n_modelled, 1, MPI_LMP_BIGINT, MPI_SUM, world);
+
+  double local[4] = {0.0, 0.0, 0.0, 0.0}, sums[4];
+  std::vector<double> force_std, quantity = atomic_quantity();
+  for (int i = 0, k = 0; i < atom->nlocal; i++) {
+    if (!(atom->mask[i] & groupbit) || !is_modelled(i)) continue;
+    force_std.push_back(array_atom[i][0]);
+    local[0] += 1.0;
+    local[1] += quantity[k++];
+    local[2] += array_atom[i][0] * array_atom[i][0];
+    local[3] += array_atom[i][1] * array_atom[i][1];
+  }
+  MPI_Allreduce(local, sums, 4, MPI_DOUBLE, MPI_SUM, world);
+  if (sums[0] == 0.0) return;
+  s.epistemic = std::sqrt(sums[2] / sums[0]);
+  s.aleatoric = std::sqrt(sums[3] / sums[0]);
+  s.max_force_std = largest(force_std).value;
+  const Extreme top = largest(quantity);
+  s.trigger = top.tag;
+  s.trigger_value = top.value;
+  s.max = top.value;
+  s.mean = sums[1] / sums[0];
+  s.q99 = quantile(quantity, 0.99);
+  // One number for the whole system; its trigger is still the atom with the largest force std.
+  if (settings.quantity == UncertaintySettings::ENERGY)
+    s.max = s.mean = s.q99 = energy.std / static_cast<double>(s.n_modelled);
+  const double reduced[] = {s.max, s.mean, s.q99};
+  s.value = reduced[settings.reduction];
+}
+
+// Of the group's modelled atoms on this rank, in their order.
+std::vector<double> FixMollifieldUncertainty::atomic_quantity()
+{
+  const double *const mean = from_pair<double>("force_mean");
+  const double floor = FORCE_REL_FLOOR * force_unit;
+  std::vector<double> values;
+  for (int i = 0; i < atom->nlocal; i++) {
+    if (!(atom->mask[i] & groupbit) || !is_modelled(i)) continue;
+    const double *const f = &mean[3 * i], *const row = array_atom[i];
+    switch (settings.quantity) {
+      case UncertaintySettings::FORCE_REL:
+        values.push_back(row[0] / (std::sqrt(f[0] * f[0] + f[1] * f[1] + f[2] * f[2]) + floor));
+        break;
+      case UncertaintySettings::LATENT: values.push_back(row[2]); break;
+      default: values.push_back(row[0]);
+    }
+  }
+  return values;
+}
+
+// Largest of what atomic_quantity() lists, with its tag (the smallest, should two atoms tie).
+FixMollifieldUncertainty::Extreme FixMollifieldUncertainty::largest(const std::vector<double> &values)
+{
+  double local = -1.0;
+  tagint local_tag = MAXTAGINT;
+  for (int i = 0, k = 0; i < atom->nlocal; i++) {
+    if (!(atom->mask[i] & groupbit) || !is_modelled(i)) continue;
+    const double value = values[k++];
+    if (value < local || (value == local && atom->tag[i] >= local_tag)) continue;
+    local = value;
+    local_tag = atom->tag[i];
+  }
+  Extreme found{};
+  MPI_Allreduce(&local, &found.value, 1, MPI_DOUBLE, MPI_MAX, world);
+  if (local != found.value) local_tag = MAXTAGINT;
+  MPI_Allreduce(&local_tag, &found.tag, 1, MPI_LMP_TAGINT, MPI_MIN, world);
+  return found;
+}
+
+// Exact over all ranks, interpolated as numpy's 'linear'. Only what lies above the quantile has to travel.
+double FixMollifieldUncertainty::quantile(const std::vector<double> &values, double fraction)
+{
+  const bigint mine = static_cast<bigint>(values.size());
+  bigint n = 0;
+  MPI_Allreduce(&mine, &n, 1, MPI_LMP_BIGINT, MPI_SUM, world);
+  const double place = fraction * static_cast<double>(n - 1);
+  const bigint below = static_cast<bigint>(std::floor(place));
+  const int size = static_cast<int>(std::min(mine, n - below));
+  std::vector<double> top(values);
+  std::partial_sort(top.begin(), top.begin() + size, top.end(), std::greater<>());
+
+  std::vector<int> sizes(comm->nprocs), offsets(comm->nprocs, 0);
+  MPI_Gather(&size, 1, MPI_INT, sizes.data(), 1, MPI_INT, 0, world);
+  std::partial_sum(sizes.begin(), sizes.end() - 1, offsets.begin() + 1);
+  std::vector<double> all(comm->me == 0 ? offsets.back() + sizes.back() : 0);
+  MPI_Gatherv(top.data(), size, MPI_DOUBLE, all.data(), sizes.data(), offsets.data(), MPI_DOUBLE, 0, world);
+  double result = 0.0;
+  if (comm->me == 0) {
+    // Descending: the value at rank r from below is the (n - 1 - r)-th.
+    std::sort(all.begin(), all.end(), std::greater<>());
+    const double low = all[n - 1 - below], high = all[std::max<bigint>(n - 2 - below, 0)];
+    result = low + (place - static_cast<double>(below)) * (high - low);
+  }
+  MPI_Bcast(&result, 1, MPI_DOUBLE, 0, world);
+  return result;
+}

@@ -1,0 +1,157 @@
+// What pair style mollifield knows of its members: their forces, the spread, and the names both are read by.
+#include "pair_mollifield_state.h"
+
+#include "atom.h"
+#include "comm.h"
+#include "error.h"
+#include "update.h"
+
+#include <cmath>
+#include <exception>
+#include <string>
+
+using namespace LAMMPS_NS;
+
+void PairMollifield::sum_member_forces()
+{
+  auto &s = *state;
+  const std::size_t n_edges = s.edge_centre.size();
+  s.member_forces.assign(3 * s.n_members * s.owner.size(), 0.0);
+  for (int m = 0; m < s.n_members; m++)
+    for (std::size_t edge = 0; edge < n_edges; edge++) {
+      const double *const g = &s.evaluation.member_edge_gradients[3 * (m * n_edges + edge)];
+      double *const fi = &s.member_forces[3 * (s.atoms[s.edge_centre[edge]] * s.n_members + m)];
+      double *const fj = &s.member_forces[3 * (s.atoms[s.edge_neighbour[edge]] * s.n_members + m)];
+      for (int a = 0; a < 3; a++) {
+        fi[a] += s.energy_unit * g[a];
+        fj[a] -= s.energy_unit * g[a];
+      }
+    }
+  if (comm->nprocs == 1) return;
+  for (s.first_member = 0; s.first_member < s.n_members; s.first_member += MEMBERS_PER_MESSAGE) comm->reverse_comm(this);
+}
+
+void PairMollifield::reduce_members()
+{
+  auto &s = *state;
+  auto &out = s.outputs;
+  const int n_local = atom->nlocal, n_members = s.n_members;
+  const double factor = s.potential->calibration_factor("force_std_factor");
+  const auto noise = out.calibration.find("force_noise_std");
+  out.step = update->ntimestep;
+  out.force_std.clear(n_local, 1);
+  out.force_mean.clear(n_local, 3);
+  out.force_covariance.clear(n_local, 6);
+  out.aleatoric_std.clear(n_local, 1);
+  for (int i = 0; i < n_local; i++) {
+    const double *const forces = &s.member_forces[3 * i * n_members];
+    double *const mean = out.force_mean.rows[i], *const covariance = out.force_covariance.rows[i];
+    for (int m = 0; m < n_members; m++)
+      for (int a = 0; a < 3; a++) mean[a] += forces[3 * m + a] / n_members;
+    for (int m = 0; m < n_members && n_members > 1; m++) {
+      const double d[3] = {forces[3 * m] - mean[0], forces[3 * m + 1] - mean[1], forces[3 * m + 2] - mean[2]};
+      const double products[6] = {d[0] * d[0], d[1] * d[1], d[2] * d[2], d[0] * d[1], d[0] * d[2], d[1] * d[2]};
+      for (int k = 0; k < 6; k++) covariance[k] += factor * factor * products[k] / (n_members - 1);
+    }
+    *out.force_std.rows[i] = std::sqrt(covariance[0] + covariance[1] + covariance[2]);
+    if (map[atom->type[i]] >= 0 && noise != out.calibration.end())
+      *out.aleatoric_std.rows[i] = s.energy_unit * noise->second;
+  }
+  out.member_energies = s.evaluation.member_energies;
+  for (double &energy : out.member_energies) energy *= s.energy_unit;
+  sum_member_virials();
+  reduce_latent();
+}
+
+void PairMollifield::sum_member_virials()
+{
+  auto &s = *state;
+  const std::size_t n_edges = s.edge_centre.size();
+  s.outputs.member_virials.assign(6 * s.n_members, 0.0);
+  for (int m = 0; m < s.n_members; m++) {
+    double *const v = &s.outputs.member_virials[6 * m];
+    for (std::size_t edge = 0; edge < n_edges; edge++) {
+      const double *const d = &s.graph.edge_vectors[3 * edge];
+      const double *const g = &s.evaluation.member_edge_gradients[3 * (m * n_edges + edge)];
+      for (int a = 0; a < 3; a++) v[a] -= s.energy_unit * d[a] * g[a];
+      v[3] -= 0.5 * s.energy_unit * (d[0] * g[1] + d[1] * g[0]);
+      v[4] -= 0.5 * s.energy_unit * (d[0] * g[2] + d[2] * g[0]);
+      v[5] -= 0.5 * s.energy_unit * (d[1] * g[2] + d[2] * g[1]);
+    }
+  }
+}
+
+// Features of an atom: those of all members one after the other, in the scale of the file.
+void PairMollifield::reduce_latent()
+{
+  auto &s = *state;
+  auto &out = s.outputs;
+  const auto &space = s.potential->latent_space();
+  const std::size_t n_nodes = s.graph.n_local;
+  out.latent_distance.clear(atom->nlocal, 1);
+  out.n_latent = n_nodes > 0 ? static_cast<int>(s.evaluation.latent.size() / n_nodes) : 0;
+  out.latent.assign(static_cast<std::size_t>(out.n_latent) * atom->nlocal, 0.0);
+  const std::size_t width = out.n_latent / s.n_members;
+  std::vector<double> features(out.n_latent), scale(out.n_latent);
+  try {
+    for (std::size_t k = 0; k < scale.size(); k++) scale[k] = space.factor(k, scale.size());
+  } catch (const std::exception &failure) {
+    error->one(FLERR, "Pair style mollifield: {}", failure.what());
+  }
+  for (std::size_t node = 0; node < n_nodes; node++) {
+    const int i = s.atoms[node];
+    for (std::size_t k = 0; k < features.size(); k++)
+      features[k] = scale[k] * s.evaluation.latent[((k / width) * n_nodes + node) * width + k % width];
+    std::copy(features.begin(), features.end(), &out.latent[static_cast<std::size_t>(out.n_latent) * i]);
+    if (space.has_references()) *out.latent_distance.rows[i] = space.distance(map[atom->type[i]], features);
+  }
+}
+
+void *PairMollifield::extract(const char *name, int &dim)
+{
+  auto &s = *state;
+  auto &out = s.outputs;
+  const std::string key = name;
+  dim = 0;
+  out.has_latent_references = s.potential && s.potential->latent_space().has_references();
+  const auto stated = out.calibration.find(key);
+  if (stated != out.calibration.end()) return &stated->second;
+  const std::map<std::string, void *> scalars = {
+      {"n_members", &s.n_members},       {"force_std_flag", &s.force_std_flag},
+      {"energy_unit", &s.energy_unit},   {"force_mean_flag", &s.force_std_flag},
+      {"n_latent", &out.n_latent},       {"force_covariance_flag", &s.force_std_flag},
+      {"aleatoric_std_flag", &s.force_std_flag}, {"latent_distance_flag", &s.force_std_flag},
+      {"has_latent_references", &out.has_latent_references}};
+  const auto scalar = scalars.find(key);
+  if (scalar != scalars.end()) return scalar->second;
+  dim = 1;
+  const std::map<std::string, void *> arrays = {
+      {"type_symbols", s.type_symbols.data()},
+      {"force_std", out.force_std.block.data()},
+      {"force_mean", out.force_mean.block.data()},
+      {"force_covariance", out.force_covariance.block.data()},
+      {"aleatoric_std", out.aleatoric_std.block.data()},
+      {"latent_distance", out.latent_distance.block.data()},
+      {"latent", out.latent.data()},
+      {"member_forces", s.member_forces.data()},
+      {"member_energies", out.member_energies.data()},
+      {"member_virials", out.member_virials.data()}};
+  const auto array = arrays.find(key);
+  return array == arrays.end() ? nullptr : array->second;
+}
+
+// `fix pair` asks for the number of columns before there is a model, and takes a null pointer later for an error.
+void *PairMollifield::extract_peratom(const char *name, int &n_columns)
+{
+  auto &out = state->outputs;
+  const std::string key = name;
+  const bool current = out.step == update->ntimestep;
+  n_columns = 0;
+  if (key == "force_std" && current) return out.force_std.block.data();
+  if (key == "aleatoric_std" && current) return out.aleatoric_std.block.data();
+  if (key == "latent_distance" && current) return out.latent_distance.block.data();
+  if (key == "force_mean") n_columns = 3;
+  if (key == "force_covariance") n_columns = 6;
+  if (n_columns == 0 || !current) return nullptr;
+  return (n_columns == 3 ? out.force_mean : out.force_covariance).rows.data();
+}

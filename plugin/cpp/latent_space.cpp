@@ -1,0 +1,71 @@
+#include "latent_space.hpp"
+
+#include <torch/script.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+namespace mollifield {
+
+bool LatentSpace::has_references() const
+{
+  return std::any_of(references.begin(), references.end(), [](const auto &rows) { return !rows.empty(); });
+}
+
+double LatentSpace::factor(std::size_t k, std::size_t n_features) const
+{
+  if (scale.empty()) return 1.0 / std::sqrt(static_cast<double>(n_features));
+  if (scale.size() != n_features)
+    throw std::runtime_error("its latent space has " + std::to_string(scale.size()) + " features, the model gives " +
+                             std::to_string(n_features));
+  return scale[k];
+}
+
+double latent_distance(const double *a, const double *b, std::size_t n_features)
+{
+  double squares = 0.0;
+  for (std::size_t k = 0; k < n_features; k++) squares += (a[k] - b[k]) * (a[k] - b[k]);
+  return std::sqrt(squares);
+}
+
+double LatentSpace::distance(int species, const std::vector<double> &features) const
+{
+  const auto &rows = references[species];
+  double nearest = std::numeric_limits<double>::infinity();
+  for (std::size_t at = 0; at < rows.size(); at += features.size())
+    nearest = std::min(nearest, latent_distance(&rows[at], features.data(), features.size()));
+  return nearest;
+}
+
+LatentSpace read_latent_space(const torch::jit::Module &module, int n_species)
+{
+  LatentSpace space;
+  space.references.resize(n_species);
+  if (!module.hasattr("latent_space")) return space;
+  const auto entries = module.attr("latent_space").toGenericDict();
+  if (entries.empty()) return space;
+  const auto tensor = [&](const char *key, at::ScalarType dtype) {
+    if (!entries.contains(key)) throw std::runtime_error("its latent space has no '" + std::string(key) + "'");
+    return entries.at(key).toTensor().to(at::kCPU, dtype).contiguous();
+  };
+  const at::Tensor scale = tensor("scale", at::kDouble), references = tensor("references", at::kDouble),
+                   types = tensor("types", at::kLong);
+  if (scale.dim() != 1 || references.dim() != 2 || references.size(1) != scale.size(0) || types.dim() != 1 ||
+      types.size(0) != references.size(0))
+    throw std::runtime_error("the tensors of its latent space do not fit each other");
+  const std::int64_t n_features = scale.size(0);
+  space.scale.assign(scale.data_ptr<double>(), scale.data_ptr<double>() + n_features);
+  for (std::int64_t row = 0; row < types.size(0); row++) {
+    const std::int64_t species = types[row].item<std::int64_t>();
+    if (species < 0 || species >= n_species) throw std::runtime_error("its latent space names an unknown species");
+    const double *const first = references.data_ptr<double>() + row * n_features;
+    auto &rows = space.references[species];
+    rows.insert(rows.end(), first, first + n_features);
+  }
+  return space;
+}
+
+}    // namespace mollifield

@@ -1,0 +1,34 @@
+"""Decks for fix mollifield/uncertainty, and what numpy says of its committee."""
+
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from mollifield_lammps import RunResult, lammps_boundary, run_lammps, write_data
+
+from .conftest import SPECIES, deck, python_answer
+
+ATOL = 1e-9
+FACTORS = {"force_std_factor": 1.7, "energy_std_factor": 0.6}
+NOISE = {"force_noise_std": 0.05, "energy_noise_std": 0.002}
+
+
+def spread(model: Path, atoms: Atoms) -> tuple[np.ndarray, float, np.ndarray, float]:
+    """(force std [N], energy std per atom, mean forces [N, 3], mean energy), calibrated, eV and Å."""
+    answer = python_answer(model, atoms)
+    forces, energies = answer.forces.numpy(), answer.energies.numpy()
+    force_std = FACTORS["force_std_factor"] * np.sqrt(forces.var(axis=0, ddof=1).sum(axis=1))
+    energy_std = FACTORS["energy_std_factor"] * energies.std(ddof=1)
+    return force_std, energy_std / len(atoms), forces.mean(axis=0), energies.mean()
+
+
+def start(
+    directory: Path, atoms: Atoms, model: Path, commands: str, n_ranks: int = 1, units: str = "metal",
+    **options: str,
+) -> tuple[RunResult, np.ndarray]:  # fmt: skip
+    """Run `commands` on `atoms`; the result, and the rotation into LAMMPS's frame."""
+    directory.mkdir(exist_ok=True)
+    rotation = write_data(directory / "atoms.data", atoms, SPECIES, units)
+    text = deck(model, lammps_boundary(atoms), commands, units, **options)
+    return run_lammps(text, directory, n_ranks), rotation

@@ -1,0 +1,108 @@
+"""The latent space of a model file: its scale, its references, and distances to them."""
+
+import numpy as np
+import pytest
+import torch
+
+import mollifield_train.export
+from mollifield import contract, load_artefact
+from mollifield.potential import evaluate, types_of
+from mollifield.uncertainty import latent_distance, latent_features
+from mollifield_train.export import export
+from mollifield_train.latent_space import farthest_atoms, latent_scale, latent_space
+
+from ..conftest import build_potential, ethanol, sheared_crystal
+
+
+def answer(artefact, atoms):
+    out = evaluate(
+        artefact, atoms.get_chemical_symbols(), atoms.positions, atoms.cell.array, atoms.pbc, True
+    )
+    return out.latent, torch.tensor(types_of(atoms.get_chemical_symbols(), artefact.species))
+
+
+def test_scale_puts_random_atoms_of_a_species_at_root_two():
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(40, 6, generator=generator, dtype=torch.float64) * torch.tensor([1, 5, 0.1, 2, 9, 3.0])
+    types = torch.arange(40) % 2
+    features[types == 1] += 100.0  # the distance between species is no spread
+    features = features * latent_scale(features, types)
+    squares = [
+        (features[types == t][:, None] - features[types == t][None]).square().sum(-1).mean() for t in (0, 1)
+    ]
+    assert abs(sum(squares) / 2 - 2.0) < 1e-12
+
+
+def test_features_that_training_never_moved_stay_finite():
+    features = torch.zeros(10, 3, dtype=torch.float64)
+    features[:, 0] = torch.arange(10)
+    scale = latent_scale(features, torch.zeros(10, dtype=torch.int64))
+    assert scale[1] == scale[0] / contract.LATENT_STD_FLOOR
+    assert torch.isfinite(latent_scale(torch.ones(4, 3), torch.zeros(4))).all()
+
+
+def test_farthest_atoms_cover_the_ends_first():
+    line = torch.tensor([[0.0], [1.0], [2.0], [3.5], [4.0], [10.0]])
+    assert farthest_atoms(line, 3).tolist() == [5, 0, 4]
+    assert farthest_atoms(line, 9).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_references_are_bounded_and_near(monkeypatch):
+    monkeypatch.setattr("mollifield_train.latent_space.N_REFERENCES", 5)
+    potential = build_potential(torch.float64, 2)
+    frames = []
+    for seed in range(8):
+        frames.append(sheared_crystal())
+        frames[-1].rattle(0.1, seed=seed)
+    space = latent_space(potential, frames)
+    types = space[contract.LATENT_TYPES]
+    assert types.bincount().tolist() == [0, 5, 5]  # H C O
+    assert space[contract.LATENT_REFERENCES].shape == (10, len(space[contract.LATENT_SCALE]))
+    assert len(latent_space(potential, frames[:1])[contract.LATENT_TYPES]) == 8
+
+
+def test_file_keeps_what_it_was_trained_on(tmp_path):
+    frames = [ethanol(), sheared_crystal()]
+    export(build_potential(torch.float64, 2), tmp_path / "model.pt", [ethanol()], training_frames=frames)
+    artefact = load_artefact(tmp_path / "model.pt")
+    for atoms in frames:
+        latent, types = answer(artefact, atoms)
+        assert latent_distance(artefact.latent_space, latent, types).max() < 1e-6  # float32 references
+    moved = ethanol()
+    moved.rattle(0.2, seed=4)
+    rotated = moved.copy()
+    rotated.rotate(50, (1, 2, 3))
+    distances = [latent_distance(artefact.latent_space, *answer(artefact, atoms)) for atoms in (moved, rotated)]
+    assert distances[0].max() > 0.1
+    torch.testing.assert_close(distances[0], distances[1], rtol=1e-8, atol=1e-8)
+
+
+def test_species_without_references_is_infinitely_far(tmp_path):
+    export(
+        build_potential(torch.float64, 2), tmp_path / "model.pt", [ethanol()], training_frames=[sheared_crystal()]
+    )
+    artefact = load_artefact(tmp_path / "model.pt")
+    distances = latent_distance(artefact.latent_space, *answer(artefact, ethanol()))
+    hydrogen = np.array(ethanol().get_chemical_symbols()) == "H"
+    assert np.isinf(distances.numpy()).tolist() == hydrogen.tolist()
+
+
+def test_files_without_one_still_load(tmp_path, monkeypatch):
+    """Those of the first release lack the attribute; format version 1 covers both."""
+    script = mollifield_train.export.script
+
+    def without_attribute(wrapped):
+        del wrapped.latent_space
+        return script(wrapped)
+
+    monkeypatch.setattr(mollifield_train.export, "script", without_attribute)
+    export(build_potential(torch.float64, 2), tmp_path / "model.pt", [ethanol()])
+    artefact = load_artefact(tmp_path / "model.pt")
+    assert not hasattr(torch.jit.load(str(tmp_path / "model.pt")), contract.LATENT_SPACE_KEY)
+    assert artefact.latent_space == {}
+    latent, types = answer(artefact, ethanol())
+    n_features = latent.shape[0] * latent.shape[2]
+    expected = latent.permute(1, 0, 2).reshape(len(types), n_features) / n_features**0.5
+    torch.testing.assert_close(latent_features({}, latent), expected)
+    with pytest.raises(ValueError, match="no latent references; export it again with its training frames"):
+        latent_distance({}, latent, types)

@@ -1,0 +1,80 @@
+"""Where the training frames lie among a model's latent features: the file's measure of what is new."""
+
+from collections.abc import Sequence
+
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from mollifield import contract
+from mollifield.neighbours import find_edges
+from mollifield.potential import types_of
+
+from .model import Potential
+
+N_FRAMES = 200
+"""Training frames that are looked at, evenly spread over the data."""
+N_ATOMS = 20_000
+"""Fewer frames are looked at where they would have more atoms than this."""
+N_REFERENCES = 256
+"""Atoms of each species that are kept."""
+
+
+def latent_space(potential: Potential, frames: Sequence[Atoms]) -> dict[str, Tensor]:
+    """Scale and references of `mollifield.contract`, from some of ``frames`` (`N_FRAMES`, `N_ATOMS`).
+
+    The references of a species are `N_REFERENCES` of its atoms by farthest-point sampling, all of
+    them where there are fewer.
+    """
+    n_atoms = sum(len(atoms) for atoms in frames) / len(frames)
+    n_frames = min(N_FRAMES, len(frames), max(1, int(N_ATOMS / n_atoms)))
+    chosen = torch.linspace(0, len(frames) - 1, n_frames).round().long().tolist()
+    features, types = zip(*(_features(potential, frames[k]) for k in chosen))
+    features, types = torch.cat(features), torch.cat(types)
+    scale = latent_scale(features, types)
+    features = features * scale
+    kept = []
+    for species in types.unique().tolist():
+        rows = torch.nonzero(types == species).flatten()
+        kept.append(rows[farthest_atoms(features[rows], N_REFERENCES)])
+    rows = torch.cat(kept)
+    return {
+        contract.LATENT_SCALE: scale,
+        contract.LATENT_REFERENCES: features[rows].to(torch.float32),
+        contract.LATENT_TYPES: types[rows],
+    }
+
+
+def latent_scale(features: Tensor, types: Tensor) -> Tensor:
+    """``features [n, F]`` of atoms of ``types [n]`` -> ``[F]``, see `mollifield.contract`."""
+    deviation = features.clone()
+    for species in types.unique():
+        rows = types == species
+        deviation[rows] -= features[rows].mean(dim=0)
+    std = deviation.square().mean(dim=0).sqrt()
+    largest = float(std.max())
+    std = std.clamp(min=contract.LATENT_STD_FLOOR * largest) if largest > 0.0 else torch.ones_like(std)
+    return 1.0 / (std * features.shape[1] ** 0.5)
+
+
+def farthest_atoms(features: Tensor, n: int) -> Tensor:
+    """Indices of ``n`` rows of ``features [n_atoms, F]``: the one farthest from the mean, then each time the
+    one farthest from all that were chosen before."""
+    if len(features) <= n:
+        return torch.arange(len(features))
+    chosen = [int((features - features.mean(dim=0)).norm(dim=1).argmax())]
+    nearest = (features - features[chosen[0]]).norm(dim=1)
+    while len(chosen) < n:
+        chosen.append(int(nearest.argmax()))
+        nearest = torch.minimum(nearest, (features - features[chosen[-1]]).norm(dim=1))
+    return torch.tensor(chosen)
+
+
+def _features(potential: Potential, atoms: Atoms) -> tuple[Tensor, Tensor]:
+    """Unscaled features ``[N, F]`` (float64) and types ``[N]`` of a frame."""
+    edges = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, potential.r_max)
+    types = torch.from_numpy(types_of(atoms.get_chemical_symbols(), potential.species))
+    vectors = torch.from_numpy(edges.edge_vectors).to(potential.dtype)[None]
+    with torch.no_grad():
+        _, latent = potential(vectors, torch.from_numpy(edges.edge_index), types)
+    return latent.to(torch.float64).permute(1, 0, 2).flatten(1), types
