@@ -22,10 +22,16 @@ from .test_pair import large_crystal, tiny_crystal
 ATOL = 1e-9  # eV, Å: sums of the same terms of up to 1e3 in another order
 
 DYNAMICS = """
+balance 1.0 rcb
 velocity all create 3000 4711 loop geom
 timestep 2e-4
 neigh_modify every 2 delay 0 check no
 fix n all nve
+fix b all balance 2 1.0 rcb
+region low block INF INF INF INF INF 3.0 units box
+group gone region low
+run 8 post no every 4 "group gone clear" "group gone region low" "delete_atoms group gone compress no" &
+    "create_atoms 1 single 1.5 2.5 1.0 units box"
 """
 
 OUTPUT = """
@@ -76,32 +82,27 @@ def crossing() -> Atoms:
     return atoms
 
 
-CREATE_AND_DELETE = (
-    DYNAMICS
-    + """
-region low block INF INF INF INF INF 3.0 units box
-group gone region low
-run 8 post no every 4 "group gone clear" "group gone region low" "delete_atoms group gone compress no" &
-    "create_atoms 1 single 1.5 2.5 1.0 units box"
-"""
-)
-
 SCENARIOS = {
     "grid": Scenario(large_crystal, "processors 1 1 *"),
     "shift": Scenario(half_empty, after="balance 1.0 shift xyz 10 1.01"),
-    "tiled": Scenario(half_empty, "comm_style tiled", "balance 1.0 rcb"),
     "slab": Scenario(slab),
     "corner": Scenario(corner),
     "crossing": Scenario(crossing, "comm_style tiled", "balance 1.0 rcb"),
     "tiny": Scenario(tiny_crystal),
     "exclude": Scenario(sheared_crystal, after="neigh_modify exclude type 2 3"),
     "bonded": Scenario(corner, "special_bonds lj/coul 1 0.5 1", "bond_coeff *", style="bond"),
-    "moving": Scenario(large_crystal, after=DYNAMICS + "run 6 post no"),
-    "rebalanced": Scenario(half_empty, "comm_style tiled", DYNAMICS + "fix b all balance 2 1.0 rcb\nrun 6 post no"),
-    "created": Scenario(large_crystal, after=CREATE_AND_DELETE),
+    "created": Scenario(half_empty, "comm_style tiled", DYNAMICS),
     "multi": Scenario(large_crystal, after="neighbor 2.0 multi\ncomm_modify mode multi"),
 }
-GHOST_CANNOT = {"multi"}
+
+CASES = [
+    (2, "exchange", ["grid", "slab", "bonded", "created"]),
+    (3, "exchange", ["shift", "exclude", "tiny", "multi"]),
+    (4, "exchange", ["corner", "crossing", "tiny", "created"]),
+    (8, "exchange", ["created"]),
+    (2, "ghost", ["shift", "slab"]),
+    (4, "ghost", ["corner", "tiny"]),
+]
 
 
 def spread_tags(path: Path) -> None:
@@ -142,9 +143,8 @@ class Outcome:
     atoms: dict[str, np.ndarray]
 
 
-def run_all(model: Path, directory: Path, n_ranks: int, halo: str) -> Outcome:
+def run_all(model: Path, directory: Path, n_ranks: int, halo: str, names: list[str]) -> Outcome:
     directory.mkdir()
-    names = [name for name in SCENARIOS if halo == "exchange" or name not in GHOST_CANNOT]
     text = "".join(scenario_deck(name, model, halo, directory) for name in names)
     log = run_lammps(text, directory, n_ranks).log.read_text()
     assert [line for line in log.splitlines() if line.startswith("done")] == [f"done {name}" for name in names]
@@ -159,21 +159,66 @@ def run_all(model: Path, directory: Path, n_ranks: int, halo: str) -> Outcome:
 
 @pytest.fixture(scope="module")
 def alone(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run_all(model_file, tmp_path_factory.mktemp("alone") / "run", 1, "exchange")
+    return run_all(model_file, tmp_path_factory.mktemp("alone") / "run", 1, "exchange", list(SCENARIOS))
 
 
-@pytest.mark.parametrize(
-    "n_ranks, halo",
-    [(2, "exchange"), (3, "exchange"), (4, "exchange"), (8, "exchange"), (1, "ghost"), (2, "ghost"), (4, "ghost")],
-)
-def test_ranks_agree(n_ranks, halo, alone, model_file, tmp_path):
-    outcome = run_all(model_file, tmp_path / "run", n_ranks, halo)
-    for name, atoms in outcome.atoms.items():
-        expected, n_atoms = alone.atoms[name], len(atoms)
+@pytest.mark.parametrize("n_ranks, halo, names", CASES)
+def test_ranks_agree(n_ranks, halo, names, alone, model_file, tmp_path):
+    outcome = run_all(model_file, tmp_path / "run", n_ranks, halo, names)
+    for name in names:
+        atoms, expected = outcome.atoms[name], alone.atoms[name]
         np.testing.assert_array_equal(atoms[:, :2], expected[:, :2], err_msg=name)
-        scale = 1.0 + np.abs(expected).max(axis=0)
-        np.testing.assert_allclose(atoms / scale, expected / scale, atol=ATOL, err_msg=name)
-        scale = 1.0 + np.abs(alone.totals[name])
-        np.testing.assert_allclose(
-            outcome.totals[name] / scale, alone.totals[name] / scale, atol=ATOL * n_atoms, err_msg=name
-        )
+        assert_close(atoms, expected, np.abs(expected).max(axis=0), name)
+        assert_close(outcome.totals[name], alone.totals[name], len(atoms) * np.abs(alone.totals[name]), name)
+
+
+def assert_close(found: np.ndarray, expected: np.ndarray, size: np.ndarray, name: str) -> None:
+    """Within `ATOL` of 1 or of ``size``, whichever is larger."""
+    scale = np.maximum(1.0, size)
+    np.testing.assert_allclose(found / scale, expected / scale, rtol=0.0, atol=ATOL, err_msg=name)
+
+
+def test_scenarios_are_not_trivial(alone):
+    """Atoms left and came; exclusion and the committee show; forces are those of a real interaction."""
+    tags = alone.atoms["created"][:, 0]
+    assert len(tags) < 96 and tags.max() > 7 * 96 + 11
+    for name, atoms in alone.atoms.items():
+        assert np.abs(atoms[:, 5:8]).max() > 0.01, name
+        assert atoms[:, -1].max() > 0.0, name
+
+
+def test_exclusion_changes_the_energy(alone, model_file, tmp_path):
+    energy = lammps_answer(model_file, sheared_crystal(), tmp_path).energy
+    assert abs(energy - alone.totals["exclude"][1]) > 1.0
+
+
+def test_work_of_ranks(model_file, tmp_path):
+    """Exchange evaluates every edge and atom once, whatever the number of ranks; computed ghosts come on top."""
+    counts = {}
+    for n_ranks, halo in [(1, "exchange"), (4, "exchange"), (4, "ghost")]:
+        write_data(tmp_path / "atoms.data", large_crystal(), SPECIES)
+        commands = "compute w all pair mollifield\nthermo_style custom step c_w[*]\nrun 0"
+        text = deck(model_file, "p p p", commands, pair=f"mollifield halo {halo}")
+        thermo = run_lammps(text, tmp_path, n_ranks).thermo
+        counts[n_ranks, halo] = [thermo[f"c_w[{k}]"][0] for k in (1, 2, 3)]
+    alone, exchange, ghost = counts.values()
+    assert exchange[:2] == alone[:2] and alone[1:] == [96, 0]
+    assert exchange[2] > 96
+    assert ghost[0] > 1.6 * alone[0] and ghost[1] > 1.6 * alone[1] and ghost[2] == 0
+
+
+@pytest.mark.parametrize("pair, message", [
+    ("mollifield halo", "keyword 'halo' has no value"),
+    ("mollifield halo both", "unknown halo 'both'; allowed: exchange, ghost"),
+])  # fmt: skip
+def test_wrong_halo(pair, message, model_file, tmp_path):
+    write_data(tmp_path / "atoms.data", sheared_crystal(), SPECIES)
+    with pytest.raises(LammpsError, match=message):
+        run_lammps(deck(model_file, "p p p", "run 0", pair=pair), tmp_path)
+
+
+def test_ghost_mode_names_what_it_cannot(model_file, tmp_path):
+    write_data(tmp_path / "atoms.data", large_crystal(), SPECIES)
+    commands = "neighbor 2.0 multi\ncomm_modify mode multi\nrun 0"
+    with pytest.raises(LammpsError, match="halo ghost needs comm_modify mode single"):
+        run_lammps(deck(model_file, "p p p", commands, pair="mollifield halo ghost"), tmp_path, 2)
