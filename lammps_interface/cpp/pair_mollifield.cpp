@@ -17,7 +17,6 @@ using namespace LAMMPS_NS;
 PairMollifield::PairMollifield(LAMMPS *lmp) : Pair(lmp), state(std::make_unique<State>())
 {
   single_enable = 0;
-  restartinfo = 0;
   one_coeff = 1;
   manybody_flag = 1;
   unit_convert_flag = utils::get_supported_conversions(utils::ENERGY);
@@ -25,8 +24,10 @@ PairMollifield::PairMollifield(LAMMPS *lmp) : Pair(lmp), state(std::make_unique<
   no_virial_fdotr_compute = 1;
   // The force of an edge is not along the edge: its tensor has nine components.
   centroidstressflag = CENTROID_AVAIL;
-  comm_forward = 1;
+  comm_forward = 2;
   comm_reverse = 3 * MEMBERS_PER_MESSAGE;
+  nextra = static_cast<int>(state->work.size());
+  pvector = state->work.data();
 }
 
 PairMollifield::~PairMollifield()
@@ -40,29 +41,44 @@ PairMollifield::~PairMollifield()
 
 void PairMollifield::settings(int narg, char **arg)
 {
-  mollifield::Options options;
+  state->options = {};
   state->driver_member = -1;
+  state->ghosts_asked = State::Ghosts::EXCHANGE;
   for (int i = 0; i < narg; i += 2) {
     const std::string key = arg[i];
-    if (key != "device" && key != "threads" && key != "driver")
-      error->all(FLERR, "Pair style mollifield: unknown keyword '{}'; allowed: device, threads, driver", key);
+    if (key != "device" && key != "threads" && key != "driver" && key != "halo")
+      error->all(FLERR, "Pair style mollifield: unknown keyword '{}'; allowed: device, threads, driver, halo", key);
     if (i + 1 >= narg) error->all(FLERR, "Pair style mollifield: keyword '{}' has no value", key);
-    if (key == "driver") {
-      parse_driver(i, narg, arg);
-      if (state->driver_member >= 0) i++;
+    if (key != "driver") {
+      parse_keyword(key, arg[i + 1]);
       continue;
     }
-    if (key == "device")
-      options.device = arg[i + 1];
-    else
-      options.threads = utils::inumeric(FLERR, arg[i + 1], false, lmp);
-    if (key == "threads" && options.threads < 1)
-      error->all(FLERR, "Pair style mollifield: threads must be at least 1, found {}", arg[i + 1]);
+    parse_driver(i, narg, arg);
+    if (state->driver_member >= 0) i++;
   }
-  const auto &device = options.device;
-  if (device != "cpu" && device != "cuda" && device != "auto" && !utils::strmatch(device, "^cuda:\\d+$"))
-    error->all(FLERR, "Pair style mollifield: unknown device '{}'; allowed: cpu, cuda, cuda:N, auto", device);
-  state->options = options;
+  state->settings = utils::join_words(std::vector<std::string>(arg, arg + narg), " ");
+  // A model was loaded with the settings before.
+  state->potential.reset();
+  state->driver.reset();
+  state->coeff_given = false;
+  if (allocated) allocate();
+}
+
+void PairMollifield::parse_keyword(const std::string &key, char *text)
+{
+  const std::string value = text;
+  if (key == "threads") {
+    state->options.threads = utils::inumeric(FLERR, text, false, lmp);
+    if (state->options.threads < 1) error->all(FLERR, "Pair style mollifield: threads must be at least 1, found {}", value);
+  } else if (key == "halo") {
+    if (value != "exchange" && value != "ghost")
+      error->all(FLERR, "Pair style mollifield: unknown halo '{}'; allowed: exchange, ghost", value);
+    state->ghosts_asked = value == "exchange" ? State::Ghosts::EXCHANGE : State::Ghosts::COMPUTE;
+  } else {
+    if (value != "cpu" && value != "cuda" && value != "auto" && !utils::strmatch(value, "^cuda:\\d+$"))
+      error->all(FLERR, "Pair style mollifield: unknown device '{}'; allowed: cpu, cuda, cuda:N, auto", value);
+    state->options.device = value;
+  }
 }
 
 void PairMollifield::parse_driver(int i, int narg, char **arg)
@@ -100,12 +116,13 @@ void PairMollifield::coeff(int narg, char **arg)
   if (narg != 3 + atom->ntypes)
     error->all(FLERR, "Pair style mollifield: {} elements in pair_coeff, but {} atom types; one element or NULL each",
                narg - 3, atom->ntypes);
+  if (state->coeff_given)
+    error->all(FLERR, "Pair style mollifield takes one pair_coeff, which names every atom type; found a second one");
   allocate();
-  const std::string path = utils::get_potential_file_path(arg[2]);
-  if (path.empty())
-    error->all(FLERR, "Pair style mollifield: no model file '{}' here or in LAMMPS_POTENTIALS", arg[2]);
-  load_model(path);
-  map_types(narg - 3, arg + 3);
+  const std::string problem = load_model(arg[2]);
+  if (!problem.empty()) error->all(FLERR, "Pair style mollifield: {}", problem);
+  map_types({arg + 3, arg + narg});
+  state->coeff_given = true;
 }
 
 // Ranks of one node take its devices in turn.
@@ -122,40 +139,55 @@ std::string PairMollifield::device_of_rank() const
   return "cuda:" + std::to_string(rank % n_devices);
 }
 
-void PairMollifield::load_model(const std::string &path)
+// Loads the file of this name and returns what is wrong with it, on every rank alike whether there is something.
+std::string PairMollifield::load_model(const std::string &name)
 {
-  std::string message;
+  state->potential.reset();
+  state->driver.reset();
+  const std::string path = utils::get_potential_file_path(name);
+  if (path.empty()) return fmt::format("no model file '{}' here or in LAMMPS_POTENTIALS", name);
+  std::string problem;
   mollifield::Options options = state->options;
   options.device = device_of_rank();
-  state->driver.reset();
   try {
     state->potential = std::make_unique<mollifield::Potential>(path, options);
     if (state->driver_member >= 0) state->driver = state->potential->member(state->driver_member);
+    problem = wrong_checksum(path);
   } catch (const std::exception &failure) {
-    message = failure.what();
+    problem = failure.what();
   }
-  int failed = message.empty() ? 0 : 1, any_failed = 0;
+  int failed = problem.empty() ? 0 : 1, any_failed = 0;
   MPI_Allreduce(&failed, &any_failed, 1, MPI_INT, MPI_MAX, world);
-  if (any_failed)
-    error->all(FLERR, "Pair style mollifield: {}", failed ? message : "loading the model failed on another rank");
+  if (any_failed) {
+    state->potential.reset();
+    return failed ? problem : "loading the model failed on another rank";
+  }
+  state->model_name = name;
+  state->n_members = state->potential->n_members();
+  state->outputs.calibration = state->potential->calibration();
+  report_model();
+  return "";
+}
 
+void PairMollifield::report_model() const
+{
+  if (comm->me != 0) return;
   const auto &potential = *state->potential;
   const std::string driver =
       state->driver ? fmt::format("driven by member {}", state->driver_member) : "driven by the mean";
-  state->n_members = potential.n_members();
-  state->outputs.calibration = potential.calibration();
-  if (comm->me == 0)
-    utils::logmesg(lmp, "Mollifield model {}: {} member(s), species {}, r_max {} A, {} layer(s), {} on {}, {}\n", path,
-                   potential.n_members(), utils::join_words(potential.species(), " "), potential.r_max(), potential.n_layers(),
-                   potential.dtype(), potential.device(), driver);
+  utils::logmesg(lmp, "Mollifield model {}: {} member(s), species {}, r_max {} A, {} layer(s), {} on {}, {}, checksum {}\n",
+                 state->model_name, potential.n_members(), utils::join_words(potential.species(), " "), potential.r_max(),
+                 potential.n_layers(), potential.dtype(), potential.device(), driver, potential.checksum());
 }
 
-void PairMollifield::map_types(int n, char **symbols)
+void PairMollifield::map_types(const std::vector<std::string> &symbols)
 {
   const auto &species = state->potential->species();
+  const int n = static_cast<int>(symbols.size());
+  state->elements = utils::join_words(symbols, " ");
   state->type_symbols.assign(n + 1, "X");
   for (int type = 1; type <= n; type++) {
-    const std::string symbol = symbols[type - 1];
+    const std::string &symbol = symbols[type - 1];
     if (symbol == "NULL") continue;
     const auto found = std::find(species.begin(), species.end(), symbol);
     if (found == species.end())
@@ -176,12 +208,34 @@ void PairMollifield::map_types(int n, char **symbols)
 
 void PairMollifield::init_style()
 {
-  if (strcmp(update->unit_style, "metal") == 0)
-    state->energy_unit = 1.0;
-  else if (strcmp(update->unit_style, "real") == 0)
-    state->energy_unit = utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL);
-  else
-    error->all(FLERR, "Pair style mollifield needs units metal or real, found units {}", update->unit_style);
+  if (!state->potential) error->all(FLERR, "Pair style mollifield: {}", state->restart_problem);
+  choose_units();
+  check_neighbours();
+  choose_ghosts();
+  const bool of_ghosts = state->ghosts == State::Ghosts::COMPUTE && comm->nprocs > 1 && state->potential->n_layers() > 1;
+  neighbor->add_request(this, NeighConst::REQ_FULL | (of_ghosts ? NeighConst::REQ_GHOST : 0));
+}
+
+void PairMollifield::choose_units()
+{
+  auto &s = *state;
+  s.energy_unit = s.length_unit = 1.0;
+  const std::string units = update->unit_style;
+  if (units == "real") {
+    s.energy_unit = utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL);
+  } else if (units == "electron") {
+    // From LAMMPS's own constants, so that temperatures and densities agree with those of metal units.
+    constexpr double METAL_BOLTZ = 8.617343e-5;
+    s.energy_unit = force->boltz / METAL_BOLTZ;
+    s.length_unit = force->angstrom;
+  } else if (units != "metal") {
+    error->all(FLERR, "Pair style mollifield needs units metal, real or electron, found units {}", units);
+  }
+  s.force_unit = s.energy_unit / s.length_unit;
+}
+
+void PairMollifield::check_neighbours() const
+{
   if (!force->newton_pair)
     error->all(FLERR, "Pair style mollifield needs newton pair on (forces on ghost atoms go back to their owners)");
   if (!atom->tag_enable) error->all(FLERR, "Pair style mollifield needs atom IDs");
@@ -191,23 +245,29 @@ void PairMollifield::init_style()
         error->all(FLERR, "Pair style mollifield needs all neighbors, bonded ones too: special_bonds lj/coul 1 1 1");
   if (neighbor->exclude && comm->me == 0)
     error->warning(FLERR, "Pair style mollifield: neigh_modify exclude removes edges that the model was trained with");
+}
 
-  // Alone, a rank maps ghosts to their owners. Otherwise it computes the features of its ghosts itself.
-  const int n_layers = state->potential->n_layers();
-  const bool needs_ghosts = comm->nprocs > 1;
-  if (needs_ghosts) {
-    const double reach = n_layers * state->potential->r_max() + neighbor->skin;
-    if (comm->mode != Comm::SINGLE) error->all(FLERR, "Pair style mollifield on several ranks needs comm_modify mode single");
-    comm->cutghostuser = std::max(comm->cutghostuser, reach);
+// Alone, a rank maps ghosts to their owners, and nothing is chosen.
+void PairMollifield::choose_ghosts()
+{
+  auto &s = *state;
+  s.ghosts = s.ghosts_asked;
+  if (comm->nprocs == 1) return;
+  if (s.ghosts == State::Ghosts::EXCHANGE && !s.potential->has_stages()) {
+    s.ghosts = State::Ghosts::COMPUTE;
+    if (comm->me == 0)
+      error->warning(FLERR, "Pair style mollifield: the model was exported without its stages, hence halo ghost");
   }
-  const int flags = NeighConst::REQ_FULL | (needs_ghosts && n_layers > 1 ? NeighConst::REQ_GHOST : 0);
-  neighbor->add_request(this, flags);
+  if (s.ghosts == State::Ghosts::EXCHANGE) return;
+  if (comm->mode != Comm::SINGLE) error->all(FLERR, "Pair style mollifield with halo ghost needs comm_modify mode single");
+  const double reach = s.potential->n_layers() * s.potential->r_max() * s.length_unit + neighbor->skin;
+  comm->cutghostuser = std::max(comm->cutghostuser, reach);
 }
 
 double PairMollifield::init_one(int i, int j)
 {
   if (setflag[i][j] == 0 && map[i] >= 0 && map[j] >= 0) error->all(FLERR, "Pair style mollifield: pair_coeff not set");
-  return state->potential->r_max();
+  return state->potential->r_max() * state->length_unit;
 }
 
 double PairMollifield::memory_usage()

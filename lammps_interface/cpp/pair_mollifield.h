@@ -1,4 +1,4 @@
-// pair_style mollifield [device cpu|cuda|cuda:N|auto] [threads n] [driver mean | driver member k]
+// pair_style mollifield [device cpu|cuda|cuda:N|auto] [threads n] [driver mean | driver member k] [halo exchange|ghost]
 // pair_coeff * * model.pt El1 El2 ... NULL
 #ifndef LMP_PAIR_MOLLIFIELD_H
 #define LMP_PAIR_MOLLIFIELD_H
@@ -20,6 +20,12 @@ class PairMollifield : public Pair {
   void init_style() override;
   double init_one(int, int) override;
 
+  // The restart file names the model with its checksum, and read_restart sets the pair style up with it.
+  void write_restart(FILE *) override;
+  void read_restart(FILE *) override;
+  void write_restart_settings(FILE *) override;
+  void read_restart_settings(FILE *) override;
+
   int pack_forward_comm(int, int *, double *, int, int *) override;
   void unpack_forward_comm(int, int, double *) override;
   int pack_reverse_comm(int, int, double *) override;
@@ -29,6 +35,7 @@ class PairMollifield : public Pair {
   //   n_members           int *
   //   force_std_flag      int *, set it before a force computation to have the members' forces computed in it
   //   energy_unit         double *, LAMMPS energy units of 1 eV
+  //   length_unit         double *, LAMMPS length units of 1 Å
   //   force_std_factor, energy_std_factor, force_noise_std, energy_noise_std
   //                       double *, calibration of the file in eV and A; null where the file states none
   //   type_symbols        const char **, [ntypes + 1], "X" for a NULL type
@@ -55,19 +62,30 @@ class PairMollifield : public Pair {
   struct State;
   std::unique_ptr<State> state;
 
+  void parse_keyword(const std::string &, char *);
   void parse_driver(int, int, char **);
   void allocate();
-  void load_model(const std::string &);
-  void map_types(int, char **);
+  std::string load_model(const std::string &);
+  std::string wrong_checksum(const std::string &) const;
+  std::string read_text(FILE *);
+  void report_model() const;
+  void map_types(const std::vector<std::string> &);
   std::string device_of_rank() const;
+  void choose_units();
+  void choose_ghosts();
+  void check_neighbours() const;
   void find_owners();
   void build_graph();
   void add_edges(int, std::size_t);
+  int node_of(int);
+  void connect_ghosts();
+  void count_work();
   void evaluate(bool);
   void follow_driver();
   void tally_energies();
   void tally_forces();
-  void tally_virial_atom(int, int, const double *);
+  void tally_virial(std::size_t);
+  void tally_centroid(std::size_t);
   void sum_member_forces();
   void reduce_members();
   void sum_member_virials();

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <numeric>
 
 using namespace LAMMPS_NS;
 
@@ -25,7 +26,9 @@ void PairMollifield::compute(int eflag, int vflag)
   const bool members = state->force_std_flag != 0;
   find_owners();
   build_graph();
+  connect_ghosts();
   evaluate(members);
+  count_work();
   tally_energies();
   tally_forces();
   if (members) {
@@ -36,14 +39,23 @@ void PairMollifield::compute(int eflag, int vflag)
 
 void PairMollifield::find_owners()
 {
+  auto &s = *state;
   const int n_all = atom->nlocal + atom->nghost;
-  state->owner.resize(n_all);
-  for (int i = 0; i < n_all; i++) state->owner[i] = i;
-  if (comm->nprocs == 1) comm->forward_comm(this);
+  s.owner.resize(n_all);
+  s.home.resize(n_all);
+  for (int i = 0; i < n_all; i++) {
+    s.owner[i] = i;
+    s.home[i] = {comm->me, i};
+  }
+  if (comm->nprocs > 1 && s.ghosts == State::Ghosts::COMPUTE) return;
+  comm->forward_comm(this);
+  for (int i = atom->nlocal; i < n_all; i++)
+    if (s.home[i].rank == comm->me) s.owner[i] = s.home[i].index;
 }
 
-// Nodes: the local atoms, then shell by shell the ghosts that their features depend on. An atom `hops` edges away
-// from the nearest local atom is a centre only where hops < n_layers: edges of farther ones change no local energy.
+// Nodes: the local atoms, then ghosts. With Ghosts::EXCHANGE the neighbours of local atoms; with Ghosts::COMPUTE shell by
+// shell those that their features depend on: an atom `hops` edges away from the nearest local atom is a centre only
+// where hops < n_layers, because edges of farther ones change no local energy.
 void PairMollifield::build_graph()
 {
   auto &s = *state;
@@ -52,6 +64,7 @@ void PairMollifield::build_graph()
   s.graph = {};
   s.edge_centre.clear();
   s.edge_neighbour.clear();
+  s.first_image.clear();
   for (int k = 0; k < list->inum; k++) {
     const int i = list->ilist[k];
     if (map[atom->type[i]] < 0) continue;
@@ -60,41 +73,80 @@ void PairMollifield::build_graph()
   }
   s.graph.n_local = static_cast<std::int64_t>(s.atoms.size());
 
+  const int n_shells = s.ghosts == State::Ghosts::COMPUTE ? s.potential->n_layers() : 1;
   std::size_t begin = 0;
-  for (int hops = 0; hops < s.potential->n_layers(); hops++) {
+  for (int hops = 0; hops < n_shells; hops++) {
     const std::size_t end = s.atoms.size();
     for (std::size_t centre = begin; centre < end; centre++) add_edges(s.atoms[centre], centre);
     begin = end;
   }
-  for (const int i : s.atoms) s.graph.types.push_back(map[atom->type[i]]);
-  s.graph.edge_index.assign(s.edge_centre.begin(), s.edge_centre.end());
-  s.graph.edge_index.insert(s.graph.edge_index.end(), s.edge_neighbour.begin(), s.edge_neighbour.end());
 }
 
 void PairMollifield::add_edges(int i, std::size_t centre)
 {
   auto &s = *state;
-  const double r_max = s.potential->r_max();
+  const double r_max = s.potential->r_max(), unit = s.length_unit;
   const double *const *const x = atom->x;
   for (int k = 0; k < list->numneigh[i]; k++) {
     const int j = list->firstneigh[i][k] & NEIGHMASK;
     if (map[atom->type[j]] < 0) continue;
-    const double d[3] = {x[j][0] - x[i][0], x[j][1] - x[i][1], x[j][2] - x[i][2]};
+    const double d[3] = {(x[j][0] - x[i][0]) / unit, (x[j][1] - x[i][1]) / unit, (x[j][2] - x[i][2]) / unit};
     const double square = d[0] * d[0] + d[1] * d[1] + d[2] * d[2];
     // The list has a skin.
     if (square > r_max * r_max) continue;
     if (square < MIN_DISTANCE * MIN_DISTANCE)
       error->one(FLERR, "Pair style mollifield: atoms {} and {} are {} A apart, less than {} A", atom->tag[i],
                  atom->tag[j], std::sqrt(square), MIN_DISTANCE);
-    const int owner = s.owner[j];
-    if (s.node[owner] < 0) {
-      s.node[owner] = static_cast<int>(s.atoms.size());
-      s.atoms.push_back(owner);
-    }
     s.edge_centre.push_back(static_cast<int>(centre));
-    s.edge_neighbour.push_back(s.node[owner]);
+    s.edge_neighbour.push_back(node_of(j));
     s.graph.edge_vectors.insert(s.graph.edge_vectors.end(), d, d + 3);
   }
+}
+
+// All images of an atom are one node: its local atom here, or the first of its ghosts that is met.
+int PairMollifield::node_of(int j)
+{
+  auto &s = *state;
+  int &owner = s.owner[j];
+  if (s.node[owner] < 0 && s.home[j].rank != comm->me) owner = s.first_image.try_emplace(s.home[j], j).first->second;
+  if (s.node[owner] < 0) {
+    s.node[owner] = static_cast<int>(s.atoms.size());
+    s.atoms.push_back(owner);
+  }
+  return s.node[owner];
+}
+
+// Puts ghosts in the order of the ranks that own them, and tells these.
+void PairMollifield::connect_ghosts()
+{
+  auto &s = *state;
+  s.halo.reset();
+  const auto n_local = static_cast<std::size_t>(s.graph.n_local);
+  if (comm->nprocs > 1 && s.ghosts == State::Ghosts::EXCHANGE) {
+    std::vector<HaloExchange::Home> ghosts;
+    std::vector<int> number(s.atoms.size());
+    std::iota(number.begin(), number.end(), 0);
+    s.atoms.resize(n_local);
+    for (const auto &[home, ghost] : s.first_image) {
+      number[s.node[ghost]] = static_cast<int>(s.atoms.size());
+      s.atoms.push_back(ghost);
+      ghosts.push_back(home);
+    }
+    for (int &neighbour : s.edge_neighbour) neighbour = number[neighbour];
+    s.halo = std::make_unique<HaloExchange>(world);
+    s.halo->connect(ghosts, [&s](int i) { return s.node[i]; });
+  }
+  for (const int i : s.atoms) s.graph.types.push_back(map[atom->type[i]]);
+  s.graph.edge_index.assign(s.edge_centre.begin(), s.edge_centre.end());
+  s.graph.edge_index.insert(s.graph.edge_index.end(), s.edge_neighbour.begin(), s.edge_neighbour.end());
+}
+
+void PairMollifield::count_work()
+{
+  auto &s = *state;
+  const auto n_edges = static_cast<double>(s.edge_centre.size());
+  const auto n_local = static_cast<double>(s.graph.n_local), n_atoms = static_cast<double>(s.atoms.size());
+  s.work = {n_edges, s.halo ? n_local : n_atoms, s.halo ? n_atoms - n_local : 0.0};
 }
 
 void PairMollifield::evaluate(bool members)
@@ -111,8 +163,15 @@ void PairMollifield::evaluate(bool members)
   }
   const bool whole_committee = members || !s.driver;
   try {
-    s.evaluation = (whole_committee ? s.potential : s.driver)->evaluate(s.graph, members);
-    if (whole_committee && s.driver) follow_driver();
+    const mollifield::Request driving = {.moments = cvflag_atom != 0, .halo = s.halo.get()};
+    if (!whole_committee) {
+      s.evaluation = s.driver->evaluate(s.graph, driving);
+    } else {
+      s.evaluation = s.potential->evaluate(
+          s.graph, {.members = members, .moments = driving.moments && !s.driver, .halo = driving.halo});
+      if (s.driver) follow_driver();
+      if (s.driver && driving.moments) s.evaluation.edge_moments = s.driver->evaluate(s.graph, driving).edge_moments;
+    }
   } catch (const std::exception &failure) {
     error->one(FLERR, "Pair style mollifield: {}", failure.what());
   }
@@ -152,44 +211,65 @@ void PairMollifield::tally_forces()
   double **const f = atom->f;
   for (std::size_t edge = 0; edge < s.edge_centre.size(); edge++) {
     const int i = s.atoms[s.edge_centre[edge]], j = s.atoms[s.edge_neighbour[edge]];
-    const double *const d = &s.graph.edge_vectors[3 * edge];
-    double w[9];
     for (int a = 0; a < 3; a++) {
-      const double g = s.energy_unit * s.evaluation.edge_gradients[3 * edge + a];
+      const double g = s.force_unit * s.evaluation.edge_gradients[3 * edge + a];
       f[i][a] += g;
       f[j][a] -= g;
-      for (int b = 0; b < 3; b++) w[3 * b + a] = -d[b] * g;
     }
-    if (vflag_either) tally_virial_atom(i, j, w);
+    if (vflag_global || vflag_atom) tally_virial(edge);
+    if (cvflag_atom) tally_centroid(edge);
   }
 }
 
-// w[3 * a + b] = -d_a g_b. Six components: the symmetric part, which is all of it once summed over atoms.
-void PairMollifield::tally_virial_atom(int i, int j, const double *w)
+// The symmetric part of -d (x) g, which is all of it once summed over atoms; of atoms, half for each end of the edge.
+void PairMollifield::tally_virial(std::size_t edge)
 {
-  const double symmetric[6] = {w[0], w[4], w[8], 0.5 * (w[1] + w[3]), 0.5 * (w[2] + w[6]), 0.5 * (w[5] + w[7])};
-  const double centroid[9] = {w[0], w[4], w[8], w[1], w[2], w[5], w[3], w[6], w[7]};
+  const auto &s = *state;
+  const double *const d = &s.graph.edge_vectors[3 * edge], *const g = &s.evaluation.edge_gradients[3 * edge];
+  const int ends[2] = {s.atoms[s.edge_centre[edge]], s.atoms[s.edge_neighbour[edge]]};
+  constexpr int FIRST[6] = {0, 1, 2, 0, 0, 1}, SECOND[6] = {0, 1, 2, 1, 2, 2};
   for (int k = 0; k < 6; k++) {
-    if (vflag_global) virial[k] += symmetric[k];
-    if (vflag_atom) vatom[i][k] += 0.5 * symmetric[k];
-    if (vflag_atom) vatom[j][k] += 0.5 * symmetric[k];
+    const int a = FIRST[k], b = SECOND[k];
+    const double w = -0.5 * s.energy_unit * (d[a] * g[b] + d[b] * g[a]);
+    if (vflag_global) virial[k] += w;
+    if (vflag_atom)
+      for (const int i : ends) vatom[i][k] += 0.5 * w;
   }
-  if (!cvflag_atom) return;
+}
+
+// W_j = sum_m (r_m - r_j) (x) dE_m/dr_j, for which sum_j W_j v_j + sum_i E_i v_i is the time derivative of
+// sum_i r_i E_i, the heat flux: Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 20; for message passing, where E_m
+// depends on atoms beyond its neighbours, Langer et al., Phys. Rev. B 108, L100302 (2023). An edge ij moves its centre's
+// energy by way of j, whence the whole of -d (x) g for j, and other atoms' by its moments.
+void PairMollifield::tally_centroid(std::size_t edge)
+{
+  const auto &s = *state;
+  const auto &moments = s.evaluation.edge_moments;
+  const double *const d = &s.graph.edge_vectors[3 * edge], *const g = &s.evaluation.edge_gradients[3 * edge];
+  const int i = s.atoms[s.edge_centre[edge]], j = s.atoms[s.edge_neighbour[edge]];
+  constexpr int FIRST[9] = {0, 1, 2, 0, 0, 1, 1, 2, 2}, SECOND[9] = {0, 1, 2, 1, 2, 2, 0, 0, 1};
   for (int k = 0; k < 9; k++) {
-    cvatom[i][k] += 0.5 * centroid[k];
-    cvatom[j][k] += 0.5 * centroid[k];
+    const int a = FIRST[k], b = SECOND[k];
+    const double moment =
+        moments.empty() ? 0.0 : s.energy_unit * moments[3 * (a * s.edge_centre.size() + edge) + b];
+    cvatom[i][k] -= moment;
+    cvatom[j][k] += moment - s.energy_unit * d[a] * g[b];
   }
 }
 
 int PairMollifield::pack_forward_comm(int n, int *atoms, double *buffer, int /*pbc_flag*/, int * /*pbc*/)
 {
-  for (int k = 0; k < n; k++) buffer[k] = state->owner[atoms[k]];
-  return n;
+  for (int k = 0; k < n; k++) {
+    buffer[2 * k] = state->home[atoms[k]].rank;
+    buffer[2 * k + 1] = state->home[atoms[k]].index;
+  }
+  return 2 * n;
 }
 
 void PairMollifield::unpack_forward_comm(int n, int first, double *buffer)
 {
-  for (int k = 0; k < n; k++) state->owner[first + k] = static_cast<int>(buffer[k]);
+  for (int k = 0; k < n; k++)
+    state->home[first + k] = {static_cast<int>(buffer[2 * k]), static_cast<int>(buffer[2 * k + 1])};
 }
 
 int PairMollifield::pack_reverse_comm(int n, int first, double *buffer)

@@ -23,8 +23,8 @@ void PairMollifield::sum_member_forces()
       double *const fi = &s.member_forces[3 * (s.atoms[s.edge_centre[edge]] * s.n_members + m)];
       double *const fj = &s.member_forces[3 * (s.atoms[s.edge_neighbour[edge]] * s.n_members + m)];
       for (int a = 0; a < 3; a++) {
-        fi[a] += s.energy_unit * g[a];
-        fj[a] -= s.energy_unit * g[a];
+        fi[a] += s.force_unit * g[a];
+        fj[a] -= s.force_unit * g[a];
       }
     }
   if (comm->nprocs == 1) return;
@@ -55,7 +55,7 @@ void PairMollifield::reduce_members()
     }
     *out.force_std.rows[i] = std::sqrt(covariance[0] + covariance[1] + covariance[2]);
     if (map[atom->type[i]] >= 0 && noise != out.calibration.end())
-      *out.aleatoric_std.rows[i] = s.energy_unit * noise->second;
+      *out.aleatoric_std.rows[i] = s.force_unit * noise->second;
   }
   out.member_energies = s.evaluation.member_energies;
   for (double &energy : out.member_energies) energy *= s.energy_unit;
@@ -118,8 +118,9 @@ void *PairMollifield::extract(const char *name, int &dim)
   if (stated != out.calibration.end()) return &stated->second;
   const std::map<std::string, void *> scalars = {
       {"n_members", &s.n_members},       {"force_std_flag", &s.force_std_flag},
-      {"energy_unit", &s.energy_unit},   {"force_mean_flag", &s.force_std_flag},
-      {"n_latent", &out.n_latent},       {"force_covariance_flag", &s.force_std_flag},
+      {"energy_unit", &s.energy_unit},   {"length_unit", &s.length_unit},
+      {"force_mean_flag", &s.force_std_flag}, {"n_latent", &out.n_latent},
+      {"force_covariance_flag", &s.force_std_flag},
       {"aleatoric_std_flag", &s.force_std_flag}, {"latent_distance_flag", &s.force_std_flag},
       {"has_latent_references", &out.has_latent_references}};
   const auto scalar = scalars.find(key);

@@ -2,9 +2,13 @@
 #ifndef LMP_PAIR_MOLLIFIELD_STATE_H
 #define LMP_PAIR_MOLLIFIELD_STATE_H
 
+#include "halo_exchange.h"
 #include "pair_mollifield.h"
 #include "pair_mollifield_members.h"
 #include "potential.hpp"
+
+#include <array>
+#include <map>
 
 namespace LAMMPS_NS {
 
@@ -18,12 +22,28 @@ struct PairMollifield::State {
   int driver_member = -1;
   std::unique_ptr<mollifield::Potential> driver;
   std::vector<const char *> type_symbols;    // [ntypes + 1]
-  double energy_unit = 1.0;
+
+  // As the input script has them, for the restart file. `restart_problem`: why the model it names is not there.
+  std::string settings, model_name, elements;
+  std::string restart_checksum, restart_problem;
+  bool coeff_given = false;
+
+  enum class Ghosts {
+    EXCHANGE,    // their features come from the ranks that own them
+    COMPUTE      // this rank computes their features from their own neighbours
+  };
+  Ghosts ghosts_asked = Ghosts::EXCHANGE, ghosts = Ghosts::EXCHANGE;
+  std::unique_ptr<HaloExchange> halo;    // of a force computation on several ranks with Ghosts::EXCHANGE
+  std::array<double, 3> work;            // pvector: edges and nodes evaluated, rows received, on this rank
+  // LAMMPS's units of 1 eV, 1 Å and 1 eV/Å.
+  double energy_unit = 1.0, length_unit = 1.0, force_unit = 1.0;
   int n_members = 0, force_std_flag = 0;
 
   mollifield::Graph graph;
   mollifield::Evaluation evaluation;
-  std::vector<int> owner;    // [nlocal + nghost] atom that stands for it in the graph
+  std::vector<HaloExchange::Home> home;    // [nlocal + nghost]
+  std::vector<int> owner;    // [nlocal + nghost] atom of this rank that stands for it in the graph
+  std::map<HaloExchange::Home, int> first_image;    // of an atom of another rank that is a node, the ghost that stands for it
   std::vector<int> node;     // [nlocal + nghost] its node of the graph, -1: none
   std::vector<int> atoms;    // [N] the atom of a node
   std::vector<int> edge_centre, edge_neighbour;    // [E] nodes

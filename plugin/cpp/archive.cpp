@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -67,7 +68,7 @@ std::map<Bytes, std::uint32_t> directory(const Bytes &bytes)
 
 }    // namespace
 
-void check_archive(const std::string &path)
+std::string check_archive(const std::string &path)
 {
   std::ifstream file(path, std::ios::binary);
   const Bytes bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
@@ -79,6 +80,9 @@ void check_archive(const std::string &path)
     if (crc32(static_cast<const char *>(data.get()), size) != checksum)
       throw std::runtime_error("the checksum of '" + name + "' is wrong");
   }
+  char digits[9];
+  std::snprintf(digits, sizeof(digits), "%08x", static_cast<unsigned>(crc32(bytes.data(), bytes.size())));
+  return digits;
 }
 
 }    // namespace mollifield

@@ -6,7 +6,8 @@
 namespace mollifield {
 
 // Compares every entry with its checksum in the archive, which torch's reader does not look at: a flipped bit in a
-// weight is a slightly wrong potential. Throws std::runtime_error that names the entry.
-void check_archive(const std::string &path);
+// weight is a slightly wrong potential. Throws std::runtime_error that names the entry. Returns the CRC-32 of the whole
+// file, eight hexadecimal digits.
+std::string check_archive(const std::string &path);
 
 }    // namespace mollifield

@@ -1,13 +1,12 @@
-#include "potential.hpp"
-
 #include "archive.hpp"
+#include "potential_implementation.hpp"
+#include "stages.hpp"
 
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/cuda.h>
-#include <torch/script.h>
 
 #include <algorithm>
 #include <cmath>
@@ -20,12 +19,6 @@ namespace mollifield {
 namespace {
 
 constexpr int FORMAT_VERSION = 1;    // contract.FORMAT_VERSION
-
-// contract.REFERENCE_TOLERANCE: absolute floor, and the fraction of the largest reference value added to it.
-double reference_tolerance(at::ScalarType dtype)
-{
-  return dtype == at::kDouble ? 1e-9 : 2e-5;
-}
 
 // Threads of torch are a setting of the whole process, which belongs to the host program: put them back.
 class ThreadGuard {
@@ -44,6 +37,23 @@ class ThreadGuard {
  private:
   int previous;
 };
+
+// What a model gives, before it is turned into plain numbers: members of StagedEvaluation.
+struct Outputs {
+  at::Tensor atomic_energies, latent, edge_gradients, edge_moments;
+};
+
+Outputs evaluate_whole(torch::jit::Module &module, const StageInputs &inputs)
+{
+  const auto tuple = module.forward({inputs.edge_vectors, inputs.edge_index, inputs.types}).toTuple();
+  Outputs result;
+  result.atomic_energies = tuple->elements()[0].toTensor();
+  result.latent = tuple->elements()[1].toTensor().detach();
+  if (inputs.edge_vectors.size(1) == 0) return result;
+  const auto energy = result.atomic_energies.narrow(1, 0, inputs.n_local).sum();
+  result.edge_gradients = torch::autograd::grad({energy}, {inputs.edge_vectors})[0];
+  return result;
+}
 
 // The profiling executor specialises and recompiles for shapes, and edge counts change at every neighbour
 // list. An executor is chosen once, when a method first runs, so the mode is only set until then.
@@ -93,50 +103,13 @@ std::string first_line(const std::exception &error)
   return text.substr(0, text.find('\n'));
 }
 
+}    // namespace
+
 std::vector<double> to_vector(const at::Tensor &tensor)
 {
   const at::Tensor plain = tensor.to(at::kCPU, at::kDouble).contiguous();
   return {plain.data_ptr<double>(), plain.data_ptr<double>() + plain.numel()};
 }
-
-at::Tensor attribute_tensor(const c10::impl::GenericDict &frame, const std::string &key)
-{
-  if (!frame.contains(key)) throw std::runtime_error("a reference frame has no '" + key + "'");
-  return frame.at(key).toTensor();
-}
-
-}    // namespace
-
-struct Potential::Implementation {
-  std::string path;
-  torch::jit::Module module;            // as in the file
-  mutable torch::jit::Module frozen;    // the same for calls: weights are constants, what depends on them alone folded
-  torch::Device device{"cpu"};
-  std::string device_name, dtype_name;
-  at::ScalarType dtype = at::kFloat;
-  std::vector<std::string> species;
-  std::map<std::string, double> calibration;
-  LatentSpace latent_space;
-  double r_max = 0.0;
-  int n_layers = 0, n_members = 0, threads = 1;
-  int only_member = -1;    // of the file's members, the one in `module`; -1: all
-  bool verified = false;
-
-  c10::IValue attribute(const std::string &name) const
-  {
-    if (!module.hasattr(name)) throw std::runtime_error("it has no attribute '" + name + "'");
-    return module.attr(name);
-  }
-
-  at::Tensor reference(const c10::impl::GenericDict &frame, const std::string &key) const;
-  void keep_member(int k);
-  void freeze();
-  void read_attributes();
-  void check_attributes() const;
-  void verify();
-  void verify_frame(const c10::impl::GenericDict &frame, std::size_t number) const;
-  Evaluation evaluate(const Graph &graph, bool members) const;
-};
 
 void Potential::Implementation::read_attributes()
 {
@@ -169,8 +142,10 @@ void Potential::Implementation::check_attributes() const
 // Small systems pay for every call into torch, so constants are computed once.
 void Potential::Implementation::freeze()
 {
-  frozen = torch::jit::freeze(module);
-  torch::jit::toGraphFunction(frozen.get_method("forward").function()).get_executor();
+  auto methods = StagedEvaluation::is_possible(module) ? StagedEvaluation::METHODS : std::vector<std::string>{};
+  frozen = torch::jit::freeze(module, methods);
+  methods.push_back("forward");
+  for (const auto &name : methods) torch::jit::toGraphFunction(frozen.get_method(name).function()).get_executor();
 }
 
 // Replaces the module by a copy in which tensors with a member dimension hold member k alone.
@@ -197,112 +172,64 @@ void Potential::Implementation::keep_member(int k)
   n_members = 1;
 }
 
-Evaluation Potential::Implementation::evaluate(const Graph &graph, bool members) const
-{
-  const ThreadGuard thread_guard(threads);
-  // The caller may sit inside a no_grad region of its own.
-  const at::AutoGradMode with_gradients(true);
-  const std::int64_t n_edges = graph.n_edges(), n_atoms = graph.n_atoms();
-  const auto longs = torch::TensorOptions().dtype(at::kLong);
-
-  // from_blob does not own: `graph` outlives these tensors, and nothing writes to them.
-  auto edge_vectors = torch::from_blob(const_cast<double *>(graph.edge_vectors.data()), {1, n_edges, 3}, at::kDouble)
-                          .to(device, dtype, false, true);
-  if (members) edge_vectors = edge_vectors.expand({n_members, n_edges, 3}).contiguous();
-  edge_vectors.requires_grad_(true);
-  const auto edge_index =
-      torch::from_blob(const_cast<std::int64_t *>(graph.edge_index.data()), {2, n_edges}, longs).to(device);
-  const auto types = torch::from_blob(const_cast<std::int64_t *>(graph.types.data()), {n_atoms}, longs).to(device);
-
-  const auto outputs = frozen.forward({edge_vectors, edge_index, types}).toTuple();
-  const at::Tensor atomic_energies = outputs->elements().at(0).toTensor();    // [M, N]
-  const at::Tensor energies = atomic_energies.narrow(1, 0, graph.n_local).sum(1);
-
-  Evaluation result;
-  result.atomic_energies = to_vector(atomic_energies.detach().mean(0));
-  result.member_energies = to_vector(energies.detach());
-  if (members) {
-    result.member_atomic_energies = to_vector(atomic_energies.detach());
-    result.latent = to_vector(outputs->elements().at(1).toTensor().detach().narrow(1, 0, graph.n_local));
-  }
-  if (n_edges == 0) return result;
-  const auto gradients = torch::autograd::grad({energies.sum()}, {edge_vectors})[0];    // [G, E, 3]
-  result.edge_gradients = to_vector(gradients.sum(0) / n_members);
-  if (members) result.member_edge_gradients = to_vector(gradients);
-  return result;
-}
-
 namespace {
 
-// Forces [M, N, 3] and virials [M, 3, 3] of contract.py from member gradients [M, E, 3].
-std::pair<at::Tensor, at::Tensor> forces_and_virials(const at::Tensor &gradients, const at::Tensor &edge_index,
-                                                     const at::Tensor &edge_vectors, std::int64_t n_atoms)
+// `outputs` has the tensors of Outputs.
+template <typename T> Evaluation collect(const Request &request, std::int64_t n_local, const T &outputs)
 {
-  auto forces = at::zeros({gradients.size(0), n_atoms, 3}, at::kDouble);
-  forces.index_add_(1, edge_index[0], gradients);
-  forces.index_add_(1, edge_index[1], -gradients);
-  return {forces, -at::einsum("ea,meb->mab", {edge_vectors, gradients})};
-}
-
-void compare(const std::string &name, const at::Tensor &found, const at::Tensor &expected, double per,
-             double tolerance, std::size_t frame)
-{
-  if (found.sizes() != expected.sizes())
-    throw std::runtime_error("reference frame " + std::to_string(frame) + ": '" + name + "' has the wrong shape");
-  if (expected.numel() == 0) return;
-  const double scale = expected.abs().max().item<double>() / per;
-  const double deviation = (found - expected).abs().max().item<double>() / per;
-  // Written so that a NaN fails.
-  if (!(deviation <= tolerance * (1.0 + scale)))
-    throw std::runtime_error("reference frame " + std::to_string(frame) + ": recomputed " + name + " deviate by " +
-                             std::to_string(deviation) + ", allowed: " + std::to_string(tolerance * (1.0 + scale)) +
-                             " (eV, Å); this build does not reproduce the file's own numbers");
+  const auto energies = outputs.atomic_energies.detach().narrow(1, 0, n_local);    // [M, n_local]
+  const double n_members = static_cast<double>(energies.size(0));
+  Evaluation result;
+  result.atomic_energies = to_vector(energies.mean(0));
+  result.member_energies = to_vector(energies.sum(1));
+  if (request.members) {
+    result.member_atomic_energies = to_vector(energies);
+    result.latent = to_vector(outputs.latent.narrow(1, 0, n_local));
+  }
+  if (!outputs.edge_gradients.defined()) return result;
+  result.edge_gradients = to_vector(outputs.edge_gradients.sum(0) / n_members);
+  if (request.members) result.member_edge_gradients = to_vector(outputs.edge_gradients);
+  if (outputs.edge_moments.defined()) result.edge_moments = to_vector(outputs.edge_moments.sum(1) / n_members);
+  return result;
 }
 
 }    // namespace
 
-// [n_members, ...] of what the frame holds for the members of the file.
-at::Tensor Potential::Implementation::reference(const c10::impl::GenericDict &frame, const std::string &key) const
+bool Potential::Implementation::has_stages() const
 {
-  const auto tensor = attribute_tensor(frame, key).to(at::kCPU, at::kDouble);
-  return only_member < 0 ? tensor : tensor.narrow(0, only_member, 1);
+  return StagedEvaluation::is_possible(frozen);
 }
 
-void Potential::Implementation::verify_frame(const c10::impl::GenericDict &frame, std::size_t number) const
+Evaluation Potential::Implementation::evaluate(const Graph &graph, const Request &request) const
 {
-  const auto edge_vectors = attribute_tensor(frame, "edge_vectors").to(at::kCPU, at::kDouble).contiguous();
-  const auto edge_index = attribute_tensor(frame, "edge_index").to(at::kCPU, at::kLong).contiguous();
-  const auto types = attribute_tensor(frame, "types").to(at::kCPU, at::kLong).contiguous();
-  Graph graph;
-  graph.n_local = types.numel();
-  graph.types.assign(types.data_ptr<std::int64_t>(), types.data_ptr<std::int64_t>() + types.numel());
-  graph.edge_index.assign(edge_index.data_ptr<std::int64_t>(), edge_index.data_ptr<std::int64_t>() + edge_index.numel());
-  graph.edge_vectors = to_vector(edge_vectors);
+  const ThreadGuard thread_guard(threads);
+  // The caller may sit inside a no_grad region of its own.
+  const at::AutoGradMode with_gradients(true);
+  const std::int64_t n_edges = graph.n_edges(), n_atoms = graph.n_atoms(), n_geometries = request.members ? n_members : 1;
+  const auto longs = torch::TensorOptions().dtype(at::kLong);
 
-  Evaluation result = evaluate(graph, true);
-  const auto energies = torch::from_blob(result.member_energies.data(), {n_members}, at::kDouble);
-  const auto gradients =
-      torch::from_blob(result.member_edge_gradients.data(),
-                       {n_members, static_cast<std::int64_t>(result.member_edge_gradients.size()) / (3 * n_members), 3},
-                       at::kDouble);
-  const auto [forces, virials] = forces_and_virials(gradients, edge_index, edge_vectors, graph.n_local);
-  const double tolerance = reference_tolerance(dtype), n_atoms = std::max<double>(1.0, graph.n_local);
-  compare("energies", energies, reference(frame, "energies"), n_atoms, tolerance, number);
-  compare("forces", forces, reference(frame, "forces"), 1.0, tolerance, number);
-  compare("virials", virials, reference(frame, "virials"), n_atoms, tolerance, number);
+  // from_blob does not own: `graph` outlives these tensors, and nothing writes to them.
+  StageInputs inputs;
+  inputs.edge_vectors = torch::from_blob(const_cast<double *>(graph.edge_vectors.data()), {1, n_edges, 3}, at::kDouble)
+                            .to(device, dtype, false, true);
+  if (request.members) inputs.edge_vectors = inputs.edge_vectors.expand({n_geometries, n_edges, 3}).contiguous();
+  inputs.edge_vectors.requires_grad_(true);
+  inputs.edge_index =
+      torch::from_blob(const_cast<std::int64_t *>(graph.edge_index.data()), {2, n_edges}, longs).to(device);
+  inputs.types = torch::from_blob(const_cast<std::int64_t *>(graph.types.data()), {n_atoms}, longs).to(device);
+  inputs.n_centres = request.halo ? graph.n_local : n_atoms;
+  inputs.n_local = graph.n_local;
 
-  // The path that molecular dynamics takes: shared geometry, mean gradients.
-  Evaluation shared = evaluate(graph, false);
-  const auto mean = torch::from_blob(shared.edge_gradients.data(), {gradients.size(1), 3}, at::kDouble);
-  compare("mean gradients", mean, gradients.mean(0), 1.0, tolerance, number);
-}
-
-void Potential::Implementation::verify()
-{
-  const auto frames = attribute("reference_frames").toListRef();
-  if (frames.empty()) throw std::runtime_error("it holds no reference frame to verify this build with");
-  for (std::size_t number = 0; number < frames.size(); ++number)
-    verify_frame(frames[number].toGenericDict(), number);
+  const bool moments = request.moments && n_layers > 1;
+  if ((request.halo || moments) && !has_stages())
+    throw std::runtime_error("it cannot be evaluated layer by layer: it was written by an older release");
+  if (request.halo || moments) {
+    StagedEvaluation stages(frozen, n_layers, inputs, request.halo, moments);
+    stages.forward();
+    stages.backward();
+    return collect(request, graph.n_local, stages);
+  }
+  return collect(request, graph.n_local, evaluate_whole(frozen, inputs));
 }
 
 Potential::Potential(const std::string &path, const Options &options) : impl(std::make_unique<Implementation>())
@@ -319,7 +246,7 @@ Potential::Potential(const std::string &path, const Options &options) : impl(std
   const ThreadGuard thread_guard(impl->threads);
   const PlainExecutorGuard executor_guard;
   try {
-    check_archive(path);
+    impl->checksum = check_archive(path);
     impl->module = torch::jit::load(path, impl->device);
   } catch (const std::exception &error) {
     throw std::runtime_error("model file '" + path + "' is truncated, corrupt or not a model exported by mollifield: " +
@@ -347,6 +274,7 @@ const LatentSpace &Potential::latent_space() const { return impl->latent_space; 
 double Potential::r_max() const { return impl->r_max; }
 int Potential::n_layers() const { return impl->n_layers; }
 int Potential::n_members() const { return impl->n_members; }
+const std::string &Potential::checksum() const { return impl->checksum; }
 const std::string &Potential::dtype() const { return impl->dtype_name; }
 const std::string &Potential::device() const { return impl->device_name; }
 
@@ -356,10 +284,12 @@ double Potential::calibration_factor(const std::string &key) const
   return found == impl->calibration.end() ? 1.0 : found->second;
 }
 
-Evaluation Potential::evaluate(const Graph &graph, bool members) const
+bool Potential::has_stages() const { return impl->has_stages(); }
+
+Evaluation Potential::evaluate(const Graph &graph, const Request &request) const
 {
   try {
-    return impl->evaluate(graph, members);
+    return impl->evaluate(graph, request);
   } catch (const std::exception &error) {
     throw std::runtime_error("model file '" + impl->path + "': evaluation failed: " + first_line(error));
   }

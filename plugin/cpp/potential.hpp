@@ -2,6 +2,7 @@
 // Units: eV and Å. No torch header here, so that callers need none.
 #pragma once
 
+#include "halo.hpp"
 #include "latent_space.hpp"
 
 #include <cstdint>
@@ -12,7 +13,8 @@
 
 namespace mollifield {
 
-// A graph of `n_atoms` nodes, of which the first `n_local` count in the energy.
+// A graph of `n_atoms` nodes, of which the first `n_local` count in the energy. Without a halo all of them receive
+// messages; with one, the others are ghosts, whose features come from elsewhere, and no edge has one as its centre.
 struct Graph {
   std::int64_t n_local = 0;
   std::vector<std::int64_t> types;         // [N] index into Potential::species()
@@ -24,12 +26,22 @@ struct Graph {
 };
 
 struct Evaluation {
-  std::vector<double> atomic_energies;          // [N] mean over members, eV
+  std::vector<double> atomic_energies;          // [n_local] mean over members, eV
   std::vector<double> member_energies;          // [M] sums over local atoms, eV
-  std::vector<double> member_atomic_energies;   // [M, N] eV, only where asked for
+  std::vector<double> member_atomic_energies;   // [M, n_local] eV, only where asked for
   std::vector<double> latent;                   // [M, n_local, L], only where members are asked for
   std::vector<double> edge_gradients;           // [E, 3] mean over members of dE/d(edge_vectors), eV/Å
   std::vector<double> member_edge_gradients;    // [M, E, 3], only where asked for
+  // [3 (a), E, 3 (b)] mean over members, eV: sum over atoms m of (r_m - r_i)_a dE_m/d(edge_vectors_ij)_b. Only where
+  // asked for, and empty for a model of one layer, in which an edge changes the energy of its centre alone.
+  std::vector<double> edge_moments;
+};
+
+// What is wanted besides energies and mean gradients.
+struct Request {
+  bool members = false;    // all of it member by member too, at M times the cost of the backward pass
+  bool moments = false;    // needs a model with stages (has_stages) or of one layer
+  Halo *halo = nullptr;    // of the processes that share the system; needs a model with stages
 };
 
 struct Options {
@@ -52,6 +64,7 @@ class Potential {
   int n_layers() const;
   int n_members() const;
   const std::string &dtype() const;     // float32 | float64
+  const std::string &checksum() const;  // CRC-32 of the file, eight hexadecimal digits
   const std::string &device() const;    // the one in use: cpu | cuda:N
 
   // Scale and references of the latent features; empty where the file holds none.
@@ -64,8 +77,10 @@ class Potential {
   // Throws std::runtime_error, also where it does not reproduce the file's reference frames for this member.
   std::unique_ptr<Potential> member(int k) const;
 
-  // With `members`, all that is asked for comes out member by member too, at M times the cost of the backward pass.
-  Evaluation evaluate(const Graph &graph, bool members = false) const;
+  // Whether the file can be evaluated layer by layer.
+  bool has_stages() const;
+
+  Evaluation evaluate(const Graph &graph, const Request &request = {}) const;
 
   // CUDA devices that this build and machine offer.
   static int n_cuda_devices();

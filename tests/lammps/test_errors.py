@@ -40,7 +40,7 @@ def data(tmp_path):
         ({"elements": "H C O N"}, "4 elements in pair_coeff, but 3 atom types"),
         ({"elements": "H C Si"}, "the model does not know element 'Si'; it knows: H C O"),
         ({"elements": "NULL NULL NULL"}, "every atom type is NULL"),
-        ({"units": "lj"}, "needs units metal or real, found units lj"),
+        ({"units": "lj"}, "needs units metal, real or electron, found units lj"),
         ({"before": "newton off"}, "needs newton pair on"),
         ({"pair": "mollifield devise cpu"}, "unknown keyword 'devise'; allowed: device, threads, driver"),
         ({"pair": "mollifield device tpu"}, "unknown device 'tpu'; allowed: cpu, cuda, cuda:N, auto"),

@@ -1,0 +1,96 @@
+"""Several ranks against one: work that is done in total, and speed. 4,096 silicon atoms.
+
+    OMP_NUM_THREADS=1 python benchmarks/ranks.py
+
+Work is counted, so it can be measured on a machine with fewer cores than ranks: edges and atoms that pass through the
+layers, summed over ranks (`compute pair`), and rows that travel between ranks for each layer after the first. Speed is
+of the whole step, of runs on one and on two ranks in turn. Wall time; on a shared machine the ranks also wait for
+each other's interruptions, which the second column leaves out: the CPU time of the rank's own work on the pair style.
+"""
+
+import argparse
+import os
+import re
+import statistics
+import tempfile
+from pathlib import Path
+
+from mollifield_lammps import run_lammps, write_data
+
+from lammps import DECK as DECK_OF_ONE
+from timing import KEEP_MEMORY, environment
+import systems
+
+CELLS = 8
+STEPS = 20
+COUNT = """
+compute work all pair mollifield
+thermo_style custom step c_work[*]
+thermo_modify format float %.17g
+run 0
+"""
+
+
+def deck(halo: str, commands: str) -> str:
+    """The deck of `lammps.py` up to its runs."""
+    text = DECK_OF_ONE.format(boundary="p p p", species="Si", steps=0).split("run 20")[0]
+    return text.replace("pair_style mollifield", f"pair_style mollifield halo {halo}") + commands
+
+
+def count(directory: Path) -> None:
+    """Print the work of 8 ranks relative to that of one, in both modes."""
+    reference: list[float] = []
+    print(f"{'':<24}{'edges':>10}{'atoms':>10}{'rows':>10}{'edges / 1':>12}{'atoms / 1':>12}")
+    for n_ranks, halo in [(1, "exchange"), (2, "exchange"), (8, "exchange"), (8, "ghost")]:
+        thermo = run_lammps(deck(halo, COUNT), directory, n_ranks).thermo
+        numbers = [float(thermo[f"c_work[{k}]"][0]) for k in (1, 2, 3)]
+        reference = reference or numbers
+        ratios = "".join(f"{numbers[k] / reference[k]:12.3f}" for k in (0, 1))
+        print(f"{n_ranks} rank(s), {halo:<11}" + "".join(f"{int(n):10d}" for n in numbers) + ratios, flush=True)
+
+
+def seconds(directory: Path, n_ranks: int, halo: str) -> tuple[float, float]:
+    """Wall seconds of a step, and CPU seconds of the pair style in it."""
+    log = run_lammps(deck(halo, f"run 5\nrun {STEPS}\n"), directory, n_ranks).log.read_text()
+    last = log[log.rindex("Loop time of") :]
+    loop = float(re.search(r"Loop time of ([\d.eE+-]+)", last)[1])
+    pair = re.search(r"^Pair\s+\| ([\d.eE+-]+)\s*\|\s*([\d.eE+-]+)\s*\|\s*([\d.eE+-]+)", last, re.MULTILINE)
+    share = float(re.search(r"([\d.eE+-]+)% CPU use", last)[1]) / 100.0
+    return loop / STEPS, float(pair[2]) * share / STEPS
+
+
+def speed(directory: Path, rounds: int) -> None:
+    """Print milliseconds a step on one and on two ranks, and their ratio round by round."""
+    cases = [(1, "exchange"), (2, "exchange"), (2, "ghost")]
+    times: dict[tuple[int, str], list[tuple[float, float]]] = {case: [] for case in cases}
+    for _ in range(rounds):
+        for case in cases:
+            times[case].append(seconds(directory, *case))
+    print(f"{'':<24}{'step, ms':>10}{'pair, ms':>10}{'speed-up':>10}{'of pair':>10}")
+    for case in cases:
+        middle = [1e3 * statistics.median(t[k] for t in times[case]) for k in (0, 1)]
+        ratios = [
+            statistics.median(a[k] / b[k] for a, b in zip(times[cases[0]], times[case], strict=True))
+            for k in (0, 1)
+        ]
+        print(f"{case[0]} rank(s), {case[1]:<11}" + "".join(f"{n:10.2f}" for n in [*middle, *ratios]), flush=True)
+
+
+def main() -> None:
+    """Counts, then times."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    print(environment())
+    os.environ.update(KEEP_MEMORY)  # for lmp
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        write_data(directory / "atoms.data", systems.silicon(CELLS), systems.SPECIES["silicon"])
+        systems.write_model(directory / "model.pt", "silicon")
+        count(directory)
+        if options.rounds:
+            speed(directory, options.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+// What Potential keeps out of its public header. Internal: needs torch.
+#pragma once
+
+#include "potential.hpp"
+
+#include <torch/script.h>
+
+namespace mollifield {
+
+// On the host, as double.
+std::vector<double> to_vector(const at::Tensor &tensor);
+
+struct Potential::Implementation {
+  std::string path, checksum;
+  torch::jit::Module module;            // as in the file
+  mutable torch::jit::Module frozen;    // the same for calls: weights are constants, what depends on them alone folded
+  torch::Device device{"cpu"};
+  std::string device_name, dtype_name;
+  at::ScalarType dtype = at::kFloat;
+  std::vector<std::string> species;
+  std::map<std::string, double> calibration;
+  LatentSpace latent_space;
+  double r_max = 0.0;
+  int n_layers = 0, n_members = 0, threads = 1;
+  int only_member = -1;    // of the file's members, the one in `module`; -1: all
+  bool verified = false;
+
+  c10::IValue attribute(const std::string &name) const
+  {
+    if (!module.hasattr(name)) throw std::runtime_error("it has no attribute '" + name + "'");
+    return module.attr(name);
+  }
+
+  at::Tensor reference(const c10::impl::GenericDict &frame, const std::string &key) const;
+  void keep_member(int k);
+  void freeze();
+  void read_attributes();
+  void check_attributes() const;
+  void verify();
+  void verify_frame(const c10::impl::GenericDict &frame, std::size_t number) const;
+  bool has_stages() const;
+  Evaluation evaluate(const Graph &graph, const Request &request = {}) const;
+};
+
+}    // namespace mollifield
