@@ -15,8 +15,9 @@ _HOME = {
     "write_data": "data",
     "LammpsError": "run",
     "RunResult": "run",
-    "read_thermo": "run",
     "run_lammps": "run",
+    "ThermoBar": "thermo",
+    "read_thermo": "thermo",
 }
 
 __all__ = sorted(_HOME)
