@@ -1,4 +1,4 @@
-"""LAMMPS side of mollifield: find the plugin, write data files, run decks, read uncertain frames back.
+"""LAMMPS side of mollifield: find the plugin, write data files and decks, run them, read frames back, check it all.
 
 Names are loaded when first used: the `lmp` launcher imports this package at every start of every rank
 for the plugin's directory alone.
@@ -10,7 +10,15 @@ _HOME = {
     "find_plugin": "locate",
     "lammps_command": "locate",
     "plugin_directory": "locate",
+    "Deck": "deck",
+    "Minimise": "deck",
+    "Npt": "deck",
+    "Nve": "deck",
+    "Nvt": "deck",
+    "Uncertainty": "deck",
     "lammps_boundary": "data",
+    "place_atoms": "data",
+    "read_dump": "dump",
     "read_uncertain": "data",
     "write_data": "data",
     "LammpsError": "run",

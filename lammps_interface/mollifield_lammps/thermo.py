@@ -7,8 +7,8 @@ from types import TracebackType
 import numpy as np
 from tqdm import tqdm
 
-NANOSECOND = {"metal": 1e3, "real": 1e6, "electron": 1e6}
-"""Time units of a run in a nanosecond: ps, fs, fs."""
+from mollifield_lammps.data import PICOSECOND
+
 DAY = 86400.0  # s
 
 
@@ -131,6 +131,6 @@ class ThermoBar:
     def _speed(self, step: int) -> float:
         """ns/day since the run began; 0 where there is no such number."""
         elapsed = time.monotonic() - self._start
-        if self._units not in NANOSECOND or self._command[:1] != ["run"] or elapsed <= 0.0:
+        if self._units not in PICOSECOND or self._command[:1] != ["run"] or elapsed <= 0.0:
             return 0.0
-        return (step - self._first_step) * self._timestep / NANOSECOND[self._units] / elapsed * DAY
+        return (step - self._first_step) * self._timestep / (1e3 * PICOSECOND[self._units]) / elapsed * DAY
