@@ -31,34 +31,32 @@ def read_dump(path, rotation=None, like: Atoms | None = None, units: str = "meta
         missing = sorted({"id", "element", "x", "y", "z"} - table.keys())
         if missing:
             raise ValueError(f"{path}: step {step}: no columns {missing}; found: {', '.join(table)}")
-        frame = _as_atoms(box, table, units)
-        frame.info["step"] = step
-        if rotation is not None:
-            _turn(frame, np.asarray(rotation).T)
+        frames.append(_as_atoms(step, box, table, units, np.eye(3) if rotation is None else rotation.T))
         if like is not None:
-            _restore_lattice(frame, like)
-        frames.append(frame)
+            _restore_lattice(frames[-1], like)
     return frames
 
 
 def _snapshots(path: Path) -> Iterator[tuple[int, tuple[np.ndarray, list[bool]], dict[str, np.ndarray]]]:
     """(step, (cell, pbc), columns sorted by id) of each complete snapshot."""
-    lines = path.read_text().splitlines()
+    text = path.read_text()
+    lines = text[: text.rfind("\n") + 1].splitlines()  # a run that was ended may have left half a line, or half a frame
     start = 0
     while start < len(lines):
-        heads = [lines[start + k].split() if start + k < len(lines) else [] for k in (0, 2, 4)]
-        if [head[:2] for head in heads] != [["ITEM:", "TIMESTEP"], ["ITEM:", "NUMBER"], ["ITEM:", "BOX"]]:
+        if lines[start].split() != ["ITEM:", "TIMESTEP"]:
             raise ValueError(f"{path}, line {start + 1}: not a snapshot of `dump custom`")
+        if len(lines) < start + 9:
+            return
         n_atoms = int(lines[start + 3])
         rows = lines[start + 9 : start + 9 + n_atoms]
-        if len(rows) < n_atoms:  # the run was ended while it wrote
+        if len(rows) < n_atoms:
             return
         names = lines[start + 8].split()[2:]
         columns = dict(zip(names, zip(*(row.split() for row in rows)), strict=True))
         order = np.argsort(np.array(columns.get("id", range(n_atoms)), dtype=int))
         table = {name: np.array(column)[order] for name, column in columns.items()}
         bounds = np.array([line.split() for line in lines[start + 5 : start + 8]], dtype=float)
-        yield int(lines[start + 1]), (_cell(bounds), [flag == "pp" for flag in heads[2][-3:]]), table
+        yield int(lines[start + 1]), (_cell(bounds), [flag == "pp" for flag in lines[start + 4].split()[-3:]]), table
         start += 9 + n_atoms
 
 
@@ -72,32 +70,25 @@ def _cell(bounds: np.ndarray) -> np.ndarray:
     return np.array([[high[0] - low[0], 0, 0], [xy, high[1] - low[1], 0], [xz, yz, high[2] - low[2]]])
 
 
-def _as_atoms(box: tuple[np.ndarray, list[bool]], table: dict[str, np.ndarray], units: str) -> Atoms:
+def _as_atoms(
+    step: int, box: tuple[np.ndarray, list[bool]], table: dict[str, np.ndarray], units: str, back: np.ndarray
+) -> Atoms:
+    """In ASE's units, every vector times `back` [3, 3]."""
     length = 1.0 / ANGSTROM[units]
 
     def vectors(names: str) -> np.ndarray:
-        return np.stack([table[name].astype(float) for name in names.split()], axis=1)
+        return np.stack([table[name].astype(float) for name in names.split()], axis=1) @ back
 
-    atoms = Atoms(list(table["element"]), vectors("x y z") * length, cell=box[0] * length, pbc=box[1])
+    cell = box[0] * length @ back
+    atoms = Atoms(list(table["element"]), vectors("x y z") * length, cell=cell, pbc=box[1], info={"step": step})
     if {"vx", "vy", "vz"} <= table.keys():
         atoms.set_velocities(vectors("vx vy vz") * length * PICOSECOND[units] / (1e3 * fs))
+    for name in table.keys() - set(COLUMNS.split()):
+        atoms.set_array(name, table[name].astype(float))
     if {"fx", "fy", "fz"} <= table.keys():
         forces = vectors("fx fy fz") / (length * ENERGY_UNIT[units])
         atoms.calc = SinglePointCalculator(atoms, forces=forces)
-    for name in table.keys() - set(COLUMNS.split()):
-        atoms.set_array(name, table[name].astype(float))
     return atoms
-
-
-def _turn(atoms: Atoms, rotation: np.ndarray) -> None:
-    """Rows times `rotation`, whatever is a vector; lattice coordinates stay."""
-    calculator = atoms.calc
-    forces = None if calculator is None else calculator.results["forces"] @ rotation
-    atoms.set_cell(atoms.cell.array @ rotation)
-    atoms.positions = atoms.positions @ rotation
-    atoms.set_velocities(atoms.get_velocities() @ rotation)
-    if forces is not None:
-        atoms.calc = SinglePointCalculator(atoms, forces=forces)
 
 
 def _restore_lattice(atoms: Atoms, like: Atoms) -> None:
@@ -108,4 +99,7 @@ def _restore_lattice(atoms: Atoms, like: Atoms) -> None:
         own = atoms.cell.array[periodic]
         choice = np.round(cell[periodic] @ np.linalg.pinv(own))
         cell[periodic] = choice @ own
+    calculator = atoms.calc
     atoms.set_cell(cell)
+    if calculator is not None:  # its results are those of a lattice, not of the vectors that span it
+        calculator.atoms.set_cell(cell)

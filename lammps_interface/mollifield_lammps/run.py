@@ -29,8 +29,8 @@ class LammpsError(RuntimeError):
 class RunResult:
     """What a finished run left behind.
 
-    thermo: one array per thermo column, all `run`s of the deck that print these columns one after the
-    other, in LAMMPS units. stopped: fix mollifield/uncertainty ended the run before its last step.
+    log: all that LAMMPS printed, commands included. thermo: one array per thermo column, all `run`s of the deck that
+    print these columns one after the other, in LAMMPS units. stopped: fix mollifield/uncertainty ended the run before its last step.
     """
 
     log: Path
@@ -43,19 +43,19 @@ def _error_message(output: list[str], code: int, position: InputPosition) -> str
     if not errors:
         return f"LAMMPS ended with exit code {code}; its last output:\n" + "\n".join(output[-_TAIL:])
     lines = [output[errors[0]]]
-    place = None
+    place = position.current
     for line in output[errors[0] + 1 : errors[0] + 6]:
         if line.startswith(QUOTE):
             place = position.locate(line.removeprefix(QUOTE))
         elif not re.match(r"(Last command|For more information|-->|\s*\^+)", line) or "http" in line:
             continue
         lines.append(line)
-    return "\n".join(lines if place is None else [*lines, f"in {place.file}, line {place.number}"])
+    return "\n".join(lines if place is None else [*lines, f"in {place}"])
 
 
 def _command(deck: Path, n_ranks: int, variables: dict | None) -> list[str]:
-    """Unbuffered, so that output comes when it is written; with echo, so that errors can be placed."""
-    command = [*lammps_command(n_ranks), "-in", deck.name, "-log", LOG_NAME, "-echo", "both", "-nonbuf"]
+    """With echo, so that errors can be placed. LAMMPS's own log is buffered and lost when it is ended: ours is not."""
+    command = [*lammps_command(n_ranks), "-in", deck.name, "-log", "none", "-echo", "screen", "-nonbuf"]
     for name, value in (variables or {}).items():
         command += ["-var", name, *(map(str, value) if isinstance(value, (list, tuple)) else [str(value)])]
     return command
@@ -90,12 +90,14 @@ def run_lammps(
     written, source = _write_deck(deck, directory)
     position = InputPosition(source, directory)
     output: list[str] = []
-    with subprocess.Popen(
+    path = directory / LOG_NAME
+    with path.open("w", buffering=1) as log, subprocess.Popen(
         _command(written, n_ranks, variables), cwd=directory, env=lammps_environment(), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", bufsize=1, start_new_session=True,
     ) as child:  # fmt: skip
         try:
             for line in child.stdout:
+                log.write(line)
                 output.append(line.rstrip("\n"))
                 position.feed(output[-1])
                 if progress is not None:
@@ -106,8 +108,7 @@ def run_lammps(
             raise
     if code != 0 or any(line.startswith("ERROR") for line in output):
         raise LammpsError(_error_message(output, code, position))
-    log = directory / LOG_NAME
-    return RunResult(log, read_thermo(log.read_text()), any(line.startswith(STOP_LINE) for line in output))
+    return RunResult(path, read_thermo("\n".join(output)), any(line.startswith(STOP_LINE) for line in output))
 
 
 def _end(child: subprocess.Popen) -> None:
