@@ -20,8 +20,8 @@ MARGIN = 1.0
 ANGSTROM = {"metal": 1.0, "real": 1.0, "electron": 1.88972612}
 """LAMMPS length units in one Å; LAMMPS's own constant for electron (Bohr)."""
 
-ENERGY_UNIT = {"metal": 1.0, "real": 23.060549, "electron": 1.0 / 27.211386}
-"""LAMMPS energy units in one eV."""
+ENERGY_UNIT = {"metal": 1.0, "real": 23.060549, "electron": 3.16681534e-6 / 8.617343e-5}
+"""LAMMPS energy units in one eV; electron (Hartree) by LAMMPS's own Boltzmann constants, as the pair style does."""
 
 PICOSECOND = {"metal": 1.0, "real": 1e3, "electron": 1e3}
 """LAMMPS time units in one ps. Velocities of electron are Bohr/fs, other than its manual says: their kinetic energy

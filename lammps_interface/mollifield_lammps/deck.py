@@ -129,6 +129,10 @@ class Uncertainty:
     min_gap: int | None = None
     novelty: float | None = None
     calibrated: str | None = None
+    bias: float | None = None
+    """tau of uncertainty-biased dynamics."""
+    ramp: int | None = None
+    """Steps over which the bias grows."""
 
     _CHOICES = {
         "quantity": ("force", "force_rel", "energy", "latent"), "reduce": ("max", "mean", "q99"),
@@ -140,16 +144,22 @@ class Uncertainty:
         for name, allowed in self._CHOICES.items():
             value = getattr(self, name)
             _require(value is None or value in allowed, name, value, ", ".join(allowed))
-        for name in ("select", "stop", "novelty"):
+        for name in ("select", "stop", "novelty", "bias"):
             value = getattr(self, name)
             finite = isinstance(value, (int, float)) and 0.0 <= value < float("inf")
             _require(value is None or finite, name, value, "a number that is not negative")
-        for name in ("max_frames", "min_gap"):
+        for name, least in {"max_frames": 1, "min_gap": 0, "ramp": 1}.items():
             if getattr(self, name) is not None:
-                _count(name, getattr(self, name))
-        for name in ("select", "append", "max_frames", "min_gap", "novelty"):
-            if getattr(self, name) is not None and self.file is None:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, but there is no file for frames; give `file`")
+                _count(name, getattr(self, name), least)
+        self._check_company()
+
+    def _check_company(self) -> None:
+        of_file = dict.fromkeys(("select", "append", "max_frames", "min_gap", "novelty"), "file")
+        for name, other in {**of_file, "error": "stop", "ramp": "bias"}.items():
+            if getattr(self, name) is not None and getattr(self, other) is None:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, which needs `{other}`")
+        if self.quantity == "energy" and self.reduce is not None:
+            raise ValueError(f"reduce is {self.reduce!r}, but the energy is one number for all atoms")
 
     def line(self, deck: "Deck") -> str:
         units = {"force": deck.force_unit(), "energy": ENERGY_UNIT[deck.units]}

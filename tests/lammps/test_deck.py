@@ -40,8 +40,10 @@ def deck(dynamics=Nve(), **options):
         (lambda: Uncertainty(every=0), "every is 0; allowed: a whole number, 1 or more"),
         (lambda: Uncertainty(stop=-0.1), "stop is -0.1; allowed: a number that is not negative"),
         (lambda: Uncertainty(quantity="stress"), "quantity is 'stress'; allowed: force, force_rel, energy, latent"),
-        (lambda: Uncertainty(select=0.3), "select is 0.3, but there is no file for frames"),
+        (lambda: Uncertainty(select=0.3), "select is 0.3, which needs `file`"),
         (lambda: Uncertainty(file="u.xyz", max_frames=0), "max_frames is 0"),
+        (lambda: Uncertainty(error="hard"), "error is 'hard', which needs `stop`"),
+        (lambda: Uncertainty(quantity="energy", reduce="max"), "reduce is 'max', but the energy is one number"),
     ],
 )
 def test_wrong_option(make, message):
@@ -67,6 +69,7 @@ def test_text_in_units_of_the_run():
         assert line in text.splitlines()
     relative = Uncertainty(quantity="force_rel", stop=0.5).line(deck(units="real"))
     assert relative.split() == "fix uncertainty all mollifield/uncertainty 10 stop 0.5 quantity force_rel".split()
+    assert Uncertainty(bias=2.0, ramp=100).line(deck()).endswith(" bias 2 ramp 100")
 
 
 def moving(atoms):
