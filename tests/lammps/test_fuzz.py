@@ -46,14 +46,16 @@ for text in sys.stdin:
     print(json.dumps([lines, answer]), flush=True)
 """
 
-NUMBER, COUNT, POSITIVE_COUNT, NAME = "number", "count", "positive count", "name"
+NUMBER, COUNT, POSITIVE_COUNT, NAME, BIAS = "number", "count", "positive count", "name", "number, ramp"
 GOOD = {NUMBER: ["0.1", "2", "1e-3"], COUNT: ["0", "7"], POSITIVE_COUNT: ["1", "3"], NAME: ["u.extxyz"]}
+GOOD[BIAS] = ["0.1", "2 ramp 10"]
 BAD = {
     NUMBER: ["-1", "-0.5", "abc", "nan", "inf", "1e999", "1.5x", "--2"],
     COUNT: ["-3", "1.5", "abc", "99999999999999999999999", "2x"],
     POSITIVE_COUNT: ["0", "-3", "1.5", "abc", "99999999999999999999999", "2x"],
     NAME: [],
 }
+BAD[BIAS] = [*BAD[NUMBER], "1 ramp", "1 ramp 0", "1 ramp -5", "1 ramp abc"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ FIX = Style(
         "quantity": ["force", "force_rel", "latent"], "reduce": ["max", "mean", "q99"], "select": NUMBER,
         "stop": NUMBER, "error": ["hard", "soft", "continue"], "file": NAME, "append": ["yes", "no"],
         "max_frames": POSITIVE_COUNT, "min_gap": COUNT, "novelty": NUMBER, "calibrated": ["yes", "no"],
-        "bias": NUMBER,
+        "bias": BIAS,
     },
     {"select": "file", "append": "file", "max_frames": "file", "min_gap": "file", "novelty": "file", "error": "stop"},
 )  # fmt: skip
