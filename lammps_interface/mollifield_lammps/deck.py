@@ -212,7 +212,8 @@ class Deck:
         _require(self.units in ANGSTROM, "units", self.units, ", ".join(ANGSTROM))
         _require(len(self.species) > 0, "species", self.species, "one element or more")
         flags = self.boundary.split()
-        _require(len(flags) == 3 and set("".join(flags)) <= set("pfsm"), "boundary", self.boundary, "such as 'p p m'")
+        known = len(flags) == 3 and set("".join(flags)) <= set("pfsm")
+        _require(known, "boundary", self.boundary, "such as 'p p m'")
         _positive("timestep", self.timestep)
         if self.initial_temperature is not None:
             _positive("initial_temperature", self.initial_temperature)
@@ -220,7 +221,8 @@ class Deck:
             _count(name, getattr(self, name), least)
         for name in ("data", "dump", "model"):
             text = str(getattr(self, name))
-            _require(bool(text) and not set(text) & set(" \t\n#\"'&$"), name, text, "a path without spaces and # & $ \" '")
+            plain = bool(text) and not set(text) & set(" \t\n#\"'&$")
+            _require(plain, name, text, "a path without spaces and # & $ \" '")
 
     def time(self, femtoseconds: float) -> float:
         """In LAMMPS's unit."""
