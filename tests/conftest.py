@@ -1,6 +1,7 @@
 """Models and frames that every engine is tried on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from mollifield import MollifieldCalculator, find_edges, load_artefact
 from mollifield.potential import evaluate, types_of
 from mollifield_train.export import export
 from mollifield_train.model import Potential
+
+from .lammps_session import LammpsSession
 
 R_MAX = 4.0
 
@@ -144,12 +147,36 @@ def model_file(double_potential: Potential, tmp_path_factory: pytest.TempPathFac
     return path
 
 
-@pytest.fixture(scope="session", params=["eager", "exported", "calculator"])
-def engine(request: pytest.FixtureRequest, double_potential: Potential, model_file: Path) -> Engine:
-    """The same model behind each Python door, float64."""
-    if request.param == "eager":
-        return eager_engine(double_potential)
-    return {"exported": exported_engine, "calculator": calculator_engine}[request.param](model_file)
+def lammps_engine(session: LammpsSession) -> Engine:
+    """The committee mean, as LAMMPS users see it. A frame is evaluated once: four ranks on two cores are slow."""
+    answers: dict[tuple[bytes, ...], Answer] = {}
+
+    def answer(atoms: Atoms) -> Answer:
+        content = (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+        key = tuple(array.tobytes() for array in content)
+        if key not in answers:
+            energy, atomic_energies, forces, virial = session.evaluate(atoms)
+            answers[key] = Answer(np.array([energy]), atomic_energies[None], forces[None], virial[None])
+        return answers[key]
+
+    return answer
+
+
+@pytest.fixture(scope="session", params=["eager", "exported", "calculator", "lmp-1", "lmp-2", "lmp-4"])
+def engine(
+    request: pytest.FixtureRequest, double_potential: Potential, model_file: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Engine]:  # fmt: skip
+    """The same model behind each door, float64; lmp-4 is LAMMPS on four ranks."""
+    if request.param.startswith("lmp-"):
+        folder = tmp_path_factory.mktemp(request.param)
+        n_ranks = int(request.param[4:])
+        with closing(LammpsSession(model_file, double_potential.species, n_ranks, folder)) as session:
+            yield lammps_engine(session)
+    elif request.param == "eager":
+        yield eager_engine(double_potential)
+    else:
+        yield {"exported": exported_engine, "calculator": calculator_engine}[request.param](model_file)
 
 
 @pytest.fixture(params=sorted(FRAMES))

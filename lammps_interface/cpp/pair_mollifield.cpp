@@ -9,10 +9,29 @@
 #include "update.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <set>
 
 using namespace LAMMPS_NS;
+
+namespace {
+
+// utils::inumeric() does not say which keyword it was that had no number.
+int whole_number(Error *error, const char *key, const char *text)
+{
+  char *end = nullptr;
+  errno = 0;
+  const long found = strtol(text, &end, 10);
+  if (end == text || *end != '\0' || errno != 0 || found < INT_MIN || found > INT_MAX)
+    error->all(FLERR, "Pair style mollifield: keyword '{}' needs a whole number, found '{}'", key, text);
+  return static_cast<int>(found);
+}
+
+}    // namespace
 
 PairMollifield::PairMollifield(LAMMPS *lmp) : Pair(lmp), state(std::make_unique<State>())
 {
@@ -44,10 +63,12 @@ void PairMollifield::settings(int narg, char **arg)
   state->options = {};
   state->driver_member = -1;
   state->ghosts_asked = State::Ghosts::EXCHANGE;
+  std::set<std::string> seen;
   for (int i = 0; i < narg; i += 2) {
     const std::string key = arg[i];
     if (key != "device" && key != "threads" && key != "driver" && key != "halo")
       error->all(FLERR, "Pair style mollifield: unknown keyword '{}'; allowed: device, threads, driver, halo", key);
+    if (!seen.insert(key).second) error->all(FLERR, "Pair style mollifield: keyword '{}' is repeated", key);
     if (i + 1 >= narg) error->all(FLERR, "Pair style mollifield: keyword '{}' has no value", key);
     if (key != "driver") {
       parse_keyword(key, arg[i + 1]);
@@ -68,7 +89,7 @@ void PairMollifield::parse_keyword(const std::string &key, char *text)
 {
   const std::string value = text;
   if (key == "threads") {
-    state->options.threads = utils::inumeric(FLERR, text, false, lmp);
+    state->options.threads = whole_number(error, "threads", text);
     if (state->options.threads < 1) error->all(FLERR, "Pair style mollifield: threads must be at least 1, found {}", value);
   } else if (key == "halo") {
     if (value != "exchange" && value != "ghost")
@@ -89,7 +110,7 @@ void PairMollifield::parse_driver(int i, int narg, char **arg)
   state->driver_member = -1;
   if (value == "mean") return;
   if (i + 2 >= narg) error->all(FLERR, "Pair style mollifield: 'driver member' needs the number of a member, from 0");
-  state->driver_member = utils::inumeric(FLERR, arg[i + 2], false, lmp);
+  state->driver_member = whole_number(error, "driver member", arg[i + 2]);
   if (state->driver_member < 0)
     error->all(FLERR, "Pair style mollifield: members are numbered from 0, found driver member {}", arg[i + 2]);
 }

@@ -1,4 +1,4 @@
-"""LAMMPS side of mollifield: find the plugin, write data files, run decks, read uncertain frames back.
+"""LAMMPS side of mollifield: find the plugin, write data files and decks, run them, read frames back, check it all.
 
 Names are loaded when first used: the `lmp` launcher imports this package at every start of every rank
 for the plugin's directory alone.
@@ -10,13 +10,22 @@ _HOME = {
     "find_plugin": "locate",
     "lammps_command": "locate",
     "plugin_directory": "locate",
+    "Deck": "deck",
+    "Minimise": "deck",
+    "Npt": "deck",
+    "Nve": "deck",
+    "Nvt": "deck",
+    "Uncertainty": "deck",
     "lammps_boundary": "data",
+    "place_atoms": "data",
+    "read_dump": "dump",
     "read_uncertain": "data",
     "write_data": "data",
     "LammpsError": "run",
     "RunResult": "run",
-    "read_thermo": "run",
     "run_lammps": "run",
+    "ThermoBar": "thermo",
+    "read_thermo": "thermo",
 }
 
 __all__ = sorted(_HOME)

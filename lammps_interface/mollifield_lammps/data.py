@@ -5,18 +5,41 @@ axes. `write_data` turns the structure into that frame and returns the rotation 
 undoes. Lattice vectors may come back as an equivalent choice of the same lattice.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
+from ase.units import fs
 
 MARGIN = 1.0
 """Å kept free on both sides of the atoms along axes without periodicity."""
 
-TIME_UNIT = {"metal": 1.0, "real": 1e-3}
-"""LAMMPS velocities per Å/ps: metal counts in ps, real in fs."""
+ANGSTROM = {"metal": 1.0, "real": 1.0, "electron": 1.88972612}
+"""LAMMPS length units in one Å; LAMMPS's own constant for electron (Bohr)."""
+
+ENERGY_UNIT = {"metal": 1.0, "real": 23.060549, "electron": 3.16681534e-6 / 8.617343e-5}
+"""LAMMPS energy units in one eV; electron (Hartree) by LAMMPS's own Boltzmann constants, as the pair style does."""
+
+PICOSECOND = {"metal": 1.0, "real": 1e3, "electron": 1e3}
+"""LAMMPS time units in one ps. Velocities of electron are Bohr/fs, other than its manual says: their kinetic energy
+is m v^2 / 2 times 1.0666 Hartree / (amu Bohr^2 / fs^2)."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A structure in LAMMPS's frame, Å. x_lammps = x @ rotation, but for whole lattice vectors."""
+
+    cell: np.ndarray
+    """[3, 3], lower triangular; along axes without periodicity the extent of the atoms and a margin."""
+    low: np.ndarray
+    """[3], the corner of the cell."""
+    positions: np.ndarray
+    """[N, 3], inside the cell."""
+    rotation: np.ndarray
+    """[3, 3]."""
 
 
 def lammps_boundary(atoms: Atoms) -> str:
@@ -57,8 +80,8 @@ def _reduce_tilt(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
     return cell
 
 
-def _place(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(cell, low corner, positions, rotation) in LAMMPS' frame, x_lammps = x @ rotation."""
+def place_atoms(atoms: Atoms) -> Placement:
+    """Turn `atoms` into LAMMPS's frame. Raises ValueError for a periodic axis without extent."""
     frame = _periodic_frame(atoms)
     q, r = np.linalg.qr(frame.T)
     signs = np.where(np.diag(r) < 0.0, -1.0, 1.0)
@@ -73,22 +96,23 @@ def _place(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
         cell[axis] = np.eye(3)[axis] * (top - bottom + 2.0 * MARGIN)
     scaled = (positions - low) @ np.linalg.inv(cell)
     scaled[:, atoms.pbc] %= 1.0
-    return cell, low, low + scaled @ cell, rotation
+    return Placement(cell, low, low + scaled @ cell, rotation)
 
 
 def write_data(path, atoms: Atoms, species: list[str], units: str = "metal") -> np.ndarray:
-    """Write a LAMMPS data file (atom_style atomic); type n is species[n - 1].
+    """Write a LAMMPS data file (atom_style atomic) in `units`; type n is species[n - 1].
 
     Velocities are written where any is not zero. Returns the rotation [3, 3] with
-    x_lammps = x @ rotation, for `read_uncertain`. Raises ValueError for an element that is not in
-    `species`, other units than metal and real, or a periodic axis without extent.
+    x_lammps = x @ rotation, for `read_uncertain` and `read_dump`. Raises ValueError for an element that is not
+    in `species`, other units than metal, real and electron, or a periodic axis without extent.
     """
-    if units not in TIME_UNIT:
-        raise ValueError(f"units {units!r}; allowed: {', '.join(TIME_UNIT)}")
+    if units not in ANGSTROM:
+        raise ValueError(f"units {units!r}; allowed: {', '.join(ANGSTROM)}")
     unknown = sorted(set(atoms.get_chemical_symbols()) - set(species))
     if unknown:
         raise ValueError(f"elements {unknown} are not among the species {list(species)}")
-    cell, low, positions, rotation = _place(atoms)
+    placed = place_atoms(atoms)
+    cell, low, positions = (x * ANGSTROM[units] for x in (placed.cell, placed.low, placed.positions))
     high = low + np.diag(cell)
     lines = ["LAMMPS data file written by mollifield", "", f"{len(atoms)} atoms", f"{len(species)} atom types", ""]
     lines += [f"{low[k]:.17g} {high[k]:.17g} {name}lo {name}hi" for k, name in enumerate("xyz")]
@@ -100,19 +124,17 @@ def write_data(path, atoms: Atoms, species: list[str], units: str = "metal") -> 
     lines += ["", "Atoms  # atomic", ""]
     types = [species.index(symbol) + 1 for symbol in atoms.get_chemical_symbols()]
     lines += [f"{n} {t} {x:.17g} {y:.17g} {z:.17g}" for n, (t, (x, y, z)) in enumerate(zip(types, positions), 1)]
-    velocities = _velocities(atoms, units) @ rotation
+    velocities = _velocities(atoms, units) @ placed.rotation
     if velocities.any():
         lines += ["", "Velocities", ""]
         lines += [f"{n} {x:.17g} {y:.17g} {z:.17g}" for n, (x, y, z) in enumerate(velocities, 1)]
     Path(path).write_text("\n".join(lines) + "\n")
-    return rotation
+    return placed.rotation
 
 
 def _velocities(atoms: Atoms, units: str) -> np.ndarray:
-    """[N, 3] in LAMMPS' unit (Å/ps for metal, Å/fs for real) from ASE's."""
-    from ase.units import fs
-
-    return atoms.get_velocities() * fs * 1e3 * TIME_UNIT[units]
+    """[N, 3] in LAMMPS's unit from ASE's."""
+    return atoms.get_velocities() * fs * 1e3 * ANGSTROM[units] / PICOSECOND[units]
 
 
 def read_uncertain(path, rotation=None) -> list[Atoms]:

@@ -100,7 +100,7 @@ def test_members_differ_and_mean_is_the_default(files, tmp_path):
         ("driver", "keyword 'driver' has no value"),
         ("driver max", "unknown driver 'max'; allowed: mean, member k"),
         ("driver member", "'driver member' needs the number of a member, from 0"),
-        ("driver member two", "Expected integer parameter instead of 'two'"),
+        ("driver member two", "keyword 'driver member' needs a whole number, found 'two'"),
         ("driver member -1", "members are numbered from 0, found driver member -1"),
         ("driver member 3", "model.pt' has no member 3; allowed: 0 to 2"),
         ("driver member 0 1", "unknown keyword '1'; allowed: device, threads, driver"),

@@ -1,9 +1,7 @@
 """Wrong input to the pair style: one clear line each, on one rank and on two."""
 
-import shutil
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -13,12 +11,10 @@ import torch
 from ase import Atoms
 
 import mollifield_lammps
-from mollifield_lammps import LammpsError, find_plugin, lammps_command, run_lammps, write_data
+from mollifield_lammps import LammpsError, find_plugin, run_lammps, write_data
 
 from ..conftest import ethanol, sheared_crystal
 from .conftest import SPECIES, deck
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def fail(directory, text, n_ranks=1):
@@ -201,89 +197,6 @@ def test_explicit_plugin_load(model_file, data):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-1000:]
     assert "Loaded 1 plugins" not in done.stdout and "Total wall time" in done.stdout
-
-
-def test_other_lammps_version_is_refused(tmp_path):
-    """The entry point compiled for another LAMMPS, linked to the styles of the real plugin."""
-    site = Path(__import__("lammps").__file__).parent
-    plugin = find_plugin()
-    command = [
-        "g++", "-std=c++20", "-shared", "-fPIC", "-o", str(tmp_path / "otherplugin.so"),
-        "-DMOLLIFIELD_LAMMPS_VERSION=20230802", "-DLAMMPS_SMALLBIG", f"-I{site / 'include' / 'lammps'}",
-        f"-I{Path(sys.prefix) / 'include'}", str(ROOT / "lammps_interface/cpp/mollifieldplugin.cpp"), str(plugin),
-        f"-Wl,-rpath,{plugin.parent}", "-Wl,--allow-shlib-undefined",
-    ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
-    message = fail(tmp_path, f"plugin load {tmp_path / 'otherplugin.so'}\nprint done\n")
-    assert "built for LAMMPS 20230802, this is LAMMPS 20250722 (22 Jul 2025" in message
-
-
-def test_wrong_number_of_ranks():
-    with pytest.raises(ValueError, match="n_ranks is 0, allowed: 1 or more"):
-        lammps_command(0)
-
-
-def test_lammps_dies_without_a_message(tmp_path):
-    with pytest.raises(LammpsError, match="exit code 3"):
-        run_lammps("print hello\nquit 3\n", tmp_path)
-
-
-def processes_in(directory):
-    """Process ids that work in `directory`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (entry / "cwd").resolve() == directory.resolve():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
-@pytest.mark.parametrize("n_ranks", [1, 2])
-def test_interrupted_run_leaves_no_process(n_ranks, model_file, data):
-    """Ctrl-C while a long run prints its steps: LAMMPS ends with the call."""
-    seen = []
-
-    def interrupt(line):
-        if line.split()[:1] == ["Step"]:
-            seen.extend(processes_in(data))
-            raise KeyboardInterrupt
-
-    text = deck(model_file, "p p p", "fix n all nve\ntimestep 1e-6\nrun 100000000")
-    with pytest.raises(KeyboardInterrupt):
-        run_lammps(text, data, n_ranks, progress=interrupt)
-    assert len(seen) >= n_ranks
-    assert_left(data)
-
-
-def assert_left(directory):
-    for _ in range(100):  # the kernel takes a moment to clear a killed process away
-        if not processes_in(directory):
-            break
-        time.sleep(0.1)
-    assert not processes_in(directory)
-
-
-@pytest.mark.parametrize("n_ranks", [1, 2])
-def test_killed_caller_leaves_no_process(n_ranks, model_file, data):
-    """After kill -9 of the caller LAMMPS ends at its next line of output."""
-    text = deck(model_file, "p p p", "thermo 10\nfix n all nve\ntimestep 1e-6\nrun 100000000")
-    (data / "deck").write_text(text)
-    code = (
-        "import sys, pathlib, mollifield_lammps as m\n"
-        "m.run_lammps(pathlib.Path('deck'), 'run', int(sys.argv[1]), progress=lambda line: print(line, flush=True))"
-    )
-    (data / "run").mkdir()
-    shutil.move(data / "atoms.data", data / "run")
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(n_ranks)], cwd=data, stdout=subprocess.PIPE, text=True
-    ) as caller:
-        while caller.stdout.readline().split()[:1] != ["Step"]:
-            assert caller.poll() is None
-        assert len(processes_in(data / "run")) >= n_ranks
-        caller.kill()
-    assert_left(data / "run")
 
 
 def test_package_names_exist():

@@ -1,4 +1,4 @@
-"""What any interatomic potential must obey, through every Python engine. float64 unless said."""
+"""What any interatomic potential must obey, through every engine. float64 unless said."""
 
 import numpy as np
 import pytest

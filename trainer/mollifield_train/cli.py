@@ -10,10 +10,10 @@ USER_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; 0 on success, 2 with one line on a mistake of the user's."""
+    """Run one subcommand; 0 on success, 2 with one line on a mistake of the user's, 1 where a check failed."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except BrokenPipeError:
         # The reader of our output has gone (`mollifield info ... | head`); Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -78,6 +78,17 @@ def loop(options: argparse.Namespace) -> None:
     run(options.config, fresh=options.fresh)
 
 
+def lammps_check(options: argparse.Namespace) -> int:
+    """`mollifield lammps-check`: does LAMMPS, with the plugin, compute what the model file says?"""
+    from mollifield_lammps.check import check_installation, passed, table_row
+
+    checks = []
+    for check in check_installation(options.model):
+        checks.append(check)
+        print(table_row(check), flush=True)
+    return 0 if passed(checks) else 1
+
+
 def _print_errors(summary: dict[str, float]) -> None:
     for quantity, unit, label in (
         ("energy", "mev_per_atom", "meV/atom"),
@@ -134,6 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     command = _command(commands, "loop", loop, "active learning: explore, select, label, retrain")
     command.add_argument("config", type=Path, help="YAML file; keys: mollifield_train.active.config.LoopConfig")
     command.add_argument("--fresh", action="store_true", help="delete the run in the config's directory and start again")
+
+    command = _command(commands, "lammps-check", lammps_check, "test LAMMPS and the plugin on a model file")
+    command.add_argument("model", type=Path, help="exported model file")
     return parser
 
 

@@ -1,0 +1,279 @@
+"""Input scripts for the runs that most people want: NVE, NVT, NPT, minimisation, with the uncertainty watched.
+
+Times are in fs, temperatures in K, pressures in bar, and what concerns uncertainty in eV and Å, in every unit
+style: the script holds them converted. Anything beyond is a script of one's own; `Deck.text()` is made to be edited.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from mollifield_lammps.data import ANGSTROM, ENERGY_UNIT, PICOSECOND
+from mollifield_lammps.dump import COLUMNS
+
+BAR = {"metal": 1.0, "real": 1.0 / 1.01325, "electron": 1e5}
+"""LAMMPS pressure units in one bar: bar, atm, Pa."""
+
+COUPLINGS = ("iso", "aniso", "tri")
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise ValueError(f"{name} is {value!r}; allowed: {allowed}")
+
+
+def _positive(name: str, value: float) -> None:
+    _require(isinstance(value, (int, float)) and 0.0 < value < float("inf"), name, value, "a positive number")
+
+
+def _count(name: str, value: int, least: int = 1) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    _require(whole and value >= least, name, value, f"a whole number, {least} or more")
+
+
+def _ends(name: str, value: float | tuple[float, float], positive: bool) -> tuple[float, float]:
+    """(first, last) of a number that stays or of a ramp."""
+    ends = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    _require(len(ends) == 2, name, value, "a number, or two: at the start and at the end")
+    for end in ends:
+        if positive:
+            _positive(name, end)
+        else:
+            _require(isinstance(end, (int, float)) and abs(end) < float("inf"), name, value, "finite numbers")
+    return ends
+
+
+@dataclass(frozen=True)
+class Nve:
+    """Constant energy."""
+
+    def lines(self, deck: "Deck") -> list[str]:
+        return ["fix dynamics all nve", *deck.run_lines()]
+
+
+@dataclass(frozen=True)
+class Nvt:
+    """Nose-Hoover thermostat."""
+
+    temperature: float | tuple[float, float]
+    """K; two numbers are a ramp from the start to the end of the run."""
+    damping: float = 100.0
+    """Relaxation time in fs."""
+
+    def __post_init__(self) -> None:
+        _ends("temperature", self.temperature, positive=True)
+        _positive("damping", self.damping)
+
+    def thermostat(self, deck: "Deck") -> str:
+        first, last = _ends("temperature", self.temperature, positive=True)
+        return f"temp {first:.10g} {last:.10g} {deck.time(self.damping):.10g}"
+
+    def lines(self, deck: "Deck") -> list[str]:
+        return [f"fix dynamics all nvt {self.thermostat(deck)}", *deck.run_lines()]
+
+
+@dataclass(frozen=True)
+class Npt(Nvt):
+    """Nose-Hoover thermostat and barostat; needs a structure that is periodic in all directions."""
+
+    pressure: float | tuple[float, float] = 0.0
+    """bar; two numbers are a ramp."""
+    pressure_damping: float = 1000.0
+    """Relaxation time in fs."""
+    coupling: str = "iso"
+    """iso: the shape stays; aniso: three lengths; tri: lengths and angles."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ends("pressure", self.pressure, positive=False)
+        _positive("pressure_damping", self.pressure_damping)
+        _require(self.coupling in COUPLINGS, "coupling", self.coupling, ", ".join(COUPLINGS))
+
+    def lines(self, deck: "Deck") -> list[str]:
+        _require(deck.boundary == "p p p", "boundary", deck.boundary, "p p p, for Npt")
+        first, last = (x * BAR[deck.units] for x in _ends("pressure", self.pressure, positive=False))
+        barostat = f"{self.coupling} {first:.10g} {last:.10g} {deck.time(self.pressure_damping):.10g}"
+        return [f"fix dynamics all npt {self.thermostat(deck)} {barostat}", *deck.run_lines()]
+
+
+@dataclass(frozen=True)
+class Minimise:
+    """Positions (not the cell) to the nearest minimum; `n_steps` of the deck is the largest number of iterations."""
+
+    force_tolerance: float = 1e-3
+    """eV/Å, of the norm of all forces."""
+
+    def __post_init__(self) -> None:
+        _positive("force_tolerance", self.force_tolerance)
+
+    def lines(self, deck: "Deck") -> list[str]:
+        tolerance = self.force_tolerance * deck.force_unit()
+        return ["min_style cg", f"minimize 0.0 {tolerance:.10g} {deck.n_steps} {10 * deck.n_steps}"]
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """fix mollifield/uncertainty; what is None is left to the fix. `docs/lammps.md` says what each keyword does."""
+
+    every: int = 10
+    """Steps between evaluations of the committee."""
+    file: str | None = None
+    select: float | None = None
+    """In the unit of `quantity`: eV/Å by default."""
+    stop: float | None = None
+    quantity: str | None = None
+    reduce: str | None = None
+    error: str | None = None
+    append: str | None = None
+    max_frames: int | None = None
+    min_gap: int | None = None
+    novelty: float | None = None
+    calibrated: str | None = None
+    bias: float | None = None
+    """tau of uncertainty-biased dynamics."""
+    ramp: int | None = None
+    """Steps over which the bias grows."""
+
+    _CHOICES = {
+        "quantity": ("force", "force_rel", "energy", "latent"), "reduce": ("max", "mean", "q99"),
+        "error": ("hard", "soft", "continue"), "append": ("yes", "no"), "calibrated": ("yes", "no"),
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        _count("every", self.every)
+        for name, allowed in self._CHOICES.items():
+            value = getattr(self, name)
+            _require(value is None or value in allowed, name, value, ", ".join(allowed))
+        for name in ("select", "stop", "novelty", "bias"):
+            value = getattr(self, name)
+            finite = isinstance(value, (int, float)) and 0.0 <= value < float("inf")
+            _require(value is None or finite, name, value, "a number that is not negative")
+        for name, least in {"max_frames": 1, "min_gap": 0, "ramp": 1}.items():
+            if getattr(self, name) is not None:
+                _count(name, getattr(self, name), least)
+        self._check_company()
+
+    def _check_company(self) -> None:
+        of_file = dict.fromkeys(("select", "append", "max_frames", "min_gap", "novelty"), "file")
+        for name, other in {**of_file, "error": "stop", "ramp": "bias"}.items():
+            if getattr(self, name) is not None and getattr(self, other) is None:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, which needs `{other}`")
+        if self.quantity == "energy" and self.reduce is not None:
+            raise ValueError(f"reduce is {self.reduce!r}, but the energy is one number for all atoms")
+
+    def line(self, deck: "Deck") -> str:
+        units = {"force": deck.force_unit(), "energy": ENERGY_UNIT[deck.units]}
+        scale = {"select": units.get(self.quantity or "force", 1.0)}
+        scale["stop"] = scale["select"]
+        words = ["fix uncertainty all mollifield/uncertainty", str(self.every)]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "every" or value is None:
+                continue
+            words.append(f"{field.name} {_word(value, scale.get(field.name, 1.0))}")
+        return " ".join(words)
+
+
+def _word(value: object, scale: float) -> str:
+    return f"{value * scale:.10g}" if isinstance(value, (int, float)) else str(value)
+
+
+@dataclass(frozen=True)
+class Deck:
+    """One run. Raises ValueError, naming the option, for values that LAMMPS or the styles would refuse."""
+
+    model: str | Path
+    """Exported model file; a relative path counts from the run's directory."""
+    species: Sequence[str]
+    """Element of each atom type, as given to `write_data`; None leaves a type out."""
+    boundary: str
+    """Of `lammps_boundary`."""
+    dynamics: Nve | Nvt | Npt | Minimise
+    n_steps: int
+    data: str = "atoms.data"
+    """File of `write_data`."""
+    units: str = "metal"
+    timestep: float = 1.0
+    """fs."""
+    initial_temperature: float | None = None
+    """K: velocities drawn anew with `seed`. None: those of the data file."""
+    seed: int = 1
+    thermo_every: int = 100
+    dump_every: int = 0
+    """Steps between frames of `dump`, for `read_dump`; 0 for none."""
+    dump: str = "trajectory.dump"
+    restart_every: int = 0
+    """Steps between restart files (two in turn); 0 for none."""
+    pair_options: str = ""
+    """Keywords of pair_style mollifield, e.g. "device auto" or "driver member 0"."""
+    uncertainty: Uncertainty | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.units in ANGSTROM, "units", self.units, ", ".join(ANGSTROM))
+        _require(len(self.species) > 0, "species", self.species, "one element or more")
+        flags = self.boundary.split()
+        known = len(flags) == 3 and set("".join(flags)) <= set("pfsm")
+        _require(known, "boundary", self.boundary, "such as 'p p m'")
+        _positive("timestep", self.timestep)
+        if self.initial_temperature is not None:
+            _positive("initial_temperature", self.initial_temperature)
+        for name, least in {"n_steps": 0, "seed": 1, "thermo_every": 1, "dump_every": 0, "restart_every": 0}.items():
+            _count(name, getattr(self, name), least)
+        for name in ("data", "dump", "model"):
+            text = str(getattr(self, name))
+            plain = bool(text) and not set(text) & set(" \t\n#\"'&$")
+            _require(plain, name, text, "a path without spaces and # & $ \" '")
+
+    def time(self, femtoseconds: float) -> float:
+        """In LAMMPS's unit."""
+        return femtoseconds * 1e-3 * PICOSECOND[self.units]
+
+    def force_unit(self) -> float:
+        """LAMMPS force units of 1 eV/Å."""
+        return ENERGY_UNIT[self.units] / ANGSTROM[self.units]
+
+    def run_lines(self) -> list[str]:
+        """Velocities and time step of a molecular dynamics run, and the run."""
+        rotation = "no" if "p" in self.boundary else "yes"
+        velocities = f"velocity all create {self.initial_temperature} {self.seed} mom yes rot {rotation} dist gaussian"
+        return [
+            *([velocities] if self.initial_temperature is not None else []),
+            f"timestep {self.time(self.timestep):.10g}",
+            f"run {self.n_steps}",
+        ]
+
+    def text(self) -> str:
+        """The input script."""
+        elements = " ".join(symbol or "NULL" for symbol in self.species)
+        lines = [
+            f"units {self.units}",
+            "atom_style atomic",
+            "atom_modify map yes",
+            "newton on",
+            f"boundary {self.boundary}",
+            f"read_data {self.data}",
+            "",
+            f"pair_style mollifield {self.pair_options}".rstrip(),
+            f"pair_coeff * * {self.model} {elements}",
+            "",
+            *self._output_lines(elements),
+            "",
+            *self.dynamics.lines(self),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _output_lines(self, elements: str) -> list[str]:
+        columns = "step temp pe etotal press"
+        lines = [f"thermo {self.thermo_every}"]
+        if self.uncertainty is not None:
+            lines.append(self.uncertainty.line(self))
+            columns += " f_uncertainty"
+        lines.append(f"thermo_style custom {columns}")
+        if self.dump_every:
+            lines += [
+                f"dump trajectory all custom {self.dump_every} {self.dump} {COLUMNS}",
+                f"dump_modify trajectory sort id format float %.10g element {elements.replace('NULL', 'X')}",
+            ]
+        if self.restart_every:
+            lines.append(f"restart {self.restart_every} restart.1 restart.2")
+        return lines
