@@ -1,0 +1,31 @@
+"""Every example input of docs/lammps.md runs as it stands, one after the other in one folder."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from ase.build import molecule
+
+from mollifield_lammps import run_lammps, write_data
+
+from .conftest import SPECIES
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "lammps.md"
+EXAMPLES = dict(re.findall(r"```lammps (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, model_file):
+    folder = tmp_path_factory.mktemp("docs")
+    shutil.copy(model_file, folder / "model.pt")
+    write_data(folder / "ethanol.data", molecule("CH3CH2OH"), SPECIES)
+    for name, text in EXAMPLES.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name.startswith("in.")])
+def test_example(name, folder):
+    steps = run_lammps(folder / name, folder).thermo["Step"]
+    assert steps[-1] - steps[0] in (10, 20)
