@@ -90,7 +90,8 @@ void PairMollifield::parse_keyword(const std::string &key, char *text)
   const std::string value = text;
   if (key == "threads") {
     state->options.threads = whole_number(error, "threads", text);
-    if (state->options.threads < 1) error->all(FLERR, "Pair style mollifield: threads must be at least 1, found {}", value);
+    if (state->options.threads < 1)
+      error->all(FLERR, "Pair style mollifield: threads must be at least 1, found {}", value);
   } else if (key == "halo") {
     if (value != "exchange" && value != "ghost")
       error->all(FLERR, "Pair style mollifield: unknown halo '{}'; allowed: exchange, ghost", value);
@@ -196,9 +197,10 @@ void PairMollifield::report_model() const
   const auto &potential = *state->potential;
   const std::string driver =
       state->driver ? fmt::format("driven by member {}", state->driver_member) : "driven by the mean";
-  utils::logmesg(lmp, "Mollifield model {}: {} member(s), species {}, r_max {} A, {} layer(s), {} on {}, {}, checksum {}\n",
-                 state->model_name, potential.n_members(), utils::join_words(potential.species(), " "), potential.r_max(),
-                 potential.n_layers(), potential.dtype(), potential.device(), driver, potential.checksum());
+  utils::logmesg(
+      lmp, "Mollifield model {}: {} member(s), species {}, r_max {} A, {} layer(s), {} on {}, {}, checksum {}\n",
+      state->model_name, potential.n_members(), utils::join_words(potential.species(), " "), potential.r_max(),
+      potential.n_layers(), potential.dtype(), potential.device(), driver, potential.checksum());
 }
 
 void PairMollifield::map_types(const std::vector<std::string> &symbols)
@@ -233,7 +235,8 @@ void PairMollifield::init_style()
   choose_units();
   check_neighbours();
   choose_ghosts();
-  const bool of_ghosts = state->ghosts == State::Ghosts::COMPUTE && comm->nprocs > 1 && state->potential->n_layers() > 1;
+  const bool of_ghosts =
+      state->ghosts == State::Ghosts::COMPUTE && comm->nprocs > 1 && state->potential->n_layers() > 1;
   neighbor->add_request(this, NeighConst::REQ_FULL | (of_ghosts ? NeighConst::REQ_GHOST : 0));
 }
 
@@ -280,7 +283,8 @@ void PairMollifield::choose_ghosts()
       error->warning(FLERR, "Pair style mollifield: the model was exported without its stages, hence halo ghost");
   }
   if (s.ghosts == State::Ghosts::EXCHANGE) return;
-  if (comm->mode != Comm::SINGLE) error->all(FLERR, "Pair style mollifield with halo ghost needs comm_modify mode single");
+  if (comm->mode != Comm::SINGLE)
+    error->all(FLERR, "Pair style mollifield with halo ghost needs comm_modify mode single");
   const double reach = s.potential->n_layers() * s.potential->r_max() * s.length_unit + neighbor->skin;
   comm->cutghostuser = std::max(comm->cutghostuser, reach);
 }

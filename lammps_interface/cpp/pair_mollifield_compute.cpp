@@ -53,8 +53,8 @@ void PairMollifield::find_owners()
     if (s.home[i].rank == comm->me) s.owner[i] = s.home[i].index;
 }
 
-// Nodes: the local atoms, then ghosts. With Ghosts::EXCHANGE the neighbours of local atoms; with Ghosts::COMPUTE shell by
-// shell those that their features depend on: an atom `hops` edges away from the nearest local atom is a centre only
+// Nodes: the local atoms, then ghosts. With Ghosts::EXCHANGE the neighbours of local atoms; with Ghosts::COMPUTE shell
+// by shell those that their features depend on: an atom `hops` edges away from the nearest local atom is a centre only
 // where hops < n_layers, because edges of farther ones change no local energy.
 void PairMollifield::build_graph()
 {

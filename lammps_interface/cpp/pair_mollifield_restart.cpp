@@ -75,7 +75,7 @@ std::string PairMollifield::wrong_checksum(const std::string &path) const
 {
   const auto &s = *state;
   if (s.restart_checksum.empty() || s.restart_checksum == s.potential->checksum()) return "";
-  return fmt::format("model file '{}' has checksum {}, the restart file was written with a model of checksum {}; to change "
-                     "the model on purpose, give 'pair_style none' first",
+  return fmt::format("model file '{}' has checksum {}, the restart file was written with a model of checksum {}; "
+                     "to change the model on purpose, give 'pair_style none' first",
                      path, s.potential->checksum(), s.restart_checksum);
 }

@@ -43,7 +43,7 @@ struct PairMollifield::State {
   mollifield::Evaluation evaluation;
   std::vector<HaloExchange::Home> home;    // [nlocal + nghost]
   std::vector<int> owner;    // [nlocal + nghost] atom of this rank that stands for it in the graph
-  std::map<HaloExchange::Home, int> first_image;    // of an atom of another rank that is a node, the ghost that stands for it
+  std::map<HaloExchange::Home, int> first_image;    // ghost that stands for an atom of another rank in the graph
   std::vector<int> node;     // [nlocal + nghost] its node of the graph, -1: none
   std::vector<int> atoms;    // [N] the atom of a node
   std::vector<int> edge_centre, edge_neighbour;    // [E] nodes

@@ -117,8 +117,8 @@ void StagedEvaluation::run_layer(int k, const at::Tensor &x)
     layer.all_sent = leaf(with_ghosts(layer.sent.detach()));
   }
   at::Tensor senders = layer.all_sent, edge_index = inputs.edge_index;
-  if (moments && k > 0) {
-    const auto n_edges = edge_index.size(1);
+  const auto n_edges = edge_index.size(1);
+  if (moments && k > 0 && n_edges > 0) {
     senders = layer.by_edge = leaf(layer.all_sent.index_select(1, edge_index[1]));
     edge_index = at::stack({edge_index[0], at::arange(n_edges, edge_index.options())});
   }

@@ -41,7 +41,7 @@ class StagedEvaluation {
     at::Tensor x;           // [M, N, ...] leaf: features of receiving atoms
     at::Tensor sent;        // [M, N, K, C] send(x)
     at::Tensor all_sent;    // [M, N', K, C] leaf: with the rows of ghosts
-    at::Tensor by_edge;     // [M, E, K, C] row of every edge's neighbour, where moments are asked for
+    at::Tensor by_edge;     // [M, E, K, C] row of every edge's neighbour, where moments are asked for and edges exist
     at::Tensor out;         // [M, N, ...] receive(...)
   };
   // Gradients of one scalar by what a layer takes in; undefined where there are none.

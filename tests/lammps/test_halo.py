@@ -41,7 +41,7 @@ compute s all stress/atom NULL pair
 compute p all pressure NULL pair
 fix u all mollifield/uncertainty 1
 thermo_style custom step pe c_p[*] f_u[*]
-dump d all custom 1 out.dump id type x y z fx fy fz c_e c_c[*] c_s[*] f_u
+dump d all custom 1 out.dump id type x y z fx fy fz c_e c_c[*] c_s[*] f_u[1]
 dump_modify d sort id format float %.17g
 run 0 post no
 shell mv out.dump {name}.dump
