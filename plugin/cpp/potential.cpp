@@ -100,7 +100,8 @@ std::string first_line(const std::exception &error)
 {
   const auto *torch_error = dynamic_cast<const c10::Error *>(&error);
   const std::string text = torch_error ? torch_error->what_without_backtrace() : error.what();
-  return text.substr(0, text.find('\n'));
+  const std::size_t begin = std::min(text.find_first_not_of(" \n"), text.size());    // TorchScript's begin with a break
+  return text.substr(begin, text.find('\n', begin) - begin);
 }
 
 }    // namespace

@@ -210,3 +210,28 @@ def test_needs_the_pair_style(tmp_path):
     )
     with pytest.raises(LammpsError, match="needs pair_style mollifield"):
         run_lammps(text, tmp_path)
+
+
+def test_units_electron(committee, tmp_path):
+    """Thermo output and `select` in Hartree and Bohr, frames in eV and Å all the same."""
+    atoms = ethanol()
+    force_std, energy_std, _, _ = spread(committee, atoms)
+    bohr, hartree = 1.0 / 1.88972612, 27.211386  # LAMMPS's own constants; the energy's is derived, to 1e-6
+    unit = hartree / bohr
+    commands = (
+        "fix u all mollifield/uncertainty 1 file {} select {}\n"
+        "thermo_style custom step f_u f_u[2] f_u[4] f_u[5]\n"
+        "thermo_modify format float %.17g lost error\nrun 0"
+    )
+    for name, select, n_frames in (("below", 0.999, 1), ("above", 1.001, 0)):
+        select *= force_std.max() / unit
+        text = commands.format(f"{name}.extxyz", select)
+        result, _ = start(tmp_path / name, atoms, committee, text, units="electron")
+        np.testing.assert_allclose(result.thermo["f_u"][0], force_std.max() / unit, rtol=1e-6)
+        np.testing.assert_allclose(result.thermo["f_u[2]"][0], force_std.mean() / unit, rtol=1e-6)
+        np.testing.assert_allclose(result.thermo["f_u[4]"][0], energy_std / hartree, rtol=1e-6)
+        assert result.thermo["f_u[5]"][0] == n_frames
+    (frame,) = ase.io.read(tmp_path / "below" / "below.extxyz", ":")
+    distances = frame.get_all_distances()
+    np.testing.assert_allclose(distances, atoms.get_all_distances(), atol=1e-6)
+    np.testing.assert_allclose(frame.arrays["force_std"], force_std, rtol=1e-6)
