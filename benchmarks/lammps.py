@@ -1,11 +1,12 @@
-"""LAMMPS against bare evaluation: pair time in `lmp` for silicon, and milliseconds a step for ethanol.
+"""LAMMPS against bare evaluation: pair time in `lmp`, a step, and a step of a committee driven by one member.
 
     OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/lammps.py
 
 Runs of `lmp` and of the Python engine on the starting frame alternate. Pair time is LAMMPS's own timing
 breakdown, which is wall time; it is multiplied by the share of the CPU that LAMMPS says it had. The bare
 evaluation has its edges given, while the pair style also makes them from the neighbour list. It runs the
-module as the C++ engine does, without TorchScript's profiling mode. Memory freed is kept on both sides.
+module as the C++ engine does, without TorchScript's profiling mode. Memory freed is kept on both sides. The
+committee's fix asks all four members every 10 steps.
 
 The model is untrained, and real time steps would blow the atoms apart: a time step of 1e-7 ps keeps the frame, and
 the neighbour list is rebuilt every 10 steps all the same.
@@ -35,13 +36,14 @@ boundary {boundary}
 atom_style atomic
 atom_modify map yes
 read_data atoms.data
-pair_style mollifield
-pair_coeff * * model.pt {species}
+pair_style mollifield {driver}
+pair_coeff * * {model} {species}
 neighbor 1.0 bin
 neigh_modify every 10 delay 0 check no
 velocity all create 300 1
 timestep 1e-7
 fix nve all nve
+{fix}
 thermo 1000
 run 20
 run {steps}
@@ -58,35 +60,48 @@ def seconds_of(log: str) -> tuple[float, float]:
     return pair * share, loop * share
 
 
+# Model file, driver, fix.
+CASES = {
+    "single": ("single.pt", "", ""),
+    "committee": ("committee.pt", "driver member 0", "fix u all mollifield/uncertainty 10"),
+}
+
+
 def measure(system: str, atoms: Atoms, rounds: int) -> None:
     """Print one system's table."""
-    steps = STEPS[system]
-    model = systems.artefact(system)
-    bare_run = local(partial(evaluate_edges, model, *systems.edges(atoms, system)))
+    steps, species = STEPS[system], systems.SPECIES[system]
+    bare_run = local(partial(evaluate_edges, systems.artefact(system), *systems.edges(atoms, system)))
     bare_run(5)
-    pairs, loops, bares = [], [], []
+    names = ["bare evaluation", "pair in lmp", "step in lmp", "4 members, driven by one"]
+    times: dict[str, list[float]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
-        write_data(directory / "atoms.data", atoms, systems.SPECIES[system])
-        systems.write_model(directory / "model.pt", system)
-        deck = DECK.format(
-            boundary=lammps_boundary(atoms), species=" ".join(systems.SPECIES[system]), steps=steps
-        )
+        write_data(directory / "atoms.data", atoms, species)
+        systems.write_model(directory / "single.pt", system)
+        systems.write_model(directory / "committee.pt", system, n_members=4)
         for _ in range(rounds):
-            bare = bare_run(steps) / steps
-            log = run_lammps(deck, directory).log.read_text()
-            bare = 0.5 * (bare + bare_run(steps) / steps)
-            pair, loop = seconds_of(log)
-            pairs.append(pair / steps)
-            loops.append(loop / steps)
-            bares.append(bare)
+            found = []
+            before = bare_run(steps) / steps
+            for model, driver, fix in CASES.values():
+                deck = DECK.format(
+                    boundary=lammps_boundary(atoms), species=" ".join(species), steps=steps,
+                    model=model, driver=driver, fix=fix,
+                )  # fmt: skip
+                found += [t / steps for t in seconds_of(run_lammps(deck, directory).log.read_text())]
+            bare = 0.5 * (before + bare_run(steps) / steps)
+            for name, value in zip(names, [bare, found[0], found[1], found[3]], strict=True):
+                times[name].append(value)
     print(f"{system}, {len(atoms)} atoms, {steps} steps, {rounds} rounds")
-    for name, values in [("bare evaluation", bares), ("pair in lmp", pairs), ("step in lmp", loops)]:
+    print(f"  {'':<26}{'ms':>9}{'µs/atom':>10}{'/ bare':>9}{'/ step':>9}")
+    for name, values in times.items():
         middle = statistics.median(values)
-        ratio = statistics.median(a / b for a, b in zip(values, bares, strict=True))
+        ratios = [
+            statistics.median(a / b for a, b in zip(values, times[other], strict=True))
+            for other in ("bare evaluation", "step in lmp")
+        ]
         print(
-            f"  {name:<18}{1e3 * middle:9.4f} ms{1e6 * middle / len(atoms):9.2f} µs/atom"
-            f"{ratio:8.3f} of bare",
+            f"  {name:<26}{1e3 * middle:9.4f}{1e6 * middle / len(atoms):10.2f}"
+            f"{ratios[0]:9.3f}{ratios[1]:9.3f}",
             flush=True,
         )
 

@@ -33,8 +33,10 @@ run 0
 
 def deck(halo: str, commands: str) -> str:
     """The deck of `lammps.py` up to its runs."""
-    text = DECK_OF_ONE.format(boundary="p p p", species="Si", steps=0).split("run 20")[0]
-    return text.replace("pair_style mollifield", f"pair_style mollifield halo {halo}") + commands
+    text = DECK_OF_ONE.format(
+        boundary="p p p", species="Si", steps=0, model="model.pt", driver=f"halo {halo}", fix=""
+    )
+    return text.split("run 20")[0] + commands
 
 
 def count(directory: Path) -> None:

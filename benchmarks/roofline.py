@@ -170,7 +170,7 @@ def main() -> None:
     print(f"where the time goes (self CPU, of {total / 20 / n_atoms:.1f} µs/atom under the profiler; {n_calls} calls)")
     for entry in sorted(table, key=lambda e: -e.self_cpu_time_total)[:14]:
         share = entry.self_cpu_time_total / total
-        key = re.sub(r"^torch::autograd::CppNode<.*::(\w+)>$", r"\1, backward", entry.key)
+        key = re.sub(r"^torch::autograd::CppNode<.*?(\w+)[> ]*$", r"\1, backward", entry.key)
         print(f"  {key[:56]:<58}{100 * share:5.1f}%{entry.count // 20:5d} calls")
 
 
