@@ -125,7 +125,7 @@ def test_ctrl_c_ends_lammps_and_keeps_what_is_written(n_ranks, tmp_path):
     )
     caller = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(n_ranks)], cwd=tmp_path, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True,
+        stderr=subprocess.DEVNULL, text=True, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     with caller:
         while not caller.stdout.readline().split()[:1] == ["3000"]:
@@ -156,6 +156,11 @@ def test_killed_caller_leaves_no_process(n_ranks, tmp_path):
         assert len(processes_in(tmp_path / "run")) >= n_ranks
         caller.kill()
     assert_left(tmp_path / "run")
+
+
+def heed_ctrl_c():
+    """What a shell puts into the background ignores SIGINT, and so does all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def processes_in(directory):
