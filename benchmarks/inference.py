@@ -16,14 +16,13 @@ and the same with mace-torch==0.3.16. NequIP 0.19.1 compiles under this torch wi
 All models have r_max 5 Å and random weights; Mollifield and NequIP have 2 layers, l_max 2, 32 channels of each l.
 """
 
-import argparse
 import tempfile
 from functools import partial
 from pathlib import Path
 
 from mollifield.potential import evaluate_edges
 
-from timing import Run, add_peers, compare, environment, local, report
+from timing import Run, compare_with_peers, environment, local, peer_parser, report
 import systems
 
 E3NN = "e3nn TorchScript"
@@ -31,11 +30,7 @@ E3NN = "e3nn TorchScript"
 
 def main() -> None:
     """Print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--nequip-python", help="python of an environment with nequip")
-    parser.add_argument("--mace-python", help="python of an environment with mace")
-    parser.add_argument("--rounds", type=int, default=15)
-    options = parser.parse_args()
+    options = peer_parser(__doc__.split("\n")[0], rounds=15).parse_args()
 
     print(environment())
     atoms = systems.silicon(3)
@@ -50,14 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "frames.extxyz"
         systems.write_frames(path, systems.labelled([atoms]))
-        peers = [
-            ("NequIP AOTInductor", options.nequip_python, "peer_nequip.py"),
-            ("MACE TorchScript", options.mace_python, "peer_mace.py"),
-        ]
-        started = add_peers(cases, peers, ["inference", str(path)])
-        times = compare(cases, options.rounds)
-        for peer in started:
-            peer.close()
+        times = compare_with_peers(cases, options, ("NequIP AOTInductor", "MACE TorchScript"), ["inference", str(path)])
     report(times, 1e6 / len(atoms), "µs/atom", [E3NN, "native, splines"])
 
 

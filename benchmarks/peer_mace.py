@@ -7,7 +7,6 @@
 
 import os
 import sys
-import time
 
 os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"  # before torch: e3nn's constants are pickled
 
@@ -18,6 +17,8 @@ from e3nn import o3
 from e3nn.util import jit
 from mace import data, modules
 from mace.tools import torch_geometric, utils
+
+from peer import serve
 
 R_MAX = 5.0
 
@@ -83,13 +84,7 @@ def main():
         model = jit.compile(model.eval())
         inputs = batch.to_dict()
         call = lambda: model(inputs, compute_force=True)
-    call()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        start = time.process_time()
-        for _ in range(int(line)):
-            call()
-        print("seconds", time.process_time() - start, flush=True)
+    serve(call)
 
 
 if __name__ == "__main__":

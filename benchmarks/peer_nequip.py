@@ -5,7 +5,6 @@
 
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import ase.io
@@ -23,6 +22,8 @@ from nequip.utils.aoti_metadata import (
     NEQUIP_AOTI_OUTPUTS_KEY,
     serialize_aoti_keys,
 )
+
+from peer import serve
 
 R_MAX = 5.0
 
@@ -98,13 +99,7 @@ def main():
             call = training_step(model, data)
         else:
             call = compiled(model, data, str(Path(folder) / "model.nequip.pt2"))
-    call()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        start = time.process_time()
-        for _ in range(int(line)):
-            call()
-        print("seconds", time.process_time() - start, flush=True)
+    serve(call)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Freed memory is kept, in every program. By default glibc hands large blocks back
 anew, or does not, depending on what ran before in the process: for the e3nn path that is 250 or 390 µs an atom.
 """
 
+import argparse
 import ctypes
 import math
 import os
@@ -139,6 +140,30 @@ class Peer:
         """End the script."""
         self._process.stdin.close()
         self._process.wait()
+
+
+def peer_parser(description: str, rounds: int) -> argparse.ArgumentParser:
+    """Options of a benchmark that has peers in environments of their own."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--nequip-python", help="python of an environment with nequip")
+    parser.add_argument("--mace-python", help="python of an environment with mace")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    return parser
+
+
+def compare_with_peers(
+    cases: dict[str, Run], options: argparse.Namespace, names: tuple[str, str], arguments: Sequence[str]
+) -> dict[str, list[float]]:
+    """`compare`, with NequIP and MACE among the cases under these ``names``, where they have a python."""
+    peers = [
+        (names[0], options.nequip_python, "peer_nequip.py"),
+        (names[1], options.mace_python, "peer_mace.py"),
+    ]
+    started = add_peers(cases, peers, arguments)
+    times = compare(cases, options.rounds)
+    for peer in started:
+        peer.close()
+    return times
 
 
 def add_peers(

@@ -8,7 +8,6 @@ backward) and Adam; batches are collated beforehand. NequIP and MACE: see infere
 they train uncompiled, as their trainers do by default.
 """
 
-import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ from mollifield_train.data.frames import read_frames
 from mollifield_train.loss import energy_force
 from mollifield_train.predict import predict
 
-from timing import Run, add_peers, compare, environment, local, report
+from timing import Run, compare_with_peers, environment, local, peer_parser, report
 import systems
 
 
@@ -41,11 +40,7 @@ def step_of(system: str, backend: str, batch: Batch, n_members: int = 1) -> Call
 
 def main() -> None:
     """Print one table a system."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--nequip-python", help="python of an environment with nequip")
-    parser.add_argument("--mace-python", help="python of an environment with mace")
-    parser.add_argument("--rounds", type=int, default=11)
-    options = parser.parse_args()
+    options = peer_parser(__doc__.split("\n")[0], rounds=11).parse_args()
 
     print(environment())
     for system in ("ethanol", "silicon"):
@@ -57,14 +52,7 @@ def main() -> None:
                 backend: local(step_of(system, backend, batch)) for backend in ("e3nn", "native")
             }
             cases["native, 4 members together"] = local(step_of(system, "native", batch, 4))
-            peers = [
-                ("NequIP", options.nequip_python, "peer_nequip.py"),
-                ("MACE", options.mace_python, "peer_mace.py"),
-            ]
-            started = add_peers(cases, peers, ["training", str(path)])
-            times = compare(cases, options.rounds)
-            for peer in started:
-                peer.close()
+            times = compare_with_peers(cases, options, ("NequIP", "MACE"), ["training", str(path)])
         n_atoms, n_edges = len(batch.types), batch.edge_index.shape[1]
         print(f"{system}: {batch.n_frames} frames, {n_atoms} atoms, {n_edges} edges")
         report(times, 1e3, "ms/step", ["e3nn", "native"])

@@ -11,9 +11,10 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
+import mollifield_train.export
 from mollifield import MollifieldCalculator, find_edges, load_artefact
 from mollifield.potential import evaluate, types_of
-from mollifield_train.export import export
+from mollifield_train.export import ExportedPotential, export
 from mollifield_train.model import Potential
 
 from .lammps_session import LammpsSession
@@ -182,3 +183,17 @@ def engine(
 @pytest.fixture(params=sorted(FRAMES))
 def frame(request: pytest.FixtureRequest) -> Atoms:
     return FRAMES[request.param]()
+
+
+@pytest.fixture
+def model_without_latent_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A committee of two as the first files were: no attribute that could hold references."""
+    script = mollifield_train.export.script
+
+    def without_attribute(wrapped: ExportedPotential) -> object:
+        del wrapped.latent_space
+        return script(wrapped)
+
+    monkeypatch.setattr(mollifield_train.export, "script", without_attribute)
+    export(build_potential(torch.float64, 2), tmp_path / "model.pt", [ethanol()])
+    return tmp_path / "model.pt"

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-import mollifield_train.export
 from mollifield import contract
 from mollifield.potential import evaluate, types_of
 from mollifield.uncertainty import latent_distance, latent_features
 from mollifield_lammps import LammpsError, lammps_command, read_uncertain
-from mollifield_train.export import export
 
-from ..conftest import build_potential, ethanol, sheared_crystal
+from ..conftest import ethanol, sheared_crystal
 from .committee import ATOL, FACTORS, NOISE, spread, start
 from .conftest import artefact_of
 
@@ -92,17 +90,8 @@ def test_training_atoms_are_no_news(stated_model, tmp_path):
     assert result.thermo["f_u"][0] > 0.1
 
 
-def test_file_without_latent_space(monkeypatch, tmp_path):
-    """As the first release wrote them: no references, no attribute that could hold any."""
-    script = mollifield_train.export.script
-
-    def without_attribute(wrapped):
-        del wrapped.latent_space
-        return script(wrapped)
-
-    monkeypatch.setattr(mollifield_train.export, "script", without_attribute)
-    model = tmp_path / "model.pt"
-    export(build_potential(torch.float64, 2), model, [ethanol()])
+def test_file_without_latent_space(model_without_latent_space, tmp_path):
+    model = model_without_latent_space
     with pytest.raises(LammpsError, match="'quantity latent' needs a model file with latent references"):
         start(tmp_path, ethanol(), model, "fix u all mollifield/uncertainty 1 quantity latent\nrun 0")
     result, _ = start(

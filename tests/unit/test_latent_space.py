@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-import mollifield_train.export
 from mollifield import contract, load_artefact
 from mollifield.potential import evaluate, types_of
 from mollifield.uncertainty import latent_distance, latent_features
@@ -87,18 +86,10 @@ def test_species_without_references_is_infinitely_far(tmp_path):
     assert np.isinf(distances.numpy()).tolist() == hydrogen.tolist()
 
 
-def test_files_without_one_still_load(tmp_path, monkeypatch):
+def test_files_without_one_still_load(model_without_latent_space):
     """Those of the first release lack the attribute; format version 1 covers both."""
-    script = mollifield_train.export.script
-
-    def without_attribute(wrapped):
-        del wrapped.latent_space
-        return script(wrapped)
-
-    monkeypatch.setattr(mollifield_train.export, "script", without_attribute)
-    export(build_potential(torch.float64, 2), tmp_path / "model.pt", [ethanol()])
-    artefact = load_artefact(tmp_path / "model.pt")
-    assert not hasattr(torch.jit.load(str(tmp_path / "model.pt")), contract.LATENT_SPACE_KEY)
+    artefact = load_artefact(model_without_latent_space)
+    assert not hasattr(torch.jit.load(str(model_without_latent_space)), contract.LATENT_SPACE_KEY)
     assert artefact.latent_space == {}
     latent, types = answer(artefact, ethanol())
     n_features = latent.shape[0] * latent.shape[2]
