@@ -64,6 +64,12 @@ REFERENCE_KEY = "reference_frames"  # List[Dict[str, Tensor]], keys below
 # model of member k; every other tensor is a constant that members share.
 MEMBER_TENSORS_KEY = "member_tensors"
 
+# List[str], optional: what the training frames were labelled with and trained on, of "energy", "forces", "stress". A
+# file without it does not say.
+LABELS_KEY = "labels"
+# List[str], optional: species whose energies the training frames do not tell apart from those of others.
+UNDETERMINED_SPECIES_KEY = "undetermined_species"
+
 # Dict[str, Tensor], keys below; optional: a file without it, or with an empty one, has no latent references.
 LATENT_SPACE_KEY = "latent_space"
 
@@ -87,6 +93,13 @@ LATENT_SCALE = "scale"  # [F] float64
 LATENT_REFERENCES = "references"  # [n_references, F] float32, scaled; spread by farthest-point sampling
 LATENT_TYPES = "types"  # [n_references] int64, index into `species`
 LATENT_STD_FLOOR = 1e-3
+
+# How far the training data reach, optional. An atom whose latent distance d exceeds the reach of its species is *outside*:
+# no training atom resembles it, and members that were taught alike may agree there by chance. Its force variance
+# gets the square of  f = LATENT_FORCE_SCALE * (d / reach - 1)  in addition, isotropic (f^2 / 3 on the diagonal of the
+# covariance), and the variance of the total energy that of  f * 1 Å  for each such atom.
+LATENT_REACH = "reach"  # [n_species] float64; infinite: not known
+LATENT_FORCE_SCALE = "force_scale"  # [1] float64, eV/Å: RMS length of a force on a training atom
 
 # The one extra file of the archive: free-form JSON for people (training summary, licence, citation,
 # library versions). No engine takes a number from it.
