@@ -10,6 +10,7 @@
 #include "timer.h"
 #include "update.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -226,6 +227,16 @@ double FixMollifieldUncertainty::memory_usage()
   return static_cast<double>(doubles * sizeof(double));
 }
 
+// The pair style's is calibrated; `calibrated no` takes the factor back, which does not touch what lies outside.
+double FixMollifieldUncertainty::force_std_of(int i)
+{
+  const double std = from_pair<double>("force_std")[i];
+  if (force_std_scale == 1.0) return std;
+  const double outside = from_pair<double>("outside_std")[i];
+  const double members = std::max(std * std - outside * outside, 0.0);
+  return std::sqrt(force_std_scale * force_std_scale * members + outside * outside);
+}
+
 void FixMollifieldUncertainty::fill_columns()
 {
   if (atom->nmax > max_atoms) {
@@ -233,11 +244,11 @@ void FixMollifieldUncertainty::fill_columns()
     memory->destroy(array_atom);
     memory->create(array_atom, max_atoms, N_COLUMNS, "mollifield/uncertainty:array_atom");
   }
-  const double *const force_std = from_pair<double>("force_std"), *const noise = from_pair<double>("aleatoric_std"),
+  const double *const noise = from_pair<double>("aleatoric_std"),
                       *const distance = from_pair<double>("latent_distance");
   for (int i = 0; i < atom->nlocal; i++) {
     const bool counts = (atom->mask[i] & groupbit) && is_modelled(i);
-    array_atom[i][0] = counts ? force_std_scale * force_std[i] : 0.0;
+    array_atom[i][0] = counts ? force_std_of(i) : 0.0;
     array_atom[i][1] = counts ? noise[i] : 0.0;
     array_atom[i][2] = counts ? distance[i] : 0.0;
   }

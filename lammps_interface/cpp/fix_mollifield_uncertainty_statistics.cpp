@@ -26,7 +26,12 @@ FixMollifieldUncertainty::EnergySpread FixMollifieldUncertainty::energy_spread()
   spread.mean = std::accumulate(spread.energies.begin(), spread.energies.end(), 0.0) / n_members;
   double squares = 0.0;
   for (const double energy : spread.energies) squares += (energy - spread.mean) * (energy - spread.mean);
-  spread.std = energy_std_factor * std::sqrt(squares / (n_members - 1));
+  spread.members = energy_std_factor * std::sqrt(squares / (n_members - 1));
+  const double *const outside = from_pair<double>("outside_std");
+  double local = 0.0, sum = 0.0;
+  for (int i = 0; i < atom->nlocal; i++) local += outside[i] * outside[i];
+  MPI_Allreduce(&local, &sum, 1, MPI_DOUBLE, MPI_SUM, world);
+  spread.std = std::sqrt(spread.members * spread.members + sum * length_unit * length_unit);    // times 1 Å each
   return spread;
 }
 
