@@ -3,6 +3,7 @@
 
 #include "atom.h"
 #include "comm.h"
+#include "contract.hpp"
 #include "error.h"
 
 #include <algorithm>
@@ -11,12 +12,6 @@
 #include <numeric>
 
 using namespace LAMMPS_NS;
-
-namespace {
-
-constexpr double FORCE_REL_FLOOR = 0.1;    // eV/Å, contract.FORCE_REL_FLOOR
-
-}    // namespace
 
 FixMollifieldUncertainty::EnergySpread FixMollifieldUncertainty::energy_spread()
 {
@@ -77,7 +72,7 @@ void FixMollifieldUncertainty::update_statistics(const EnergySpread &energy)
 std::vector<double> FixMollifieldUncertainty::atomic_quantity()
 {
   const double *const mean = from_pair<double>("force_mean");
-  const double floor = FORCE_REL_FLOOR * force_unit;
+  const double floor = mollifield::contract::FORCE_REL_FLOOR * force_unit;
   std::vector<double> values;
   for (int i = 0; i < atom->nlocal; i++) {
     if (!(atom->mask[i] & groupbit) || !is_modelled(i)) continue;

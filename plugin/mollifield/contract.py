@@ -18,7 +18,7 @@ name               shape         dtype    meaning
 ``types``          ``[N]``       int64    index into the model's ``species``
 =================  ============  =======  ==========================================================
 
-Outputs:
+Outputs, a dictionary of tensors by these names. There may be more, which an engine that does not know them leaves alone:
 
 ==================  =============  =======  =======================================================
 ``atomic_energies``  ``[M, N]``    float64  eV, shifts and repulsion included; sum over *local* atoms
@@ -39,14 +39,35 @@ come first, N' >= N with the ghosts that are their neighbours, and every edge ha
         sent = send(k, x)                    [M, N, K_k, C]; in layer 0 of all N' atoms, from their species alone
         (k > 0: append the rows of ghosts, received from the processes that own them: [M, N', K_k, C])
         x = receive(k, sent, x, harmonics, lengths, basis, edge_index, types)   [M, N, K_k+1, C], x of N atoms
-    atomic_energies, latent = read(x, lengths, edge_index, types)               of N atoms
+    outputs = read(x, lengths, edge_index, types)                               as above, of N atoms
 
 An edge list is full: both (i, j) and (j, i) are present. Edges longer than ``r_max`` contribute
 exactly nothing, so lists with a skin give the same numbers.
+
+``plugin/cpp/contract.hpp`` says the same in C++; a test compares the two.
 """
 
-FORMAT_VERSION = 1
+from torch import Tensor
+
+FORMAT_VERSION = 2
 """Raised whenever an engine of an older release would misread a file."""
+
+READABLE_VERSIONS = (1, 2)
+"""In version 1 ``forward`` and ``read`` return the tuple (atomic_energies, latent)."""
+
+# Names of the outputs.
+ATOMIC_ENERGIES = "atomic_energies"
+LATENT = "latent"
+
+Outputs = dict[str, Tensor]
+
+
+def named_outputs(returned: "Outputs | tuple[Tensor, Tensor]") -> Outputs:
+    """What ``forward`` or ``read`` of a file of any readable version returned, by name."""
+    if isinstance(returned, dict):
+        return returned
+    return dict(zip((ATOMIC_ENERGIES, LATENT), returned, strict=True))
+
 
 STAGES = ("embed", "send", "receive", "read")
 """Methods of the ScriptModule besides ``forward``."""

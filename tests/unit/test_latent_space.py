@@ -176,5 +176,5 @@ def test_a_single_perfect_crystal_knows_itself():
     edges = find_edges(crystal.positions, crystal.cell.array, crystal.pbc, potential.r_max)
     vectors = torch.tensor(edges.edge_vectors, dtype=torch.float32)[None]
     with torch.no_grad():
-        _, latent = potential(vectors, torch.tensor(edges.edge_index), types)
+        latent = potential(vectors, torch.tensor(edges.edge_index), types)[contract.LATENT]
     assert outside_std(space, latent, types).max() == 0.0

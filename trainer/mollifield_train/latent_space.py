@@ -96,5 +96,5 @@ def _features(potential: Potential, atoms: Atoms) -> tuple[Tensor, Tensor]:
     types = torch.from_numpy(types_of(atoms.get_chemical_symbols(), potential.species))
     vectors = torch.from_numpy(edges.edge_vectors).to(potential.dtype)[None]
     with torch.no_grad():
-        _, latent = potential(vectors, torch.from_numpy(edges.edge_index), types)
+        latent = potential(vectors, torch.from_numpy(edges.edge_index), types)[contract.LATENT]
     return latent.to(torch.float64).permute(1, 0, 2).flatten(1), types
