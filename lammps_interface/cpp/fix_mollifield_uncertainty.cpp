@@ -11,6 +11,7 @@
 #include "timer.h"
 #include "update.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 

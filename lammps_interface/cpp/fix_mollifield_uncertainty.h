@@ -46,7 +46,8 @@ class FixMollifieldUncertainty : public Fix {
   // Total energies of the members, run's units.
   struct EnergySpread {
     std::vector<double> energies;
-    double mean = 0.0, std = 0.0;
+    double mean = 0.0, members = 0.0;    // their mean; their sample std, calibrated
+    double std = 0.0;                    // the latter, and what lies outside of the training data
   };
   // Over the group's atoms that the model describes; force in the run's units.
   struct Statistics {
@@ -109,6 +110,7 @@ class FixMollifieldUncertainty : public Fix {
   void update_statistics(const EnergySpread &);
   EnergySpread energy_spread();
   std::vector<double> atomic_quantity();
+  double force_std_of(int);
   void fill_columns();
   Extreme largest(const std::vector<double> &);
   double quantile(const std::vector<double> &, double);

@@ -125,14 +125,14 @@ void FixMollifieldUncertainty::write_frame()
 // [n, VALUES_PER_ATOM] on rank 0, sorted by tag; in eV and Å.
 std::vector<double> FixMollifieldUncertainty::gather_atoms()
 {
-  const double *const force_std = from_pair<double>("force_std"), *const mean = from_pair<double>("force_mean"),
+  const double *const mean = from_pair<double>("force_mean"),
                       *const distance = from_pair<double>("latent_distance");
   std::vector<double> mine, all;
   for (int i = 0; i < atom->nlocal; i++) {
     const double *const x = atom->x[i], *const f = &mean[3 * i];
     mine.insert(mine.end(), {static_cast<double>(atom->tag[i]), static_cast<double>(atom->type[i]), x[0] / length_unit,
                              x[1] / length_unit, x[2] / length_unit, f[0] / force_unit, f[1] / force_unit,
-                             f[2] / force_unit, force_std_scale * force_std[i] / force_unit, distance[i]});
+                             f[2] / force_unit, force_std_of(i) / force_unit, distance[i]});
   }
   const int size = static_cast<int>(mine.size());
   std::vector<int> sizes(comm->nprocs), offsets(comm->nprocs, 0);

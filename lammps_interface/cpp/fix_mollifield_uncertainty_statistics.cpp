@@ -51,13 +51,23 @@ int FixMollifieldUncertainty::unpack_exchange(int i, double *buffer)
   return N_COLUMNS;
 }
 
+// The pair style's is calibrated; `calibrated no` takes the factor back, which does not touch what lies outside.
+double FixMollifieldUncertainty::force_std_of(int i)
+{
+  const double std = from_pair<double>("force_std")[i];
+  if (force_std_scale == 1.0) return std;
+  const double outside = from_pair<double>("outside_std")[i];
+  const double members = std::max(std * std - outside * outside, 0.0);
+  return std::sqrt(force_std_scale * force_std_scale * members + outside * outside);
+}
+
 void FixMollifieldUncertainty::fill_columns()
 {
-  const double *const force_std = from_pair<double>("force_std"), *const noise = from_pair<double>("aleatoric_std"),
+  const double *const noise = from_pair<double>("aleatoric_std"),
                       *const distance = from_pair<double>("latent_distance");
   for (int i = 0; i < atom->nlocal; i++) {
     const bool counts = (atom->mask[i] & groupbit) && is_modelled(i);
-    array_atom[i][0] = counts ? force_std_scale * force_std[i] : 0.0;
+    array_atom[i][0] = counts ? force_std_of(i) : 0.0;
     array_atom[i][1] = counts ? noise[i] : 0.0;
     array_atom[i][2] = counts ? distance[i] : 0.0;
   }
@@ -71,7 +81,12 @@ FixMollifieldUncertainty::EnergySpread FixMollifieldUncertainty::energy_spread()
   spread.mean = std::accumulate(spread.energies.begin(), spread.energies.end(), 0.0) / n_members;
   double squares = 0.0;
   for (const double energy : spread.energies) squares += (energy - spread.mean) * (energy - spread.mean);
-  spread.std = energy_std_factor * std::sqrt(squares / (n_members - 1));
+  spread.members = energy_std_factor * std::sqrt(squares / (n_members - 1));
+  const double *const outside = from_pair<double>("outside_std");
+  double local = 0.0, sum = 0.0;
+  for (int i = 0; i < atom->nlocal; i++) local += outside[i] * outside[i];
+  MPI_Allreduce(&local, &sum, 1, MPI_DOUBLE, MPI_SUM, world);
+  spread.std = std::sqrt(spread.members * spread.members + sum * length_unit * length_unit);    // times 1 Å each
   return spread;
 }
 

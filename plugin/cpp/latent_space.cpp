@@ -10,6 +10,12 @@
 
 namespace mollifield {
 
+namespace {
+
+constexpr double OUTSIDE_LIMIT = 10.0;    // contract.OUTSIDE_LIMIT
+
+}    // namespace
+
 bool LatentSpace::has_references() const
 {
   return std::any_of(references.begin(), references.end(), [](const auto &rows) { return !rows.empty(); });
@@ -40,6 +46,12 @@ double LatentSpace::distance(int species, const std::vector<double> &features) c
   return nearest;
 }
 
+double LatentSpace::outside_std(int species, double distance) const
+{
+  if (reach.empty() || !std::isfinite(reach[species])) return 0.0;
+  return force_scale * std::clamp(distance / reach[species] - 1.0, 0.0, OUTSIDE_LIMIT);
+}
+
 LatentSpace read_latent_space(const torch::jit::Module &module, int n_species)
 {
   LatentSpace space;
@@ -65,6 +77,12 @@ LatentSpace read_latent_space(const torch::jit::Module &module, int n_species)
     auto &rows = space.references[species];
     rows.insert(rows.end(), first, first + n_features);
   }
+  if (!entries.contains("reach")) return space;
+  const at::Tensor reach = tensor("reach", at::kDouble), force_scale = tensor("force_scale", at::kDouble);
+  if (reach.dim() != 1 || reach.size(0) != n_species || force_scale.numel() != 1)
+    throw std::runtime_error("the reach of its latent space does not fit its species");
+  space.reach.assign(reach.data_ptr<double>(), reach.data_ptr<double>() + n_species);
+  space.force_scale = force_scale.item<double>();
   return space;
 }
 

@@ -25,6 +25,8 @@ class Evaluation:
     """[M or 1, 3, 3] float64, eV."""
     latent: Tensor
     """[M, N, L], invariant features."""
+    types: Tensor
+    """[N] int64, index into the model's ``species``."""
 
 
 def evaluate_edges(
@@ -54,7 +56,7 @@ def evaluate_edges(
     forces.index_add_(1, edge_index[0], gradient).index_add_(1, edge_index[1], -gradient)
     virial = -torch.einsum("mea,meb->mab", vectors.detach().to(torch.float64), gradient)
     atomic_energies = atomic_energies.detach()
-    return Evaluation(atomic_energies, atomic_energies.sum(1), forces, virial, latent.detach())
+    return Evaluation(atomic_energies, atomic_energies.sum(1), forces, virial, latent.detach(), types)
 
 
 def evaluate(
