@@ -58,9 +58,9 @@ bool FixMollifieldUncertainty::is_selected()
 {
   if (settings.file.empty() || !(statistics.value > settings.select)) return false;
   if (settings.max_frames >= 0 && n_written >= settings.max_frames) return false;
-  // Once a step at most (minimize looks more often); reset_timestep may have gone back.
+  // Once a step at most (minimize looks more often). Frames of a rerun may begin before those of a run.
   const bigint gap = update->ntimestep - last_written;
-  if (last_written >= 0 && gap >= 0 && gap < std::max<bigint>(settings.min_gap, 1)) return false;
+  if (last_written != NEVER && gap >= 0 && gap < std::max<bigint>(settings.min_gap, 1)) return false;
   if (settings.novelty == 0.0) return true;
   Environment environment = trigger_environment();
   if (!is_novel(environment)) return false;
@@ -186,7 +186,7 @@ std::string FixMollifieldUncertainty::frame_text(const std::vector<double> &atom
   for (std::size_t k = 0; k < n; k++) {
     const double *const v = &atoms[VALUES_PER_ATOM * k];
     text += fmt::format("{} {:.17g} {:.17g} {:.17g} {} {:.17g} {:.17g} {:.17g} {:.17g} {:.17g} {:.17g}\n",
-                        type_symbols[static_cast<int>(v[1])], v[2], v[3], v[4], static_cast<bigint>(v[0]), v[5], v[6],
+                        symbol(static_cast<int>(v[1])), v[2], v[3], v[4], static_cast<bigint>(v[0]), v[5], v[6],
                         v[7], v[8], v[8] * v[8], v[9]);
   }
   return text;

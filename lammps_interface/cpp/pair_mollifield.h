@@ -76,6 +76,10 @@ class PairMollifield : public Pair {
   void choose_units();
   void choose_ghosts();
   void check_neighbours() const;
+  void warn_of_exclusions() const;
+  void warn_of_null_types() const;
+  void warn_of_unseen_stress();
+  bigint count_modelled(int) const;
   void find_owners();
   void build_graph();
   void add_edges(int, std::size_t);

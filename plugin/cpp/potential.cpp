@@ -124,6 +124,8 @@ void Potential::Implementation::read_attributes()
   dtype_name = attribute(contract::DTYPE_KEY).toStringRef();
   for (const auto &entry : attribute(contract::CALIBRATION_KEY).toGenericDict())
     calibration[entry.key().toStringRef()] = entry.value().toDouble();
+  if (module.hasattr("labels"))
+    for (const c10::IValue &label : attribute("labels").toListRef()) labels.push_back(label.toStringRef());
   check_attributes();
   latent_space = read_latent_space(module, static_cast<int>(species.size()));
   dtype = dtype_name == "float64" ? at::kDouble : at::kFloat;
@@ -270,6 +272,7 @@ Potential::~Potential() = default;
 
 const std::vector<std::string> &Potential::species() const { return impl->species; }
 const std::map<std::string, double> &Potential::calibration() const { return impl->calibration; }
+const std::vector<std::string> &Potential::labels() const { return impl->labels; }
 const LatentSpace &Potential::latent_space() const { return impl->latent_space; }
 double Potential::r_max() const { return impl->r_max; }
 int Potential::n_layers() const { return impl->n_layers; }
