@@ -5,12 +5,15 @@ Every problem is a ValueError that names file, frame, key and atom; frames and a
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import ase
 import ase.io
 import numpy as np
 from ase.stress import voigt_6_to_full_3x3_stress
+
+from .content import content_key
 
 AUTO = "auto"
 REFERENCE_KEYS = {"energy": "REF_energy", "forces": "REF_forces", "stress": "REF_stress"}
@@ -36,6 +39,11 @@ class Frame:
     """[3, 3], eV/Å^3, or None where the frame has no such label."""
     origin: str
     """Where it came from, for messages: 'frame 12 of train.xyz'."""
+
+    @cached_property
+    def content(self) -> str:
+        """The key of its geometry (`data.content`)."""
+        return content_key(self.numbers, self.positions, self.cell, self.pbc)
 
     @property
     def is_isolated_atom(self) -> bool:
