@@ -56,8 +56,8 @@ def test_retry_until_it_converges(tmp_path: Path) -> None:
     [
         ("raise", "RuntimeError: no convergence"),
         ("nan", "not finite"),
-        ("segfault", "the worker died"),
-        ("hang", "the worker died"),
+        ("segfault", "the worker died (SIGSEGV)"),
+        ("hang", "ended after 1 s, the timeout"),
     ],
 )
 def test_a_bad_frame_costs_no_other(tmp_path: Path, how: str, reason: str) -> None:
