@@ -95,12 +95,22 @@ class AcquisitionConfig(Section):
 
 
 class GuardConfig(Section):
-    """Frames that never reach the oracle."""
+    """Geometries that end a trajectory; none of them reaches the oracle."""
 
     min_distance: PositiveFloat = 0.5
-    """Å. Frames with a pair of atoms nearer than this never reach the oracle."""
+    """Å. No two atoms may be nearer than this."""
+    fused: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.7
+    """Nor nearer than this times the shortest distance between atoms of their species in the starting
+    frames, or the sum of their covalent radii, whichever is less."""
+    bonds: bool | Literal["auto"] = "auto"
+    """Whether a frame may not have more fragments, held together by bonds, than the starting frames with the
+    same atoms. `auto`: without periodic directions only, where nothing else holds a molecule together; a
+    molecule in a large periodic box wants `true`, a reaction in the gas phase `false`."""
+    bond_factor: PositiveFloat = 1.6
+    """Atoms nearer than this times the sum of their covalent radii count as bonded."""
     max_gap: PositiveFloat = 3.0
-    """Å. Frames in more pieces than the starting frames, farther apart than this, neither."""
+    """Å. Whatever the bonds, a frame may not have more groups of atoms than the starting frames that are
+    farther apart than this (or than a bond may be long)."""
 
 
 class HoldoutConfig(Section):
