@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from mollifield import contract, load_artefact, uncertainty
 from mollifield.potential import evaluate
@@ -34,6 +35,10 @@ class ExportedCommittee:
         factors = self._artefact.calibration
         energies, forces = out.energies.cpu().numpy(), out.forces.cpu().numpy()
         spread = uncertainty.forces_std(uncertainty.forces_covariance(forces))
+        stress = None
+        if atoms.pbc.all():
+            virial = out.virial.cpu().numpy().mean(axis=0)
+            stress = full_3x3_to_voigt_6_stress(-virial / atoms.get_volume())
         return Prediction(
             energy=float(energies.mean()),
             energy_std=float(uncertainty.energy_std(energies))
@@ -41,4 +46,5 @@ class ExportedCommittee:
             forces=forces.mean(axis=0),
             forces_std=spread * factors.get(contract.FORCE_STD_FACTOR, 1.0),
             latent=np.asarray(out.latent.cpu().numpy(), dtype=np.float64),
+            stress=stress,
         )

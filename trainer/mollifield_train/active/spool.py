@@ -91,6 +91,7 @@ class Claims:
         descriptor = self._held.pop(content)
         # Removed first: who waits for the lock then sees that the file is another one.
         self._path(content).unlink(missing_ok=True)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing is not enough where a child has the file open
         os.close(descriptor)
 
     def _path(self, content: str) -> Path:
