@@ -19,7 +19,7 @@ def test_defaults_weigh_the_regulariser_lightly(tmp_path):
     config = load(tmp_path, MINIMAL)
     assert config.loss.mollifier is not None
     assert config.loss.mollifier.weight / config.loss.forces == pytest.approx(1e-6)
-    assert (config.loss.energy, config.loss.forces, config.loss.stress) == (1.0, 1000.0, 0.0)
+    assert (config.loss.energy, config.loss.forces, config.loss.stress) == (1.0, 1000.0, "auto")
     assert config.loss.mollifier.sums == "per_atom"
     assert config.committee.training == "together"
 
