@@ -5,6 +5,7 @@ one, with the file and the full path of the key. Paths are relative to the worki
 """
 
 import difflib
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -238,13 +239,17 @@ class _DuplicateKey(yaml.YAMLError):
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML without the silent last word of a key that stands twice in a mapping."""
+    """Safe YAML without the silent last word of a key that stands twice in a mapping."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         lines: dict[Any, int] = {}
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # '<<', whose keys may be overridden
+                continue
             key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
-            if key in lines and key_node.tag != "tag:yaml.org,2002:merge":
+            if not isinstance(key, Hashable):
+                break  # an error, which PyYAML words
+            if key in lines:
                 raise _DuplicateKey(f"key '{key}' in line {line} stands in line {lines[key]} already")
             lines[key] = line
         return super().construct_mapping(node, deep)
