@@ -32,7 +32,8 @@ def split_frames(
 
     All frames are trained on while there are fewer than `validation_from`. Beyond, `is_validation` decides, so that the
     fraction is met on average; where it would leave one of the sides empty, the frames of the content nearest to
-    that side's change over. Frames whose key is in `trained_on` are for training, always.
+    that side's change over. Frames whose key is in `trained_on` are for training, always, and so are those that hold an
+    element which no other training frame has.
     """
     keys = [frame.content for frame in frames]
     draws = {key: _draw(key, seed) for key in keys if key not in trained_on}
@@ -43,8 +44,15 @@ def split_frames(
         chosen = {min(draws, key=draws.__getitem__)}
     if chosen == set(keys):
         chosen.discard(max(draws, key=draws.__getitem__))
+    chosen = _without_new_elements(frames, keys, chosen)
     pairs = list(zip(frames, keys, strict=True))
     return [f for f, key in pairs if key not in chosen], [f for f, key in pairs if key in chosen]
+
+
+def _without_new_elements(frames: Sequence[Frame], keys: Sequence[str], chosen: set[str]) -> set[str]:
+    """`chosen` less the frames with an element that could then be learnt from nowhere."""
+    known = {int(z) for f, key in zip(frames, keys, strict=True) if key not in chosen for z in f.numbers}
+    return chosen - {key for f, key in zip(frames, keys, strict=True) if not known.issuperset(f.numbers.tolist())}
 
 
 def _draw(content: str, seed: int) -> float:
