@@ -132,3 +132,40 @@ def test_no_half_made_database(tmp_path: Path) -> None:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     connection.close()
     assert {"systems", "text_key_values", "number_key_values", "information"} <= tables
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "overwritten", "text"])
+def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "frames.db"
+    Store(path).add_given([labelled(seed) for seed in range(8)])
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(
+        {
+            "truncated": content[:middle],
+            "empty": b"",
+            "overwritten": content[:middle] + bytes(8192) + content[middle + 8192 :],
+            "text": b"not a database\n" * 1000,
+        }[damage]
+    )
+    with pytest.raises(ValueError, match=r"frames\.db: .*(damaged|malformed|not a database)"):
+        Store(path).frames()
+
+
+def test_a_full_disk_names_the_file_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "frames.db")
+    store.add_given([frame(seed) for seed in range(4)])
+    connect = store._database._database._connect
+
+    def on_full_disk() -> sqlite3.Connection:
+        connection = connect()
+        connection.execute("PRAGMA max_page_count = 1")  # no page more than there are
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._database._database, "_connect", on_full_disk)
+        with pytest.raises(ValueError, match=r"frames\.db: database or disk is full"):
+            store.add_given([frame(seed) for seed in range(100, 200)])
+    assert len(store.frames()) == 4
+    store.add_given([labelled(9)])
+    assert len(store.training_frames("given", 0)) == 1

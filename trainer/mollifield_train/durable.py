@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write ``content``, atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
@@ -70,6 +71,32 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # of JSON, or of UTF-8
         raise ValueError(f"{path}: damaged, not JSON: {error}") from error
+
+
+class NamedDatabase:
+    """A context manager like ``ase.db``'s databases that turns SQLite's errors into ones that name the file."""
+
+    def __init__(self, database: Any, path: Path) -> None:
+        self._database = database
+        self._path = path
+
+    def __enter__(self) -> Any:
+        with self._named():
+            return self._database.__enter__()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        """Commit or, after an error, roll back; raises ValueError for SQLite's own errors, before or now."""
+        with self._named():
+            self._database.__exit__(kind, error, trace)
+            if isinstance(error, sqlite3.DatabaseError):
+                raise error
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"{self._path}: {error}") from error
 
 
 @contextlib.contextmanager

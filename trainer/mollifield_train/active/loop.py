@@ -41,6 +41,15 @@ def run(config_path: str | Path, fresh: bool = False) -> Path:
     return run_loop(load_loop_config(config_path), fresh, default_parts)
 
 
+def what_is_kept(config_path: str | Path, fresh: bool) -> str:
+    """For people whose loop was interrupted: what is on disk, and how to go on."""
+    directory = load_loop_config(config_path).directory
+    if not (directory / "config.json").exists():
+        return f"nothing was begun in {directory}"
+    command = "without --fresh" if fresh else "the same command again"
+    return f"labels, models and finished epochs are kept in {directory}; continue with {command}"
+
+
 def default_parts(config: LoopConfig) -> Parts:
     """The real trainer, explorer and committee."""
     from mollifield_train.active.wiring import make_parts

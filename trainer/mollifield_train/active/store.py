@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from mollifield_train.active.duplicates import Geometries
 from mollifield_train.data import content as geometry
-from mollifield_train.durable import replacing
+from mollifield_train.durable import NamedDatabase, replacing
 
 CANDIDATE, CHOSEN, LABELLED = "candidate", "chosen", "labelled"
 FAILED, DISCARDED = "failed", "discarded"
@@ -80,15 +80,24 @@ def content_key(atoms: Atoms) -> str:
 
 
 class Store:
-    """The frames of one run. Any number of processes may open the same file."""
+    """The frames of one run. Any number of processes may open the same file.
+
+    Every method raises ValueError with the file's name if it is damaged, or the disk full.
+    """
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
             # ase.db creates its tables one by one; a kill in between would leave a broken file.
             with replacing(path) as temporary, self._connect(temporary) as database:
                 database.count()
+        elif path.stat().st_size == 0:  # SQLite would take it for a new database
+            raise ValueError(f"{path}: damaged, an empty file")
         # A lock file would outlive a killed process; SQLite's own locks do not.
-        self._database = self._connect(path)
+        self._database = NamedDatabase(self._connect(path), path)
+        with self._database as database:
+            found = database.connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise ValueError(f"{path}: damaged: {' '.join(found.split())}")
 
     @staticmethod
     def _connect(path: Path) -> Any:
