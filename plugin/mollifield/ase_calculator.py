@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,18 @@ class MollifieldCalculator(Calculator):
         if always_std:
             uncertainty.require_committee(self.artefact.n_members)
         self.always_std = always_std
+        self._warn_of_stress = self.artefact.labels is not None and "stress" not in self.artefact.labels
+
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        """ASE's, with a warning (once) about a stress from a model that was trained on none."""
+        if name in ("stress", "stresses") and allow_calculation and self._warn_of_stress:  # not when ASE writes a file
+            self._warn_of_stress = False
+            warnings.warn(
+                f"{self.artefact.path}: no stress was among its training labels ({', '.join(self.artefact.labels)}); "
+                "its stress and pressure may be far off",
+                UserWarning, stacklevel=3,
+            )  # fmt: skip
+        return super().get_property(name, atoms, allow_calculation)
 
     def _load(self, model: Path, device: str, threads: int | None) -> None:
         self._model, self._device, self._threads = model, device, threads

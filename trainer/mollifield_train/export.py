@@ -31,6 +31,8 @@ class ExportedPotential(nn.Module):
     reference_frames: list[dict[str, Tensor]]
     member_tensors: list[str]
     latent_space: dict[str, Tensor]
+    labels: list[str]
+    undetermined_species: list[str]
 
     def __init__(
         self,
@@ -38,6 +40,8 @@ class ExportedPotential(nn.Module):
         calibration: dict[str, float],
         reference_frames: list[dict[str, Tensor]],
         latent_space: dict[str, Tensor],
+        labels: Sequence[str] | None = None,
+        undetermined_species: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.potential = potential
@@ -50,6 +54,10 @@ class ExportedPotential(nn.Module):
         self.calibration = calibration
         self.reference_frames = reference_frames
         self.latent_space = latent_space
+        if labels is not None:
+            self.labels = list(labels)
+        if undetermined_species is not None:
+            self.undetermined_species = list(undetermined_species)
         self.member_tensors = [f"potential.{name}" for name in potential.member_tensors()]
 
     def forward(
@@ -110,6 +118,8 @@ def export(
     calibration: dict[str, float] | None = None,
     splines: bool = True,
     training_frames: Sequence[Atoms] = (),
+    labels: Sequence[str] | None = None,
+    undetermined_species: Sequence[str] | None = None,
 ) -> None:
     """Write ``model.pt``, having checked that the exported model equals the eager one.
 
@@ -119,7 +129,8 @@ def export(
     ``models``: one model or the members to be stacked. ``reference_frames``: at least one; a few
     small frames, which every engine recomputes when it loads the file.
     ``calibration``: factors for raw standard deviations (`contract`). ``training_frames``: what the
-    members were trained on; without them the file has no latent references. Raises `ValueError` when
+    members were trained on; without them the file has no latent references. ``labels`` and
+    ``undetermined_species``: see `contract`; None where it is not known. Raises `ValueError` when
     there is no reference frame, when no spline is good enough, and when the written file disagrees
     with the eager model.
     """
@@ -132,7 +143,7 @@ def export(
         potential, summary["splines"] = tabulate(potential, reference_frames)
     frames = [_reference_frame(potential, atoms) for atoms in reference_frames]
     space = latent_space(potential, training_frames) if training_frames else {}
-    wrapped = ExportedPotential(potential, dict(calibration or {}), frames, space)
+    wrapped = ExportedPotential(potential, dict(calibration or {}), frames, space, labels, undetermined_species)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
         warnings.filterwarnings("ignore", "The TorchScript type system")  # e3nn's annotations

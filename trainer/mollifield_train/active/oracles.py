@@ -10,22 +10,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from numpy.typing import NDArray
 
 from mollifield_train.active.config import OracleConfig
 from mollifield_train.active.processes import single_threaded_children
+from mollifield_train.active.spool import Claims, load, save, spool_file
 from mollifield_train.active.store import CHOSEN, Label, Store, StoredFrame, content_key
 from mollifield_train.active.workers import WorkerPool
-from mollifield_train.durable import replacing
 
 _CALCULATORS = {
     "tblite": "tblite.ase.TBLite",
@@ -64,15 +63,20 @@ def compute_label(config: OracleConfig, atoms: Atoms) -> Label:
     """
     atoms = atoms.copy()
     atoms.calc = make_calculator(config)
-    stress = None
     energy, forces = float(atoms.get_potential_energy()), np.array(atoms.get_forces())
-    if atoms.pbc.all():
-        with contextlib.suppress(PropertyNotImplementedError):
-            stress = np.array(atoms.get_stress())
+    stress = stress_of(atoms)
     numbers = [energy, *forces.ravel(), *(stress if stress is not None else [])]
     if not np.isfinite(numbers).all():
         raise ValueError("the oracle returned numbers that are not finite")
     return Label(energy, forces, stress)
+
+
+def stress_of(atoms: Atoms) -> NDArray[np.float64] | None:
+    """The stress by the calculator of ``atoms``, if it has one and all directions are periodic: Voigt [6], eV/Å^3."""
+    if atoms.pbc.all():
+        with contextlib.suppress(PropertyNotImplementedError):
+            return np.array(atoms.get_stress())
+    return None
 
 
 def _attempt(config: OracleConfig, atoms: Atoms, spool: Path, number: int) -> Label:
@@ -80,29 +84,8 @@ def _attempt(config: OracleConfig, atoms: Atoms, spool: Path, number: int) -> La
     label = compute_label(config, atoms)
     # Where it cannot be saved, the loop still has it, and puts it into the store or ends there.
     with contextlib.suppress(OSError):
-        _save(spool, atoms, label, number)
+        save(spool, content_key(atoms), label, number)
     return label
-
-
-def _spool_file(spool: Path, content: str) -> Path:
-    return spool / f"{content}.json"
-
-
-def _save(spool: Path, atoms: Atoms, label: Label, calls: int) -> None:
-    content = {
-        "energy": label.energy,
-        "forces": label.forces.tolist(),
-        "stress": None if label.stress is None else label.stress.tolist(),
-        "calls": calls,
-    }
-    with replacing(_spool_file(spool, content_key(atoms))) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-
-
-def _load(path: Path) -> tuple[Label, int]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    stress = None if content["stress"] is None else np.array(content["stress"])
-    return Label(content["energy"], np.array(content["forces"]), stress), content["calls"]
 
 
 def local_workers(config: OracleConfig, folder: Path) -> MakeExecutor:
@@ -133,27 +116,57 @@ def label_chosen(
         OSError: the disk is full. Nothing is marked as failed for that.
     """
     spool = spool.resolve()  # workers change their directory
-    chosen = store.frames(arm=arm, status=CHOSEN)
-    todo = [frame for frame in chosen if not _already_labelled(store, spool, frame)]
+    left = store.frames(arm=arm, status=CHOSEN)
+    while left:
+        with Claims(spool) as claims:
+            ours = claims.take([frame.columns["content"] for frame in left])
+            frames = [frame for frame in left if frame.columns["content"] in ours]
+            todo = [frame for frame in frames if not _already_labelled(store, spool, frame)]
+            for frame, result, calls in _labels(config, todo, spool, executor):
+                if isinstance(result, Label):
+                    store.record_label(frame.id, result, calls)
+                    spool_file(spool, frame.columns["content"]).unlink(missing_ok=True)
+                else:
+                    report(f"no label for frame {frame.id}: {result}")
+                    store.record_failure(frame.id, result, calls)
+        # The other arm has the rest computed; it is there, or has failed, when the claims are free.
+        left = [frame for frame in left if frame.columns["content"] not in ours]
 
-    if not todo:
+
+def label_again(
+    config: OracleConfig, frame: StoredFrame, spool: Path, executor: MakeExecutor | None = None
+) -> tuple[Label | str, int]:
+    """The oracle's label (or why there is none) of a frame that has one already, and the calls that it took."""
+    path = spool_file(spool.resolve(), frame.columns["content"])
+    if path.exists():
+        return load(path)
+    ((_, result, calls),) = _labels(config, [frame], spool.resolve(), executor)
+    return result, calls
+
+
+def _labels(
+    config: OracleConfig,
+    frames: Sequence[StoredFrame],
+    spool: Path,
+    executor: MakeExecutor | None,
+) -> Iterator[tuple[StoredFrame, Label | str, int]]:
+    """Each frame with its label, or the reason of the last failure, and the number of calls, as they come."""
+    if not frames:
         return
     executor = executor or local_workers(config, spool.parent)
-    with single_threaded_children(), executor(min(config.workers, len(todo))) as pool:
-        running = {pool.submit(_attempt, config, frame.atoms, spool, 1): (frame, 1) for frame in todo}
+    with single_threaded_children(), executor(min(config.workers, len(frames))) as pool:
+        running = {
+            pool.submit(_attempt, config, frame.atoms, spool, 1): (frame, 1) for frame in frames
+        }
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 frame, number = running.pop(future)
                 result = _result(future)
-                if isinstance(result, Label):
-                    store.record_label(frame.id, result, number)
-                    _spool_file(spool, frame.columns["content"]).unlink(missing_ok=True)
-                elif number <= config.retries:
+                if isinstance(result, str) and number <= config.retries:
                     again = pool.submit(_attempt, config, frame.atoms, spool, number + 1)
                     running[again] = frame, number + 1
                 else:
-                    report(f"no label for frame {frame.id}: {result}")
-                    store.record_failure(frame.id, result, number)
+                    yield frame, result, number
 
 
 def _result(future: Future[Label]) -> Label | str:
@@ -171,9 +184,9 @@ def _result(future: Future[Label]) -> Label | str:
 def _already_labelled(store: Store, spool: Path, frame: StoredFrame) -> bool:
     """Take a label from the spool of a killed run, or from another arm with the same geometry."""
     content = frame.columns["content"]
-    path = _spool_file(spool, content)
+    path = spool_file(spool, content)
     try:
-        spooled = _load(path)
+        spooled = load(path)
     except FileNotFoundError:  # perhaps because the other arm has just taken it into the store
         found = store.find_label(content)
     else:
@@ -183,5 +196,5 @@ def _already_labelled(store: Store, spool: Path, frame: StoredFrame) -> bool:
     if found is None:
         return False
     # Counted here too: an arm alone would have paid for it.
-    store.record_label(frame.id, *found)
+    store.record_label(frame.id, *found, shared=True)
     return True
