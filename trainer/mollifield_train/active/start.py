@@ -23,6 +23,7 @@ from mollifield_train.active.store import (
     LABELLED,
     PERTURBED,
     TRAIN,
+    VALIDATION,
     Label,
     Store,
     StoredFrame,
@@ -31,6 +32,7 @@ from mollifield_train.active.store import (
 )
 from mollifield_train.data.frames import Frame, frames_from_atoms
 from mollifield_train.data.keys import AUTO, REFERENCE_KEYS, LabelKeys, find_label
+from mollifield_train.data.splits import split_frames
 
 Say = Callable[[str], None]
 ENERGY_TOLERANCE = 1e-3
@@ -43,8 +45,12 @@ _STREAM = 13
 
 def is_isolated_atom(atoms: Atoms) -> bool:
     """Whether a frame is a free atom, which sets an energy shift and has no dynamics."""
-    bare = (np.array(x) for x in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc))
-    return Frame(*bare, energy=None, forces=None, stress=None, origin="").is_isolated_atom
+    return _without_labels(atoms).is_isolated_atom
+
+
+def _without_labels(atoms: Atoms) -> Frame:
+    geometry = (np.array(x) for x in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc))
+    return Frame(*geometry, energy=None, forces=None, stress=None, origin="")
 
 
 def prepare_start(config: LoopConfig, store: Store, spool: Path, say: Say) -> None:
@@ -127,12 +133,14 @@ def start_fingerprint(config: LoopConfig) -> str:
     return digest.hexdigest()[:24]
 
 
-def _sides(frames: Sequence[Atoms], config: LoopConfig) -> dict[str, str]:
-    """The side of each frame by its key."""
-    isolated = {content_key(atoms) for atoms in frames if is_isolated_atom(atoms)}
-    keys = {content_key(atoms) for atoms in frames}
-    rule = side_rule(config, len(keys - isolated))
-    return {key: TRAIN if key in isolated else rule(key) for key in keys}
+def _sides(images: Sequence[Atoms], config: LoopConfig) -> dict[str, str]:
+    """The side of each starting frame by its key; they are decided together, later ones one by one."""
+    frames = [_without_labels(atoms) for atoms in images]
+    different = {frame.content: frame for frame in frames if not frame.is_isolated_atom}
+    fraction = config.training.valid_fraction
+    _, validation = split_frames(list(different.values()), fraction, config.seed)
+    sides = {frame.content: TRAIN for frame in frames}
+    return sides | {frame.content: VALIDATION for frame in validation}
 
 
 def check_labels(frames: Sequence[Atoms], path: Path, config: LoopConfig, spool: Path) -> dict[str, int]:
