@@ -125,14 +125,14 @@ void FixMollifieldUncertainty::write_frame()
 // [n, VALUES_PER_ATOM] on rank 0, sorted by tag; in eV and Å.
 std::vector<double> FixMollifieldUncertainty::gather_atoms()
 {
-  const double *const mean = from_pair<double>("force_mean"),
+  const double *const force_std = atomic_std(), *const mean = from_pair<double>("force_mean"),
                       *const distance = from_pair<double>("latent_distance");
   std::vector<double> mine, all;
   for (int i = 0; i < atom->nlocal; i++) {
     const double *const x = atom->x[i], *const f = &mean[3 * i];
     mine.insert(mine.end(), {static_cast<double>(atom->tag[i]), static_cast<double>(atom->type[i]), x[0] / length_unit,
                              x[1] / length_unit, x[2] / length_unit, f[0] / force_unit, f[1] / force_unit,
-                             f[2] / force_unit, force_std_of(i) / force_unit, distance[i]});
+                             f[2] / force_unit, force_std[i] / force_unit, distance[i]});
   }
   const int size = static_cast<int>(mine.size());
   std::vector<int> sizes(comm->nprocs), offsets(comm->nprocs, 0);
@@ -162,8 +162,6 @@ std::string FixMollifieldUncertainty::frame_header(std::size_t n)
   const bool is_force = settings.quantity == UncertaintySettings::FORCE;
   const double unit = is_force ? force_unit : settings.quantity == UncertaintySettings::ENERGY ? energy_unit : 1.0;
   const double trigger_unit = settings.quantity == UncertaintySettings::ENERGY ? force_unit : unit;
-  const double *const noise = from_pair<double>("force_noise_std");
-  const double *const energy_noise = from_pair<double>("energy_noise_std");
   std::string text = fmt::format("{}\nLattice=\"{} {} {}\" Origin=\"{}\" ", n, vector(domain->xprd, 0.0, 0.0),
                                  vector(domain->xy, domain->yprd, 0.0),
                                  vector(domain->xz, domain->yz, domain->zprd),
@@ -171,9 +169,9 @@ std::string FixMollifieldUncertainty::frame_header(std::size_t n)
   text += fmt::format("pbc=\"{} {} {}\" Properties=species:S:1:pos:R:3:tag:I:1:forces_mean:R:3:force_std:R:1:"
                       "force_covariance_trace:R:1:latent_distance:R:1 ", flag(0), flag(1), flag(2));
   text += fmt::format("step={} energy_mean={:.17g} energy_std={:.17g} max_force_std={:.17g} ", update->ntimestep,
-                      s.energy.mean / energy_unit, s.energy.std / energy_unit, s.max_force_std / force_unit);
-  text += fmt::format("force_noise_std={:.17g} energy_noise_std={:.17g} ", noise ? *noise : 0.0,
-                      energy_noise ? *energy_noise : 0.0);
+                      s.energy.spread.mean, s.energy.spread.std, s.max_force_std / force_unit);
+  text += fmt::format("force_noise_std={:.17g} energy_noise_std={:.17g} ", s.aleatoric / force_unit,
+                      calibration->energy_noise);
   text += fmt::format("quantity={} reduce={} value={:.17g} trigger={} trigger_value={:.17g}\n", settings.quantity_key(),
                       settings.reduction_key(), s.value / unit, s.trigger, s.trigger_value / trigger_unit);
   return text;
