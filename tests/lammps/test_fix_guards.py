@@ -98,15 +98,16 @@ def test_without_forces_there_is_no_spread(n_ranks, stated_model, tmp_path):
         start(tmp_path, ethanol(), stated_model, commands, n_ranks)
 
 
-def test_ramp_and_gap_go_on_after_reset_timestep(stated_model, tmp_path):
+def test_ramp_and_gap_go_on_after_reset_timestep(write_model, tmp_path):
     """Steps are counted, whatever their numbers: backwards, forwards, and from a restart file."""
+    model = write_model()  # without references: f_u[4] is the members' std alone, which the bias goes by
     tau, ramp = 1.5, 12
     fix = f"fix u all mollifield/uncertainty 1 bias {tau} ramp {ramp} file u.xyz min_gap 4\nfix_modify u energy yes\n"
     show = f"thermo 1\nthermo_style custom step f_u f_u[4] f_u[6]\n{EXACT}"
     commands = MOVING + fix + show + (
         "run 3\nreset_timestep 0\nrun 3\nreset_timestep 500\nrun 2\nreset_timestep 2\nwrite_restart half.restart\nrun 3"
     )
-    result, _ = start(tmp_path, ethanol(), stated_model, commands)
+    result, _ = start(tmp_path, ethanol(), model, commands)
 
     def progress(thermo):
         n_atoms = len(ethanol())
