@@ -143,6 +143,7 @@ void FixMollifieldUncertainty::follow_reset_timestep()
   const bigint shift = update->ntimestep - run_ended;
   for (bigint *const step : {&last_written, &ramp_start})
     if (*step != NEVER) *step += shift;
+  if (is_rerun()) last_written = NEVER;    // another trajectory
   run_ended = NEVER;
 }
 

@@ -58,9 +58,9 @@ bool FixMollifieldUncertainty::is_selected()
 {
   if (settings.file.empty() || !(statistics.value > settings.select)) return false;
   if (settings.max_frames >= 0 && n_written >= settings.max_frames) return false;
-  // Once a step at most (minimize looks more often). Frames of a rerun may begin before those of a run.
-  const bigint gap = update->ntimestep - last_written;
-  if (last_written != NEVER && gap >= 0 && gap < std::max<bigint>(settings.min_gap, 1)) return false;
+  // Once a step at most (minimize looks more often).
+  const bigint gap = last_written == NEVER ? -1 : update->ntimestep - last_written;
+  if (gap >= 0 && gap < std::max<bigint>(settings.min_gap, 1)) return false;
   if (settings.novelty == 0.0) return true;
   Environment environment = trigger_environment();
   if (!is_novel(environment)) return false;
