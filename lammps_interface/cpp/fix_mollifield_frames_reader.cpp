@@ -77,7 +77,7 @@ void match_header(Cursor &cursor, Frame &frame)
   cursor.literal("\" ");
   cursor.literal(FRAME_COLUMNS);
   cursor.literal(" step=");
-  frame.step = integer(cursor.word(DIGITS));
+  frame.step = integer(cursor.word("-0123456789"));    // those of a rerun may be negative
   // Other releases may say more or less of a frame.
   while (!cursor.done() && cursor.ahead() == ' ') {
     cursor.literal(" ");

@@ -102,7 +102,7 @@ class FixMollifieldUncertainty : public Fix {
   void number_file();
   void open_file();
   std::string find_end();
-  void check_file(const std::string &);
+  void check_file(std::string);
   bool is_selected();
   Environment trigger_environment();
   bool is_novel(const Environment &) const;

@@ -64,11 +64,14 @@ void FixMollifieldUncertainty::open_file()
 }
 
 // What rank 0 found to be wrong with the file, if anything, ends all ranks.
-void FixMollifieldUncertainty::check_file(const std::string &refusal)
+void FixMollifieldUncertainty::check_file(std::string refusal)
 {
-  int refused = !refusal.empty();
-  MPI_Bcast(&refused, 1, MPI_INT, 0, world);
-  if (refused) error->all(FLERR, "Fix mollifield/uncertainty: file '{}' {}", settings.file, refusal);
+  int size = static_cast<int>(refusal.size());
+  MPI_Bcast(&size, 1, MPI_INT, 0, world);
+  if (size == 0) return;
+  refusal.resize(size);
+  MPI_Bcast(refusal.data(), size, MPI_CHAR, 0, world);
+  error->all(FLERR, "Fix mollifield/uncertainty: file '{}' {}", settings.file, refusal);
 }
 
 // On rank 0. Two things may be cut off: a torn last frame, and frames behind the end that a restart file recorded, which
