@@ -34,19 +34,7 @@ FixMollifieldUncertainty::FixMollifieldUncertainty(LAMMPS *lmp, int narg, char *
   global_freq = 1;
   peratom_freq = nevery;
 
-  for (const Fix *other : modify->get_fix_by_style("^mollifield/uncertainty$")) {
-    const auto *const writer = dynamic_cast<const FixMollifieldUncertainty *>(other);
-    if (writer && !settings.file.empty() && writer->settings.file == settings.file)
-      error->all(FLERR, "Fix mollifield/uncertainty: keyword 'file': fix {} writes '{}' already", other->id,
-                 settings.file);
-  }
-
-  // A restart file may still ask for what the file holds, so it is opened for good when the first run starts.
-  int code = 0;
-  if (!settings.file.empty() && comm->me == 0) code = FramesFile::probe(settings.file);
-  MPI_Bcast(&code, 1, MPI_INT, 0, world);
-  if (code)
-    error->all(FLERR, "Fix mollifield/uncertainty: file '{}' cannot be written: {}", settings.file, strerror(code));
+  claim_file();
   grow_arrays(atom->nmax);
   atom->add_callback(Atom::GROW);
 }

@@ -119,8 +119,11 @@ class FixMollifieldUncertainty : public Fix {
   void apply_bias(int, const Energies &);
   double bias_strength() const;
 
+  void claim_file();
+  void number_file();
   void open_file();
-  void check_resumed(bigint);
+  std::string find_end();
+  void check_file(std::string);
   bool is_selected();
   Environment trigger_environment();
   bool is_novel(const Environment &) const;

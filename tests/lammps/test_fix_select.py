@@ -179,16 +179,6 @@ def test_stop_kinds(stated_model, tmp_path):
         assert result.thermo["Step"][-1] == last
 
 
-def test_append_drops_a_torn_frame(stated_model, tmp_path):
-    """What a killed run left behind its last whole frame would make the file unreadable."""
-    commands = "fix u all mollifield/uncertainty 1 file u.xyz append yes\nrun 0"
-    start(tmp_path, ethanol(), stated_model, commands)
-    whole = (tmp_path / "u.xyz").read_bytes()
-    (tmp_path / "u.xyz").write_bytes(whole + whole[:-30])
-    start(tmp_path, ethanol(), stated_model, commands)
-    assert (tmp_path / "u.xyz").read_bytes() == whole + whole
-
-
 SMALL_DISK = """
 mount -t tmpfs -o size=64k tmpfs small || exit 99
 "$@"
