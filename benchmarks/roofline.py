@@ -81,7 +81,7 @@ def copy_case(n_bytes: int):
 def evaluate(model: Potential, vectors: Tensor, index: Tensor, types: Tensor) -> None:
     """Energies and the gradient by edges."""
     vectors = vectors.detach().requires_grad_()
-    energies, _ = model(vectors, index, types)
+    energies = model(vectors, index, types)["atomic_energies"]
     torch.autograd.grad(energies.sum(), vectors)
 
 

@@ -93,7 +93,7 @@ def eager_engine(potential: Potential) -> Engine:
         vectors = torch.tensor(edges.edge_vectors, dtype=potential.dtype)
         vectors = vectors.repeat(potential.n_members, 1, 1).requires_grad_()
         types = torch.tensor(types_of(atoms.get_chemical_symbols(), potential.species))
-        energies, _ = potential(vectors, torch.tensor(edges.edge_index), types)
+        energies = potential(vectors, torch.tensor(edges.edge_index), types)["atomic_energies"]
         (g,) = torch.autograd.grad(energies.sum(), vectors)
         g, d = g.double().numpy(), vectors.detach().double().numpy()
         forces = np.zeros((potential.n_members, len(atoms), 3))

@@ -1,5 +1,6 @@
 #include "fix_mollifield_settings.h"
 
+#include "atom.h"
 #include "error.h"
 #include "lammps.h"
 #include "utils.h"
@@ -26,12 +27,13 @@ const Words NO_YES = {"no", "yes"};
 // One pass over the arguments.
 class Reader {
  public:
-  Reader(LAMMPS *lmp, int narg, char **arg) : error(lmp->error), words(arg, arg + narg) {}
+  Reader(LAMMPS *lmp, int narg, char **arg) : error(lmp->error), n_types(lmp->atom->ntypes), words(arg, arg + narg) {}
 
   UncertaintySettings read();
 
  private:
   Error *error;
+  int n_types;
   Words words;
   std::size_t next = 4;
   std::set<std::string> seen;
@@ -41,6 +43,7 @@ class Reader {
   int choice(const std::string &key, const Words &allowed);
   double number(const std::string &key);
   bigint count(const std::string &key, bigint least);
+  void read_elements();
   void read_bias();
   void check_dependencies();
 };
@@ -84,6 +87,20 @@ bigint Reader::count(const std::string &key, bigint least)
   return found;
 }
 
+void Reader::read_elements()
+{
+  for (int type = 1; type <= n_types; type++) {
+    if (next >= words.size())
+      error->all(FLERR, "Fix mollifield/uncertainty: keyword 'elements' needs one element for each of {} atom types, "
+                        "found {}", n_types, type - 1);
+    const std::string &element = words[next++];
+    if (!utils::strmatch(element, "^[A-Z][a-z]?$"))
+      error->all(FLERR, "Fix mollifield/uncertainty: keyword 'elements' needs a chemical symbol for type {}, found '{}'",
+                 type, element);
+    settings.elements.push_back(element);
+  }
+}
+
 void Reader::read_bias()
 {
   settings.biased = true;
@@ -99,7 +116,7 @@ void Reader::check_dependencies()
     if (seen.count(key) && !seen.count(other))
       error->all(FLERR, "Fix mollifield/uncertainty: keyword '{}' needs keyword '{}'", key, other);
   };
-  for (const char *key : {"select", "append", "max_frames", "min_gap", "novelty"}) needs(key, "file");
+  for (const char *key : {"select", "append", "elements", "max_frames", "min_gap", "novelty"}) needs(key, "file");
   needs("error", "stop");
   if (seen.count("reduce") && settings.quantity == UncertaintySettings::ENERGY)
     error->all(FLERR, "Fix mollifield/uncertainty: keyword 'reduce' has no meaning with quantity energy, which is one "
@@ -114,6 +131,7 @@ UncertaintySettings Reader::read()
       {"calibrated", [&](auto &key) { settings.calibrated = choice(key, NO_YES) == 1; }},
       {"file", [&](auto &key) { settings.file = value(key); }},
       {"append", [&](auto &key) { settings.append = choice(key, NO_YES) == 1; }},
+      {"elements", [&](auto &) { read_elements(); }},
       {"select", [&](auto &key) { settings.select = number(key); }},
       {"max_frames", [&](auto &key) { settings.max_frames = count(key, 1); }},
       {"min_gap", [&](auto &key) { settings.min_gap = count(key, 0); }},

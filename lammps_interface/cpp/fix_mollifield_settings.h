@@ -5,6 +5,7 @@
 #include "lmptype.h"
 
 #include <string>
+#include <vector>
 
 namespace LAMMPS_NS {
 
@@ -22,6 +23,7 @@ struct UncertaintySettings {
 
   std::string file;
   bool append = false;
+  std::vector<std::string> elements;    // [ntypes] as the frames name them; empty: as pair_coeff does
   double select = 0.0, novelty = 0.0;
   bigint max_frames = -1, min_gap = 0;    // -1: as many as there are
 

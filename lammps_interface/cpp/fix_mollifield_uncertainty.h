@@ -1,6 +1,6 @@
 // fix ID group mollifield/uncertainty N [quantity force|force_rel|energy|latent] [reduce max|mean|q99]
-//   [calibrated yes|no] [file F] [append yes|no] [select x] [max_frames n] [min_gap steps] [novelty d]
-//   [stop y] [error hard|soft|continue] [bias tau [ramp n]]
+//   [calibrated yes|no] [file F] [append yes|no] [elements El1 El2 ...] [select x] [max_frames n] [min_gap steps]
+//   [novelty d] [stop y] [error hard|soft|continue] [bias tau [ramp n]]
 #ifndef LMP_FIX_MOLLIFIELD_UNCERTAINTY_H
 #define LMP_FIX_MOLLIFIELD_UNCERTAINTY_H
 
@@ -8,6 +8,7 @@
 #include "fix_mollifield_frames_file.h"
 #include "fix_mollifield_settings.h"
 
+#include <limits>
 #include <vector>
 
 namespace LAMMPS_NS {
@@ -24,20 +25,29 @@ class FixMollifieldUncertainty : public Fix {
   void min_setup(int) override;
   void pre_force(int) override;
   void post_force(int) override;
+  void final_integrate() override;
   void min_pre_force(int) override;
   void min_post_force(int) override;
   void post_run() override;
   void write_restart(FILE *) override;
   void restart(char *) override;
+  void grow_arrays(int) override;
+  void copy_arrays(int, int, int) override;
+  void set_arrays(int) override;
+  int pack_exchange(int, double *) override;
+  int unpack_exchange(int, double *) override;
   double compute_scalar() override;
   double compute_vector(int) override;
   double memory_usage() override;
 
  private:
+  static constexpr int N_COLUMNS = 3;    // of array_atom: epistemic std, aleatoric std, latent distance
+
   // Total energies of the members, run's units.
   struct EnergySpread {
     std::vector<double> energies;
-    double mean = 0.0, std = 0.0;
+    double mean = 0.0, members = 0.0;    // their mean; their sample std, calibrated
+    double std = 0.0;                    // the latter, and what lies outside of the training data
   };
   // Over the group's atoms that the model describes; force in the run's units.
   struct Statistics {
@@ -60,7 +70,7 @@ class FixMollifieldUncertainty : public Fix {
 
   UncertaintySettings settings;
 
-  // Of the pair style, through Pair::extract().
+  class Pair *model = nullptr;    // the pair style, or the one of a hybrid style; known by its extract() alone
   int *force_std_flag = nullptr;
   int n_members = 0;
   double energy_unit = 1.0, length_unit = 1.0, force_unit = 1.0;
@@ -73,23 +83,34 @@ class FixMollifieldUncertainty : public Fix {
   std::string resumed_file;
   bigint resumed_end = -1;
   std::vector<Environment> written_environments;    // of the trigger atoms, for `novelty`
-  bigint last_written = -1, n_written = 0;
+  bigint n_written = 0;
 
-  int max_atoms = 0;
+  // Steps; they move along with `reset_timestep`.
+  static constexpr bigint NEVER = std::numeric_limits<bigint>::min();
+  bigint last_written = NEVER, ramp_start = NEVER;
+  bigint run_ended = NEVER;    // while no run is under way
+
+  int max_atoms = 0;    // rows of array_atom
   Statistics statistics;
   bool stopped = false;
-  bigint ramp_start = -1;
   double bias_energy = 0.0;
 
   template <typename T> T *from_pair(const char *);
+  void find_model();
   void read_calibration();
+  void check_elements();
+  const char *symbol(int) const;
+  void follow_reset_timestep();
+  bool is_rerun() const;
   bool is_due() const;
   bool is_modelled(int) const;
   void evaluate(int, bool);
+  void decide();
 
   void update_statistics(const EnergySpread &);
   EnergySpread energy_spread();
   std::vector<double> atomic_quantity();
+  double force_std_of(int);
   void fill_columns();
   Extreme largest(const std::vector<double> &);
   double quantile(const std::vector<double> &, double);

@@ -1,6 +1,6 @@
 // Bias towards what the committee does not know: E = E_driver - tau * sigma_E, sigma_E the std of the members' total
 // energies, after Kulichenko et al., Nat. Comput. Sci. 3, 230 (2023), and Zaverkin et al., npj Comput. Mater. 10, 83
-// (2024).
+// (2024). What the energy std has for atoms outside of the training data does not enter: it has no gradient here.
 #include "fix_mollifield_uncertainty.h"
 
 #include "atom.h"
@@ -29,8 +29,8 @@ double FixMollifieldUncertainty::bias_strength() const
 void FixMollifieldUncertainty::apply_bias(int vflag, const EnergySpread &spread)
 {
   v_init(vflag);
-  const double strength = bias_strength(), raw = spread.std / energy_std_factor;
-  bias_energy = -strength * spread.std;
+  const double strength = bias_strength(), raw = spread.members / energy_std_factor;
+  bias_energy = -strength * spread.members;
   double largest = 0.0;
   for (const double energy : spread.energies) largest = std::max(largest, std::abs(energy));
   if (strength == 0.0 || !(raw > SPREAD_FLOOR * largest)) return;

@@ -58,9 +58,9 @@ bool FixMollifieldUncertainty::is_selected()
 {
   if (settings.file.empty() || !(statistics.value > settings.select)) return false;
   if (settings.max_frames >= 0 && n_written >= settings.max_frames) return false;
-  // Once a step at most (minimize looks more often); reset_timestep may have gone back.
+  // Once a step at most (minimize looks more often). Frames of a rerun may begin before those of a run.
   const bigint gap = update->ntimestep - last_written;
-  if (last_written >= 0 && gap >= 0 && gap < std::max<bigint>(settings.min_gap, 1)) return false;
+  if (last_written != NEVER && gap >= 0 && gap < std::max<bigint>(settings.min_gap, 1)) return false;
   if (settings.novelty == 0.0) return true;
   Environment environment = trigger_environment();
   if (!is_novel(environment)) return false;
@@ -125,14 +125,14 @@ void FixMollifieldUncertainty::write_frame()
 // [n, VALUES_PER_ATOM] on rank 0, sorted by tag; in eV and Å.
 std::vector<double> FixMollifieldUncertainty::gather_atoms()
 {
-  const double *const force_std = from_pair<double>("force_std"), *const mean = from_pair<double>("force_mean"),
+  const double *const mean = from_pair<double>("force_mean"),
                       *const distance = from_pair<double>("latent_distance");
   std::vector<double> mine, all;
   for (int i = 0; i < atom->nlocal; i++) {
     const double *const x = atom->x[i], *const f = &mean[3 * i];
     mine.insert(mine.end(), {static_cast<double>(atom->tag[i]), static_cast<double>(atom->type[i]), x[0] / length_unit,
                              x[1] / length_unit, x[2] / length_unit, f[0] / force_unit, f[1] / force_unit,
-                             f[2] / force_unit, force_std_scale * force_std[i] / force_unit, distance[i]});
+                             f[2] / force_unit, force_std_of(i) / force_unit, distance[i]});
   }
   const int size = static_cast<int>(mine.size());
   std::vector<int> sizes(comm->nprocs), offsets(comm->nprocs, 0);
@@ -186,7 +186,7 @@ std::string FixMollifieldUncertainty::frame_text(const std::vector<double> &atom
   for (std::size_t k = 0; k < n; k++) {
     const double *const v = &atoms[VALUES_PER_ATOM * k];
     text += fmt::format("{} {:.17g} {:.17g} {:.17g} {} {:.17g} {:.17g} {:.17g} {:.17g} {:.17g} {:.17g}\n",
-                        type_symbols[static_cast<int>(v[1])], v[2], v[3], v[4], static_cast<bigint>(v[0]), v[5], v[6],
+                        symbol(static_cast<int>(v[1])), v[2], v[3], v[4], static_cast<bigint>(v[0]), v[5], v[6],
                         v[7], v[8], v[8] * v[8], v[9]);
   }
   return text;

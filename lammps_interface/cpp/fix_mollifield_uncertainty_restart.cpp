@@ -3,6 +3,7 @@
 
 #include "comm.h"
 #include "error.h"
+#include "update.h"
 
 #include <cstring>
 
@@ -10,10 +11,10 @@ using namespace LAMMPS_NS;
 
 namespace {
 
-constexpr bigint VERSION = 1;
+constexpr bigint VERSION = 2;
 
 struct Header {
-  bigint version, n_written, last_written, ramp_start, end, name_size, n_environments;
+  bigint version, n_written, last_written, ramp_start, step, end, name_size, n_environments;
 };
 
 template <typename T> void put(std::string &bytes, const T &value)
@@ -35,7 +36,8 @@ void FixMollifieldUncertainty::write_restart(FILE *file)
 {
   if (comm->me != 0) return;
   std::string bytes;
-  put(bytes, Header{VERSION, n_written, last_written, ramp_start, file_ready ? frames.end() : resumed_end,
+  const bigint step = run_ended == NEVER ? update->ntimestep : run_ended;
+  put(bytes, Header{VERSION, n_written, last_written, ramp_start, step, file_ready ? frames.end() : resumed_end,
                     static_cast<bigint>(settings.file.size()), static_cast<bigint>(written_environments.size())});
   bytes += settings.file;
   for (const auto &environment : written_environments) {
@@ -51,13 +53,17 @@ void FixMollifieldUncertainty::write_restart(FILE *file)
 void FixMollifieldUncertainty::restart(char *bytes)
 {
   const char *from = bytes;
+  // Another version's header may have another size.
+  bigint version;
+  memcpy(&version, bytes, sizeof(version));
+  if (version != VERSION)
+    error->all(FLERR, "Fix mollifield/uncertainty: its state in the restart file has version {}, this build reads {}; "
+                      "with an ID other than {} it starts anew", version, VERSION, id);
   const auto header = take<Header>(from);
-  if (header.version != VERSION)
-    error->all(FLERR, "Fix mollifield/uncertainty: its state in the restart file has version {}, this build reads {}",
-               header.version, VERSION);
   n_written = header.n_written;
   last_written = header.last_written;
   ramp_start = header.ramp_start;
+  run_ended = header.step;
   resumed_end = header.end;
   resumed_file.assign(from, header.name_size);
   from += header.name_size;

@@ -3,20 +3,70 @@
 
 #include "atom.h"
 #include "comm.h"
+#include "contract.hpp"
 #include "error.h"
+#include "memory.h"
 
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <numeric>
 
 using namespace LAMMPS_NS;
 
-namespace {
+// What LAMMPS reads between runs too, when it likes: an atom that no computation has met has no std, not one of 0.
+void FixMollifieldUncertainty::grow_arrays(int n_max)
+{
+  const int known = max_atoms;
+  max_atoms = std::max(n_max, 1);    // a null pointer would be no array
+  memory->grow(array_atom, max_atoms, N_COLUMNS, "mollifield/uncertainty:array_atom");
+  for (int i = known; i < max_atoms; i++) set_arrays(i);
+}
 
-constexpr double FORCE_REL_FLOOR = 0.1;    // eV/Å, contract.FORCE_REL_FLOOR
+void FixMollifieldUncertainty::set_arrays(int i)
+{
+  std::fill_n(array_atom[i], N_COLUMNS, std::numeric_limits<double>::quiet_NaN());
+}
 
-}    // namespace
+void FixMollifieldUncertainty::copy_arrays(int from, int to, int /*delflag*/)
+{
+  std::copy_n(array_atom[from], N_COLUMNS, array_atom[to]);
+}
+
+int FixMollifieldUncertainty::pack_exchange(int i, double *buffer)
+{
+  std::copy_n(array_atom[i], N_COLUMNS, buffer);
+  return N_COLUMNS;
+}
+
+int FixMollifieldUncertainty::unpack_exchange(int i, double *buffer)
+{
+  std::copy_n(buffer, N_COLUMNS, array_atom[i]);
+  return N_COLUMNS;
+}
+
+// The pair style's is calibrated; `calibrated no` takes the factor back, which does not touch what lies outside.
+double FixMollifieldUncertainty::force_std_of(int i)
+{
+  const double std = from_pair<double>("force_std")[i];
+  if (force_std_scale == 1.0) return std;
+  const double outside = from_pair<double>("outside_std")[i];
+  const double members = std::max(std * std - outside * outside, 0.0);
+  return std::sqrt(force_std_scale * force_std_scale * members + outside * outside);
+}
+
+void FixMollifieldUncertainty::fill_columns()
+{
+  const double *const noise = from_pair<double>("aleatoric_std"),
+                      *const distance = from_pair<double>("latent_distance");
+  for (int i = 0; i < atom->nlocal; i++) {
+    const bool counts = (atom->mask[i] & groupbit) && is_modelled(i);
+    array_atom[i][0] = counts ? force_std_of(i) : 0.0;
+    array_atom[i][1] = counts ? noise[i] : 0.0;
+    array_atom[i][2] = counts ? distance[i] : 0.0;
+  }
+}
 
 FixMollifieldUncertainty::EnergySpread FixMollifieldUncertainty::energy_spread()
 {
@@ -26,7 +76,12 @@ FixMollifieldUncertainty::EnergySpread FixMollifieldUncertainty::energy_spread()
   spread.mean = std::accumulate(spread.energies.begin(), spread.energies.end(), 0.0) / n_members;
   double squares = 0.0;
   for (const double energy : spread.energies) squares += (energy - spread.mean) * (energy - spread.mean);
-  spread.std = energy_std_factor * std::sqrt(squares / (n_members - 1));
+  spread.members = energy_std_factor * std::sqrt(squares / (n_members - 1));
+  const double *const outside = from_pair<double>("outside_std");
+  double local = 0.0, sum = 0.0;
+  for (int i = 0; i < atom->nlocal; i++) local += outside[i] * outside[i];
+  MPI_Allreduce(&local, &sum, 1, MPI_DOUBLE, MPI_SUM, world);
+  spread.std = std::sqrt(spread.members * spread.members + sum * length_unit * length_unit);    // times 1 Å each
   return spread;
 }
 
@@ -72,7 +127,7 @@ void FixMollifieldUncertainty::update_statistics(const EnergySpread &energy)
 std::vector<double> FixMollifieldUncertainty::atomic_quantity()
 {
   const double *const mean = from_pair<double>("force_mean");
-  const double floor = FORCE_REL_FLOOR * force_unit;
+  const double floor = mollifield::contract::FORCE_REL_FLOOR * force_unit;
   std::vector<double> values;
   for (int i = 0; i < atom->nlocal; i++) {
     if (!(atom->mask[i] & groupbit) || !is_modelled(i)) continue;

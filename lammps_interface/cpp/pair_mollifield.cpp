@@ -3,8 +3,11 @@
 #include "atom.h"
 #include "comm.h"
 #include "error.h"
+#include "fix.h"
 #include "force.h"
+#include "group.h"
 #include "memory.h"
+#include "modify.h"
 #include "neighbor.h"
 #include "update.h"
 
@@ -185,6 +188,7 @@ std::string PairMollifield::load_model(const std::string &name)
     return failed ? problem : "loading the model failed on another rank";
   }
   state->model_name = name;
+  state->told_of_stress = false;
   state->n_members = state->potential->n_members();
   state->outputs.calibration = state->potential->calibration();
   report_model();
@@ -227,6 +231,17 @@ void PairMollifield::map_types(const std::vector<std::string> &symbols)
     for (int j = i; j <= n; j++) setflag[i][j] = !hybrid || (map[i] >= 0 && map[j] >= 0);
   }
   if (!any) error->all(FLERR, "Pair style mollifield: every atom type is NULL in pair_coeff");
+  if (!hybrid) warn_of_null_types();
+}
+
+void PairMollifield::warn_of_null_types() const
+{
+  std::vector<std::string> types;
+  for (int i = 1; i <= atom->ntypes; i++)
+    if (map[i] < 0) types.push_back(std::to_string(i));
+  if (!types.empty() && comm->me == 0)
+    error->warning(FLERR, "Pair style mollifield: NULL in pair_coeff leaves atoms of type {} without any forces; "
+                   "pair_style hybrid gives them another style", utils::join_words(types, ", "));
 }
 
 void PairMollifield::init_style()
@@ -234,6 +249,7 @@ void PairMollifield::init_style()
   if (!state->potential) error->all(FLERR, "Pair style mollifield: {}", state->restart_problem);
   choose_units();
   check_neighbours();
+  warn_of_unseen_stress();
   choose_ghosts();
   const bool of_ghosts =
       state->ghosts == State::Ghosts::COMPUTE && comm->nprocs > 1 && state->potential->n_layers() > 1;
@@ -267,8 +283,47 @@ void PairMollifield::check_neighbours() const
     for (int i = 1; i < 4; i++)
       if (force->special_lj[i] == 0.0 && force->special_coul[i] == 0.0)
         error->all(FLERR, "Pair style mollifield needs all neighbors, bonded ones too: special_bonds lj/coul 1 1 1");
-  if (neighbor->exclude && comm->me == 0)
+  warn_of_exclusions();
+}
+
+// From the lists that neigh_modify fills: neighbor->exclude is of the run before until LAMMPS has set up this one.
+void PairMollifield::warn_of_exclusions() const
+{
+  const auto &n = *neighbor;
+  bool removes = false;
+  for (int k = 0; k < n.nex_type; k++) removes = removes || (map[n.ex1_type[k]] >= 0 && map[n.ex2_type[k]] >= 0);
+  for (int k = 0; k < n.nex_group; k++)
+    removes = removes || (count_modelled(group->bitmask[n.ex1_group[k]]) && count_modelled(group->bitmask[n.ex2_group[k]]));
+  for (int k = 0; k < n.nex_mol; k++) removes = removes || count_modelled(group->bitmask[n.ex_mol_group[k]]);
+  if (removes && comm->me == 0)
     error->warning(FLERR, "Pair style mollifield: neigh_modify exclude removes edges that the model was trained with");
+}
+
+// Atoms of a group, on all ranks, that the model describes.
+bigint PairMollifield::count_modelled(int groupbit) const
+{
+  bigint mine = 0, all = 0;
+  for (int i = 0; i < atom->nlocal; i++) mine += (atom->mask[i] & groupbit) && map[atom->type[i]] >= 0;
+  MPI_Allreduce(&mine, &all, 1, MPI_LMP_BIGINT, MPI_SUM, world);
+  return all;
+}
+
+// A file that does not say what it was trained on may have seen stresses.
+void PairMollifield::warn_of_unseen_stress()
+{
+  auto &s = *state;
+  const auto &labels = s.potential->labels();
+  if (s.told_of_stress || labels.empty() || std::find(labels.begin(), labels.end(), "stress") != labels.end()) return;
+  for (const Fix *fix : modify->get_fix_list()) {
+    // `deform` changes the box as the input says, `balance` its sub-domains.
+    if (!(fix->box_change & ~Fix::BOX_CHANGE_DOMAIN) || strcmp(fix->style, "deform") == 0) continue;
+    s.told_of_stress = true;
+    if (comm->me == 0)
+      error->warning(FLERR, "Pair style mollifield: fix {} ({}) moves the box by the virial, but model {} was trained on "
+                     "{}, never on stress: compare its pressures with the reference method's first",
+                     fix->id, fix->style, s.model_name, utils::join_words(labels, " and "));
+    return;
+  }
 }
 
 // Alone, a rank maps ghosts to their owners, and nothing is chosen.

@@ -39,8 +39,9 @@ class PairMollifield : public Pair {
   //   force_std_factor, energy_std_factor, force_noise_std, energy_noise_std
   //                       double *, calibration of the file in eV and A; null where the file states none
   //   type_symbols        const char **, [ntypes + 1], "X" for a NULL type
-  //   force_std           double *, [nlocal], calibrated: sqrt(trace of the members' sample covariance)
-  //   force_covariance    double *, [nlocal, 6], calibrated, xx yy zz xy xz yz
+  //   force_std           double *, [nlocal]: sqrt(trace of force_covariance)
+  //   force_covariance    double *, [nlocal, 6], xx yy zz xy xz yz: the members' sample covariance, calibrated, and a
+  //                       third of outside_std squared on its diagonal
   //   force_mean          double *, [nlocal, 3]
   //   aleatoric_std       double *, [nlocal], force noise of the labels, as large for every atom
   //   member_forces       double *, [nlocal, n_members, 3]
@@ -49,6 +50,7 @@ class PairMollifield : public Pair {
   //   n_latent            int *, features of an atom, 0 where none was computed
   //   latent              double *, [nlocal, n_latent], scaled (contract.LATENT_SPACE_KEY)
   //   latent_distance     double *, [nlocal], to the nearest training atom of the species; 0 without references
+  //   outside_std         double *, [nlocal], 0 inside of the training data (contract.LATENT_REACH)
   //   has_latent_references   int *
   // All but the calibration is of the last computation with the flag set. extract_peratom() gives force_std,
   // aleatoric_std and latent_distance (a column), force_mean (3) and force_covariance (6), or null at a step that
@@ -74,6 +76,10 @@ class PairMollifield : public Pair {
   void choose_units();
   void choose_ghosts();
   void check_neighbours() const;
+  void warn_of_exclusions() const;
+  void warn_of_null_types() const;
+  void warn_of_unseen_stress();
+  bigint count_modelled(int) const;
   void find_owners();
   void build_graph();
   void add_edges(int, std::size_t);

@@ -3,6 +3,7 @@
 
 #include "atom.h"
 #include "comm.h"
+#include "contract.hpp"
 #include "error.h"
 #include "neigh_list.h"
 #include "update.h"
@@ -14,11 +15,7 @@
 
 using namespace LAMMPS_NS;
 
-namespace {
-
-constexpr double MIN_DISTANCE = 1e-3;    // Å, contract.MIN_DISTANCE
-
-}    // namespace
+using mollifield::contract::MIN_DISTANCE;
 
 void PairMollifield::compute(int eflag, int vflag)
 {

@@ -39,6 +39,7 @@ void PairMollifield::reduce_members()
   const double factor = s.potential->calibration_factor("force_std_factor");
   const auto noise = out.calibration.find("force_noise_std");
   out.step = update->ntimestep;
+  reduce_latent();
   out.force_std.clear(n_local, 1);
   out.force_mean.clear(n_local, 3);
   out.force_covariance.clear(n_local, 6);
@@ -53,6 +54,8 @@ void PairMollifield::reduce_members()
       const double products[6] = {d[0] * d[0], d[1] * d[1], d[2] * d[2], d[0] * d[1], d[0] * d[2], d[1] * d[2]};
       for (int k = 0; k < 6; k++) covariance[k] += factor * factor * products[k] / (n_members - 1);
     }
+    const double outside = *out.outside_std.rows[i];
+    for (int k = 0; k < 3; k++) covariance[k] += outside * outside / 3.0;
     *out.force_std.rows[i] = std::sqrt(covariance[0] + covariance[1] + covariance[2]);
     if (map[atom->type[i]] >= 0 && noise != out.calibration.end())
       *out.aleatoric_std.rows[i] = s.force_unit * noise->second;
@@ -60,7 +63,6 @@ void PairMollifield::reduce_members()
   out.member_energies = s.evaluation.member_energies;
   for (double &energy : out.member_energies) energy *= s.energy_unit;
   sum_member_virials();
-  reduce_latent();
 }
 
 void PairMollifield::sum_member_virials()
@@ -89,6 +91,7 @@ void PairMollifield::reduce_latent()
   const auto &space = s.potential->latent_space();
   const std::size_t n_nodes = s.graph.n_local;
   out.latent_distance.clear(atom->nlocal, 1);
+  out.outside_std.clear(atom->nlocal, 1);
   out.n_latent = n_nodes > 0 ? static_cast<int>(s.evaluation.latent.size() / n_nodes) : 0;
   out.latent.assign(static_cast<std::size_t>(out.n_latent) * atom->nlocal, 0.0);
   const std::size_t width = out.n_latent / s.n_members;
@@ -103,7 +106,10 @@ void PairMollifield::reduce_latent()
     for (std::size_t k = 0; k < features.size(); k++)
       features[k] = scale[k] * s.evaluation.latent[((k / width) * n_nodes + node) * width + k % width];
     std::copy(features.begin(), features.end(), &out.latent[static_cast<std::size_t>(out.n_latent) * i]);
-    if (space.has_references()) *out.latent_distance.rows[i] = space.distance(map[atom->type[i]], features);
+    if (!space.has_references()) continue;
+    const int species = map[atom->type[i]];
+    *out.latent_distance.rows[i] = space.distance(species, features);
+    *out.outside_std.rows[i] = s.force_unit * space.outside_std(species, *out.latent_distance.rows[i]);
   }
 }
 
@@ -133,6 +139,7 @@ void *PairMollifield::extract(const char *name, int &dim)
       {"force_covariance", out.force_covariance.block.data()},
       {"aleatoric_std", out.aleatoric_std.block.data()},
       {"latent_distance", out.latent_distance.block.data()},
+      {"outside_std", out.outside_std.block.data()},
       {"latent", out.latent.data()},
       {"member_forces", s.member_forces.data()},
       {"member_energies", out.member_energies.data()},

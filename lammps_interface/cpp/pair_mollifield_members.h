@@ -29,14 +29,15 @@ struct AtomValues {
 struct MemberOutputs {
   std::map<std::string, double> calibration;    // of the file
   bigint step = -1;                             // of the last computation
-  AtomValues force_std, force_mean, force_covariance, aleatoric_std, latent_distance;
+  AtomValues force_std, force_mean, force_covariance, aleatoric_std, latent_distance, outside_std;
   std::vector<double> latent, member_energies, member_virials;
   int n_latent = 0, has_latent_references = 0;
 
   std::size_t n_doubles() const
   {
     return force_std.block.capacity() + force_mean.block.capacity() + force_covariance.block.capacity() +
-        aleatoric_std.block.capacity() + latent_distance.block.capacity() + latent.capacity();
+        aleatoric_std.block.capacity() + latent_distance.block.capacity() + outside_std.block.capacity() +
+        latent.capacity();
   }
 };
 

@@ -26,7 +26,7 @@ struct PairMollifield::State {
   // As the input script has them, for the restart file. `restart_problem`: why the model it names is not there.
   std::string settings, model_name, elements;
   std::string restart_checksum, restart_problem;
-  bool coeff_given = false;
+  bool coeff_given = false, told_of_stress = false;
 
   enum class Ghosts {
     EXCHANGE,    // their features come from the ranks that own them

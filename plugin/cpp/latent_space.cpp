@@ -1,5 +1,7 @@
 #include "latent_space.hpp"
 
+#include "contract.hpp"
+
 #include <torch/script.h>
 
 #include <algorithm>
@@ -40,19 +42,26 @@ double LatentSpace::distance(int species, const std::vector<double> &features) c
   return nearest;
 }
 
+double LatentSpace::outside_std(int species, double distance) const
+{
+  if (reach.empty() || !std::isfinite(reach[species])) return 0.0;
+  return force_scale * std::clamp(distance / reach[species] - 1.0, 0.0, contract::OUTSIDE_LIMIT);
+}
+
 LatentSpace read_latent_space(const torch::jit::Module &module, int n_species)
 {
   LatentSpace space;
   space.references.resize(n_species);
-  if (!module.hasattr("latent_space")) return space;
-  const auto entries = module.attr("latent_space").toGenericDict();
+  if (!module.hasattr(contract::LATENT_SPACE_KEY)) return space;
+  const auto entries = module.attr(contract::LATENT_SPACE_KEY).toGenericDict();
   if (entries.empty()) return space;
   const auto tensor = [&](const char *key, at::ScalarType dtype) {
     if (!entries.contains(key)) throw std::runtime_error("its latent space has no '" + std::string(key) + "'");
     return entries.at(key).toTensor().to(at::kCPU, dtype).contiguous();
   };
-  const at::Tensor scale = tensor("scale", at::kDouble), references = tensor("references", at::kDouble),
-                   types = tensor("types", at::kLong);
+  const at::Tensor scale = tensor(contract::LATENT_SCALE, at::kDouble),
+                   references = tensor(contract::LATENT_REFERENCES, at::kDouble),
+                   types = tensor(contract::LATENT_TYPES, at::kLong);
   if (scale.dim() != 1 || references.dim() != 2 || references.size(1) != scale.size(0) || types.dim() != 1 ||
       types.size(0) != references.size(0))
     throw std::runtime_error("the tensors of its latent space do not fit each other");
@@ -65,6 +74,13 @@ LatentSpace read_latent_space(const torch::jit::Module &module, int n_species)
     auto &rows = space.references[species];
     rows.insert(rows.end(), first, first + n_features);
   }
+  if (!entries.contains(contract::LATENT_REACH)) return space;
+  const at::Tensor reach = tensor(contract::LATENT_REACH, at::kDouble),
+                   force_scale = tensor(contract::LATENT_FORCE_SCALE, at::kDouble);
+  if (reach.dim() != 1 || reach.size(0) != n_species || force_scale.numel() != 1)
+    throw std::runtime_error("the reach of its latent space does not fit its species");
+  space.reach.assign(reach.data_ptr<double>(), reach.data_ptr<double>() + n_species);
+  space.force_scale = force_scale.item<double>();
   return space;
 }
 

@@ -13,12 +13,16 @@ namespace mollifield {
 struct LatentSpace {
   std::vector<double> scale;                      // [F]; empty where the file has none
   std::vector<std::vector<double>> references;    // of each species [n, F], scaled
+  std::vector<double> reach;                      // of each species; empty where the file has none
+  double force_scale = 0.0;                       // eV/Å
 
   bool has_references() const;
   // Factor of feature k of n_features.
   double factor(std::size_t k, std::size_t n_features) const;
   // From scaled features [F] to the nearest reference of the species; infinite where it has none.
   double distance(int species, const std::vector<double> &features) const;
+  // What being outside of the training data adds to the force std, in quadrature, eV/Å (contract.LATENT_REACH).
+  double outside_std(int species, double distance) const;
 };
 
 double latent_distance(const double *a, const double *b, std::size_t n_features);

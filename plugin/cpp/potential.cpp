@@ -1,4 +1,5 @@
 #include "archive.hpp"
+#include "outputs.hpp"
 #include "potential_implementation.hpp"
 #include "stages.hpp"
 
@@ -17,8 +18,6 @@
 namespace mollifield {
 
 namespace {
-
-constexpr int FORMAT_VERSION = 1;    // contract.FORMAT_VERSION
 
 // Threads of torch are a setting of the whole process, which belongs to the host program: put them back.
 class ThreadGuard {
@@ -39,16 +38,16 @@ class ThreadGuard {
 };
 
 // What a model gives, before it is turned into plain numbers: members of StagedEvaluation.
-struct Outputs {
+struct Differentiated {
   at::Tensor atomic_energies, latent, edge_gradients, edge_moments;
 };
 
-Outputs evaluate_whole(torch::jit::Module &module, const StageInputs &inputs)
+Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inputs)
 {
-  const auto tuple = module.forward({inputs.edge_vectors, inputs.edge_index, inputs.types}).toTuple();
-  Outputs result;
-  result.atomic_energies = tuple->elements()[0].toTensor();
-  result.latent = tuple->elements()[1].toTensor().detach();
+  const Outputs outputs(module.forward({inputs.edge_vectors, inputs.edge_index, inputs.types}));
+  Differentiated result;
+  result.atomic_energies = outputs[contract::ATOMIC_ENERGIES];
+  result.latent = outputs[contract::LATENT].detach();
   if (inputs.edge_vectors.size(1) == 0) return result;
   const auto energy = result.atomic_energies.narrow(1, 0, inputs.n_local).sum();
   result.edge_gradients = torch::autograd::grad({energy}, {inputs.edge_vectors})[0];
@@ -114,17 +113,19 @@ std::vector<double> to_vector(const at::Tensor &tensor)
 
 void Potential::Implementation::read_attributes()
 {
-  const auto version = attribute("format_version").toInt();
-  if (version != FORMAT_VERSION)
-    throw std::runtime_error("its format version is " + std::to_string(version) + ", this build reads " +
-                             std::to_string(FORMAT_VERSION));
-  for (const c10::IValue &symbol : attribute("species").toListRef()) species.push_back(symbol.toStringRef());
-  r_max = attribute("r_max").toDouble();
-  n_layers = static_cast<int>(attribute("n_layers").toInt());
-  n_members = static_cast<int>(attribute("n_members").toInt());
-  dtype_name = attribute("dtype").toStringRef();
-  for (const auto &entry : attribute("calibration").toGenericDict())
+  const auto version = attribute(contract::FORMAT_VERSION_KEY).toInt();
+  if (std::ranges::find(contract::READABLE_VERSIONS, version) == std::ranges::end(contract::READABLE_VERSIONS))
+    throw std::runtime_error("its format version is " + std::to_string(version) + ", this build reads up to " +
+                             std::to_string(contract::FORMAT_VERSION));
+  for (const c10::IValue &symbol : attribute(contract::SPECIES_KEY).toListRef()) species.push_back(symbol.toStringRef());
+  r_max = attribute(contract::R_MAX_KEY).toDouble();
+  n_layers = static_cast<int>(attribute(contract::N_LAYERS_KEY).toInt());
+  n_members = static_cast<int>(attribute(contract::N_MEMBERS_KEY).toInt());
+  dtype_name = attribute(contract::DTYPE_KEY).toStringRef();
+  for (const auto &entry : attribute(contract::CALIBRATION_KEY).toGenericDict())
     calibration[entry.key().toStringRef()] = entry.value().toDouble();
+  if (module.hasattr("labels"))
+    for (const c10::IValue &label : attribute("labels").toListRef()) labels.push_back(label.toStringRef());
   check_attributes();
   latent_space = read_latent_space(module, static_cast<int>(species.size()));
   dtype = dtype_name == "float64" ? at::kDouble : at::kFloat;
@@ -152,7 +153,7 @@ void Potential::Implementation::freeze()
 // Replaces the module by a copy in which tensors with a member dimension hold member k alone.
 void Potential::Implementation::keep_member(int k)
 {
-  const auto names = attribute("member_tensors").toListRef();
+  const auto names = attribute(contract::MEMBER_TENSORS_KEY).toListRef();
   module = module.deepcopy();
   for (const c10::IValue &entry : names) {
     const std::string name = entry.toStringRef();
@@ -175,7 +176,7 @@ void Potential::Implementation::keep_member(int k)
 
 namespace {
 
-// `outputs` has the tensors of Outputs.
+// `outputs` has the tensors of Differentiated.
 template <typename T> Evaluation collect(const Request &request, std::int64_t n_local, const T &outputs)
 {
   const auto energies = outputs.atomic_energies.detach().narrow(1, 0, n_local);    // [M, n_local]
@@ -271,6 +272,7 @@ Potential::~Potential() = default;
 
 const std::vector<std::string> &Potential::species() const { return impl->species; }
 const std::map<std::string, double> &Potential::calibration() const { return impl->calibration; }
+const std::vector<std::string> &Potential::labels() const { return impl->labels; }
 const LatentSpace &Potential::latent_space() const { return impl->latent_space; }
 double Potential::r_max() const { return impl->r_max; }
 int Potential::n_layers() const { return impl->n_layers; }

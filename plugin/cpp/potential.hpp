@@ -60,6 +60,7 @@ class Potential {
 
   const std::vector<std::string> &species() const;
   const std::map<std::string, double> &calibration() const;
+  const std::vector<std::string> &labels() const;    // trained on: energy, forces, stress; empty where the file does not say
   double r_max() const;
   int n_layers() const;
   int n_members() const;

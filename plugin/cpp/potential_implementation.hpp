@@ -19,6 +19,7 @@ struct Potential::Implementation {
   at::ScalarType dtype = at::kFloat;
   std::vector<std::string> species;
   std::map<std::string, double> calibration;
+  std::vector<std::string> labels;
   LatentSpace latent_space;
   double r_max = 0.0;
   int n_layers = 0, n_members = 0, threads = 1;

@@ -1,5 +1,7 @@
 #include "stages.hpp"
 
+#include "outputs.hpp"
+
 #include <torch/csrc/autograd/autograd.h>
 
 namespace mollifield {
@@ -61,7 +63,7 @@ at::Tensor asked_nodes(const Halo &halo, const at::Device &device)
 
 }    // namespace
 
-const std::vector<std::string> StagedEvaluation::METHODS = {"embed", "send", "receive", "read"};
+const std::vector<std::string> StagedEvaluation::METHODS {std::begin(contract::STAGES), std::end(contract::STAGES)};
 
 bool StagedEvaluation::is_possible(const torch::jit::Module &module)
 {
@@ -99,9 +101,9 @@ void StagedEvaluation::forward()
     run_layer(k, k == 0 ? x : layers.back().out);
   }
   last = leaf(layers.back().out);
-  const auto read = module.get_method("read")({last, geometry[1], inputs.edge_index, inputs.types}).toTuple();
-  atomic_energies = read->elements()[0].toTensor();
-  latent = read->elements()[1].toTensor().detach();
+  const Outputs outputs(module.get_method("read")({last, geometry[1], inputs.edge_index, inputs.types}));
+  atomic_energies = outputs[contract::ATOMIC_ENERGIES];
+  latent = outputs[contract::LATENT].detach();
 }
 
 void StagedEvaluation::run_layer(int k, const at::Tensor &x)

@@ -1,4 +1,5 @@
 // The reference frames of a model file, recomputed.
+#include "contract.hpp"
 #include "potential_implementation.hpp"
 
 #include <algorithm>
@@ -8,10 +9,10 @@ namespace mollifield {
 
 namespace {
 
-// contract.REFERENCE_TOLERANCE: absolute floor, and the fraction of the largest reference value added to it.
+// Absolute floor, and the fraction of the largest reference value added to it.
 double reference_tolerance(at::ScalarType dtype)
 {
-  return dtype == at::kDouble ? 1e-9 : 2e-5;
+  return dtype == at::kDouble ? contract::REFERENCE_TOLERANCE_FLOAT64 : contract::REFERENCE_TOLERANCE_FLOAT32;
 }
 
 at::Tensor attribute_tensor(const c10::impl::GenericDict &frame, const std::string &key)
@@ -67,9 +68,9 @@ at::Tensor Potential::Implementation::reference(const c10::impl::GenericDict &fr
 
 void Potential::Implementation::verify_frame(const c10::impl::GenericDict &frame, std::size_t number) const
 {
-  const auto edge_vectors = attribute_tensor(frame, "edge_vectors").to(at::kCPU, at::kDouble).contiguous();
-  const auto edge_index = attribute_tensor(frame, "edge_index").to(at::kCPU, at::kLong).contiguous();
-  const auto types = attribute_tensor(frame, "types").to(at::kCPU, at::kLong).contiguous();
+  const auto edge_vectors = attribute_tensor(frame, contract::REF_EDGE_VECTORS).to(at::kCPU, at::kDouble).contiguous();
+  const auto edge_index = attribute_tensor(frame, contract::REF_EDGE_INDEX).to(at::kCPU, at::kLong).contiguous();
+  const auto types = attribute_tensor(frame, contract::REF_TYPES).to(at::kCPU, at::kLong).contiguous();
   Graph graph;
   graph.n_local = types.numel();
   graph.types.assign(types.data_ptr<std::int64_t>(), types.data_ptr<std::int64_t>() + types.numel());
@@ -84,9 +85,9 @@ void Potential::Implementation::verify_frame(const c10::impl::GenericDict &frame
                        at::kDouble);
   const auto [forces, virials] = forces_and_virials(gradients, edge_index, edge_vectors, graph.n_local);
   const double tolerance = reference_tolerance(dtype), n_atoms = std::max<double>(1.0, graph.n_local);
-  compare("energies", energies, reference(frame, "energies"), n_atoms, tolerance, number);
-  compare("forces", forces, reference(frame, "forces"), 1.0, tolerance, number);
-  compare("virials", virials, reference(frame, "virials"), n_atoms, tolerance, number);
+  compare("energies", energies, reference(frame, contract::REF_ENERGIES), n_atoms, tolerance, number);
+  compare("forces", forces, reference(frame, contract::REF_FORCES), 1.0, tolerance, number);
+  compare("virials", virials, reference(frame, contract::REF_VIRIALS), n_atoms, tolerance, number);
 
   // The paths that molecular dynamics takes: shared geometry, mean gradients; in one go, and layer by layer.
   const auto check_mean = [&](Evaluation shared) {
@@ -100,7 +101,7 @@ void Potential::Implementation::verify_frame(const c10::impl::GenericDict &frame
 
 void Potential::Implementation::verify()
 {
-  const auto frames = attribute("reference_frames").toListRef();
+  const auto frames = attribute(contract::REFERENCE_KEY).toListRef();
   if (frames.empty()) throw std::runtime_error("it holds no reference frame to verify this build with");
   for (std::size_t number = 0; number < frames.size(); ++number)
     verify_frame(frames[number].toGenericDict(), number);

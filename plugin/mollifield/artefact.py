@@ -78,10 +78,10 @@ def load_artefact(path: str | Path, device: str = "cpu", verify: bool = True) ->
     version = getattr(module, contract.FORMAT_VERSION_KEY, None)
     if version is None:
         raise ValueError(f"{path}: a TorchScript file, but not one exported by Mollifield")
-    if version != contract.FORMAT_VERSION:
+    if version not in contract.READABLE_VERSIONS:
         raise ValueError(
-            f"{path}: format version {version}; this release reads {contract.FORMAT_VERSION}. "
-            "Export the model again with this release"
+            f"{path}: format version {version}; this release reads "
+            f"{', '.join(map(str, contract.READABLE_VERSIONS))}: export the model again with this release"
         )
     summary = extra[contract.SUMMARY_FILE]
     artefact = Artefact(

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from . import contract, uncertainty
+from . import uncertainty
 from .artefact import load_artefact
 from .potential import evaluate
 
@@ -25,9 +25,10 @@ class MollifieldCalculator(Calculator):
     ``energies``       eV, [N]         mean over members, summing to ``energy``
     ``forces``         eV/Å, [N, 3]    mean over members
     ``stress``         eV/Å³, [6]      mean; Voigt xx yy zz yz xz xy; three periodic directions only
-    ``energy_std``     eV              sample standard deviation over members, calibrated
+    ``energy_std``     eV              sample standard deviation over members, calibrated, and more where
+                                       atoms are outside of the training data (`uncertainty.spread`)
     ``forces_std``     eV/Å, [N]       sqrt of the trace of ``forces_cov``
-    ``forces_cov``     eV²/Å², [N,3,3] sample covariance over members, calibrated; turns with the frame
+    ``forces_cov``     eV²/Å², [N,3,3] sample covariance over members, likewise; turns with the frame
     =================  ==============  ================================================================
 
     The spread costs about M times a mean evaluation, so it is computed only when asked for:
@@ -106,16 +107,6 @@ class MollifieldCalculator(Calculator):
         elif "stress" in wanted:
             raise ValueError(f"stress needs three periodic directions; pbc = {atoms.pbc.tolist()}")
         if with_std:
-            results.update(self._spread(out.energies.cpu().numpy(), forces))
+            found = uncertainty.spread(self.artefact, out)
+            results.update({name: getattr(found, name) for name in STD_PROPERTIES})
         self.results = results
-
-    def _spread(self, energies: np.ndarray, forces: np.ndarray) -> dict[str, Any]:
-        factors = self.artefact.calibration
-        covariance = uncertainty.forces_covariance(forces)
-        covariance *= factors.get(contract.FORCE_STD_FACTOR, 1.0) ** 2
-        std = uncertainty.energy_std(energies) * factors.get(contract.ENERGY_STD_FACTOR, 1.0)
-        return {
-            "energy_std": float(std),
-            "forces_cov": covariance,
-            "forces_std": uncertainty.forces_std(covariance),
-        }

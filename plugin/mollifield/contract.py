@@ -18,7 +18,7 @@ name               shape         dtype    meaning
 ``types``          ``[N]``       int64    index into the model's ``species``
 =================  ============  =======  ==========================================================
 
-Outputs:
+Outputs, a dictionary of tensors by these names. There may be more, which an engine that does not know them leaves alone:
 
 ==================  =============  =======  =======================================================
 ``atomic_energies``  ``[M, N]``    float64  eV, shifts and repulsion included; sum over *local* atoms
@@ -39,14 +39,35 @@ come first, N' >= N with the ghosts that are their neighbours, and every edge ha
         sent = send(k, x)                    [M, N, K_k, C]; in layer 0 of all N' atoms, from their species alone
         (k > 0: append the rows of ghosts, received from the processes that own them: [M, N', K_k, C])
         x = receive(k, sent, x, harmonics, lengths, basis, edge_index, types)   [M, N, K_k+1, C], x of N atoms
-    atomic_energies, latent = read(x, lengths, edge_index, types)               of N atoms
+    outputs = read(x, lengths, edge_index, types)                               as above, of N atoms
 
 An edge list is full: both (i, j) and (j, i) are present. Edges longer than ``r_max`` contribute
 exactly nothing, so lists with a skin give the same numbers.
+
+``plugin/cpp/contract.hpp`` says the same in C++; a test compares the two.
 """
 
-FORMAT_VERSION = 1
+from torch import Tensor
+
+FORMAT_VERSION = 2
 """Raised whenever an engine of an older release would misread a file."""
+
+READABLE_VERSIONS = (1, 2)
+"""In version 1 ``forward`` and ``read`` return the tuple (atomic_energies, latent)."""
+
+# Names of the outputs.
+ATOMIC_ENERGIES = "atomic_energies"
+LATENT = "latent"
+
+Outputs = dict[str, Tensor]
+
+
+def named_outputs(returned: "Outputs | tuple[Tensor, Tensor]") -> Outputs:
+    """What ``forward`` or ``read`` of a file of any readable version returned, by name."""
+    if isinstance(returned, dict):
+        return returned
+    return dict(zip((ATOMIC_ENERGIES, LATENT), returned, strict=True))
+
 
 STAGES = ("embed", "send", "receive", "read")
 """Methods of the ScriptModule besides ``forward``."""
@@ -86,7 +107,7 @@ REF_VIRIALS = "virials"  # [M, 3, 3] float64, eV
 
 # The latent space: where the training frames lie in it. Features of an atom are z = scale * latent, F = M * L of
 # them, member after member. scale_k = 1 / (s_k sqrt(F)), s_k the std of feature k over training atoms about the mean
-# of their species (no less than LATENT_STD_FLOOR times the largest s), so that two random training atoms of one
+# of their species (no less than LATENT_STD_FLOOR times the largest s or feature, in root mean square), so that two random training atoms of one
 # species are about sqrt(2) apart. The *latent distance* of an atom is the Euclidean distance of z to the nearest
 # reference of its species (infinite where there is none). Without a stored scale, s_k is 1.
 LATENT_SCALE = "scale"  # [F] float64
@@ -94,12 +115,15 @@ LATENT_REFERENCES = "references"  # [n_references, F] float32, scaled; spread by
 LATENT_TYPES = "types"  # [n_references] int64, index into `species`
 LATENT_STD_FLOOR = 1e-3
 
-# How far the training data reach, optional. An atom whose latent distance d exceeds the reach of its species is *outside*:
-# no training atom resembles it, and members that were taught alike may agree there by chance. Its force variance
-# gets the square of  f = LATENT_FORCE_SCALE * (d / reach - 1)  in addition, isotropic (f^2 / 3 on the diagonal of the
+# How far the training data reach, optional: the largest latent distance of a reference to the nearest other one of its
+# species, but LATENT_REACH_FLOOR at least. An atom farther than that from all references is *outside*: no training atom
+# resembles it, and members that were taught alike may agree there by chance. Its force variance gets, in addition,
+# the square of  f = LATENT_FORCE_SCALE * min(d / reach - 1, OUTSIDE_LIMIT),  isotropic (f^2 / 3 on the diagonal of the
 # covariance), and the variance of the total energy that of  f * 1 Å  for each such atom.
 LATENT_REACH = "reach"  # [n_species] float64; infinite: not known
 LATENT_FORCE_SCALE = "force_scale"  # [1] float64, eV/Å: RMS length of a force on a training atom
+LATENT_REACH_FLOOR = 0.5
+OUTSIDE_LIMIT = 10.0
 
 # The one extra file of the archive: free-form JSON for people (training summary, licence, citation,
 # library versions). No engine takes a number from it.

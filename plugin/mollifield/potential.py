@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from . import contract
 from .artefact import Artefact
 from .neighbours import find_edges
 
@@ -25,6 +26,8 @@ class Evaluation:
     """[M or 1, 3, 3] float64, eV."""
     latent: Tensor
     """[M, N, L], invariant features."""
+    types: Tensor
+    """[N] int64, index into the model's ``species``."""
 
 
 def evaluate_edges(
@@ -46,7 +49,8 @@ def evaluate_edges(
     vectors = vectors.clone().requires_grad_()
     edge_index, types = edge_index.to(device), types.to(device)
     with torch.enable_grad():
-        atomic_energies, latent = artefact.module(vectors, edge_index, types)
+        outputs = contract.named_outputs(artefact.module(vectors, edge_index, types))
+        atomic_energies = outputs[contract.ATOMIC_ENERGIES]
         total = atomic_energies.sum() if members else atomic_energies.sum() / n_members
         (gradient,) = torch.autograd.grad(total, vectors)
     gradient = gradient.to(torch.float64)
@@ -54,7 +58,8 @@ def evaluate_edges(
     forces.index_add_(1, edge_index[0], gradient).index_add_(1, edge_index[1], -gradient)
     virial = -torch.einsum("mea,meb->mab", vectors.detach().to(torch.float64), gradient)
     atomic_energies = atomic_energies.detach()
-    return Evaluation(atomic_energies, atomic_energies.sum(1), forces, virial, latent.detach())
+    latent = outputs[contract.LATENT].detach()
+    return Evaluation(atomic_energies, atomic_energies.sum(1), forces, virial, latent, types)
 
 
 def evaluate(

@@ -1,8 +1,12 @@
 """From the members' outputs to means, standard deviations and covariances.
 
 A committee of M members samples the posterior; its spread is the *epistemic* uncertainty. Sample
-statistics (ddof = 1) are used throughout; a committee of one has none, and says so.
+statistics (ddof = 1) are used throughout; a committee of one has none, and says so. Where members agree
+because nothing was ever taught (an atom whose surroundings no training atom resembles), the file's
+latent space adds what the spread cannot know: `mollifield.contract`, LATENT_REACH.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,6 +14,41 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import contract
+from .artefact import Artefact
+from .potential import Evaluation
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The epistemic uncertainty of one frame of N atoms, calibrated by the factors of the file."""
+
+    energy_std: float
+    """eV, of the total energy."""
+    forces_cov: NDArray[np.float64]
+    """[N, 3, 3], eV²/Å²; turns with the frame."""
+    forces_std: NDArray[np.float64]
+    """[N], eV/Å: sqrt of the trace of `forces_cov`."""
+    outside: NDArray[np.float64]
+    """[N], eV/Å: what `forces_std` holds, in quadrature, for being outside of the training data; 0 inside."""
+
+
+def spread(artefact: Artefact, out: Evaluation) -> Spread:
+    """From the members' outputs (``evaluate(..., members=True)``) to standard deviations.
+
+    Raises `ValueError` for a model of one member.
+    """
+    factors = artefact.calibration
+    outside = outside_std(artefact.latent_space, out.latent, out.types).cpu().numpy()
+    energy = energy_std(out.energies.cpu().numpy()) * factors.get(contract.ENERGY_STD_FACTOR, 1.0)
+    covariance = forces_covariance(out.forces.cpu().numpy())
+    covariance *= factors.get(contract.FORCE_STD_FACTOR, 1.0) ** 2
+    covariance += (outside**2 / 3.0)[:, None, None] * np.eye(3)
+    return Spread(
+        energy_std=float(np.sqrt(energy**2 + np.sum(outside**2))),
+        forces_cov=covariance,
+        forces_std=forces_std(covariance),
+        outside=outside,
+    )
 
 
 def require_committee(n_members: int) -> None:
@@ -56,6 +95,27 @@ def latent_distance(latent_space: dict[str, Tensor], latent: Tensor, types: Tens
         raise ValueError("this model file has no latent references; export it again with its training frames")
     features = latent_features(latent_space, latent)
     references = latent_space[contract.LATENT_REFERENCES].to(features)
-    distances = (features[:, None] - references[None]).norm(dim=-1)
-    other = types.to(features.device)[:, None] != latent_space[contract.LATENT_TYPES].to(features.device)[None]
-    return distances.masked_fill(other, torch.inf).amin(dim=1)
+    types, known = types.to(features.device), latent_space[contract.LATENT_TYPES].to(features.device)
+    found = torch.full((len(features),), torch.inf, dtype=features.dtype, device=features.device)
+    for species in known.unique():
+        rows = types == species
+        # Without the matrix product, which loses the digits of small distances.
+        distances = torch.cdist(
+            features[rows], references[known == species], compute_mode="donot_use_mm_for_euclid_dist"
+        )
+        found[rows] = distances.amin(dim=1)
+    return found
+
+
+def outside_std(latent_space: dict[str, Tensor], latent: Tensor, types: Tensor) -> Tensor:
+    """``latent [M, N, L]`` and ``types [N]`` -> ``[N]`` eV/Å, the f of LATENT_REACH in `mollifield.contract`.
+
+    Zero inside of the training data, and in files that do not state their reach.
+    """
+    if contract.LATENT_REACH not in latent_space:
+        return torch.zeros(latent.shape[1], dtype=torch.float64, device=latent.device)
+    distance = latent_distance(latent_space, latent, types)
+    reach = latent_space[contract.LATENT_REACH].to(distance)[types.to(distance.device)]
+    scale = latent_space[contract.LATENT_FORCE_SCALE].to(distance)
+    excess = torch.where(reach.isfinite(), distance / reach - 1.0, 0.0)
+    return scale * excess.clamp(min=0.0, max=contract.OUTSIDE_LIMIT)

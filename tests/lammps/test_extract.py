@@ -31,6 +31,9 @@ def test_fix_pair_and_dump_custom(n_ranks, stated_model, tmp_path):
     deviation = members - members.mean(axis=0)
     covariance = np.einsum("mia,mib->iab", deviation, deviation) / (len(members) - 1)
     covariance *= FACTORS["force_std_factor"] ** 2
+    outside = force_std**2 - np.trace(covariance, axis1=1, axis2=2)  # isotropic
+    assert outside.max() > 1.0
+    covariance += outside[:, None, None] / 3.0 * np.eye(3)
     np.testing.assert_allclose(found[:, 0], force_std, atol=ATOL)
     np.testing.assert_allclose(found[:, 1], NOISE["force_noise_std"], atol=ATOL)
     np.testing.assert_allclose(found[:, 2], latent(stated_model, atoms)[1], atol=1e-6)

@@ -170,7 +170,7 @@ def test_fix_pair_reads_the_same(committee, tmp_path):
         ("", "N, the steps between its outputs, is missing"),
         ("0", "keyword 'N' needs a whole number of at least 1, found '0'"),
         ("x", "keyword 'N' needs a whole number of at least 1, found 'x'"),
-        ("1 files u.xyz", "unknown keyword 'files'; allowed: append, bias, calibrated, error, file, max_frames"),
+        ("1 files u.xyz", "unknown keyword 'files'; allowed: append, bias, calibrated, elements, error, file, max"),
         ("1 file", "keyword 'file' has no value"),
         ("1 file u.xyz select", "keyword 'select' has no value"),
         ("1 file u.xyz select -0.1", "keyword 'select' needs a number that is not negative, found '-0.1'"),

@@ -111,15 +111,17 @@ def test_nve_conserves_the_biased_energy(n_ranks, soft_model, tmp_path):
     assert len(set(bias[:10])) == 10
 
 
-def test_ramp(stated_model, tmp_path):
-    """tau grows by a fifth a step; the scalar is the reduced std again once LAMMPS need not count it."""
+def test_ramp(write_model, tmp_path):
+    """The file has no latent references, so that f_u[4] is the members' std alone, as in the bias.
+
+    tau grows by a fifth a step; the scalar is the reduced std again once LAMMPS need not count it."""
     atoms = ethanol()
     commands = (
         "velocity all create 300 11\nfix n all nve\ntimestep 0.00005\nreset_timestep 7\n"
         f"fix u all mollifield/uncertainty 1 bias {TAU} ramp 5\nfix_modify u energy yes\n{COLUMNS}run 8\n"
         "fix_modify u energy no\nrun 0"
     )
-    result, _ = start(tmp_path, atoms, stated_model, commands)
+    result, _ = start(tmp_path, atoms, write_model(calibration=FACTORS), commands)
     ratio = result.thermo["f_u"][:9] / (-TAU * result.thermo["f_u[4]"][:9] * len(atoms))
     np.testing.assert_allclose(ratio, np.minimum(np.arange(9) / 5, 1.0), atol=1e-12)
     assert result.thermo["f_u"][-1] > 0.0

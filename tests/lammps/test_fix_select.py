@@ -14,8 +14,8 @@ from mollifield.uncertainty import latent_distance, latent_features
 from mollifield_lammps import LammpsError, lammps_command, read_uncertain
 
 from ..conftest import ethanol, sheared_crystal
-from .committee import ATOL, FACTORS, NOISE, spread, start
-from .conftest import artefact_of
+from .committee import ATOL, NOISE, spread, start
+from .conftest import EV_PER_KCAL_MOL, artefact_of
 
 REDUCED = {"max": np.max, "mean": np.mean, "q99": lambda values: np.quantile(values, 0.99)}
 
@@ -68,8 +68,9 @@ def test_quantities(n_ranks, stated_model, tmp_path):
         for reduction, reduce in REDUCED.items():
             assert abs(found[f"f_{quantity}_{reduction}"] - reduce(values[chosen])) < ATOL, (quantity, reduction)
     assert abs(found["f_energy"] - energy_std) < ATOL
-    assert abs(found["f_raw"] * FACTORS["force_std_factor"] - force_std[chosen].max()) < ATOL
-    assert abs(found["f_raw_energy"] * FACTORS["energy_std_factor"] - energy_std) < ATOL
+    raw_force, raw_energy, _, _ = spread(stated_model, atoms, factors={})
+    assert abs(found["f_raw"] - raw_force[chosen].max()) < ATOL
+    assert abs(found["f_raw_energy"] - raw_energy) < ATOL
     assert abs(found["f_force_max[7]"] - NOISE["force_noise_std"]) < ATOL
     assert abs(found["f_force_max[8]"] - np.sqrt(np.mean(force_std[chosen] ** 2))) < ATOL
     columns = np.loadtxt(tmp_path / "atoms.dump", skiprows=9)[:, 1:]
@@ -217,3 +218,27 @@ def test_full_disk_leaves_whole_frames(stated_model, tmp_path):
     message = f"frame {len(frames) + 1} of step {len(frames)} cannot be written to 'small/u.xyz'"
     assert message in run.stdout
     assert (tmp_path / "kept.xyz").read_bytes().endswith(b"\n")
+
+
+@pytest.mark.parametrize("units, n_ranks", [("metal", 1), ("metal", 2), ("real", 1)])
+def test_a_torn_molecule_is_never_certain(units, n_ranks, stated_model, tmp_path):
+    """No atom has a neighbour left, and the members agree that nothing pulls: but no such atom was in the data."""
+    torn = ethanol()
+    torn.positions *= 4.0
+    force_std, energy_std, _, _ = spread(stated_model, torn)
+    assert force_std.min() > 0.3
+    commands = (
+        "fix u all mollifield/uncertainty 1 file u.xyz\nfix r all mollifield/uncertainty 1 calibrated no\n"
+        "thermo_style custom step f_u f_u[2] f_u[4] f_r f_r[4]\nthermo_modify format float %.17g lost error\nrun 0"
+    )
+    result, rotation = start(tmp_path, torn, stated_model, commands, n_ranks, units)
+    unit = 1.0 if units == "metal" else EV_PER_KCAL_MOL
+    thermo = {name: column[0] * unit for name, column in result.thermo.items()}
+    assert abs(thermo["f_u"] - force_std.max()) < ATOL * force_std.max()
+    assert abs(thermo["f_u[2]"] - force_std.mean()) < ATOL * force_std.max()
+    assert abs(thermo["f_u[4]"] - energy_std) < ATOL * energy_std
+    raw_force, raw_energy, _, _ = spread(stated_model, torn, factors={})
+    assert abs(thermo["f_r"] - raw_force.max()) < ATOL * force_std.max()
+    assert abs(thermo["f_r[4]"] - raw_energy) < ATOL * energy_std
+    (frame,) = read_uncertain(tmp_path / "u.xyz", rotation)
+    np.testing.assert_allclose(frame.arrays["force_std"], force_std, rtol=ATOL)

@@ -13,7 +13,7 @@ import torch
 from ase import Atoms
 from ase.units import fs
 
-from mollifield import find_edges, load_artefact
+from mollifield import contract, find_edges, load_artefact
 from mollifield.artefact import Artefact
 from mollifield.potential import types_of
 from mollifield_lammps import lammps_boundary, run_lammps, write_data
@@ -62,11 +62,11 @@ def atomic_energies(artefact: Artefact, atoms: Atoms) -> np.ndarray:
     """[N] in eV, mean over members."""
     edges = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, artefact.r_max)
     with torch.no_grad():
-        energies, _ = artefact.module(
+        outputs = artefact.module(
             torch.tensor(edges.edge_vectors)[None], torch.tensor(edges.edge_index),
             torch.tensor(types_of(atoms.get_chemical_symbols(), artefact.species)),
         )  # fmt: skip
-    return energies.mean(0).numpy()
+    return outputs[contract.ATOMIC_ENERGIES].mean(0).numpy()
 
 
 def expected_virial_flux(model, atoms: Atoms, n_layers: int) -> np.ndarray:

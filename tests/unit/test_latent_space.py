@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from mollifield import contract, load_artefact
+from mollifield import MollifieldCalculator, contract, find_edges, load_artefact
 from mollifield.potential import evaluate, types_of
-from mollifield.uncertainty import latent_distance, latent_features
+from mollifield.uncertainty import latent_distance, latent_features, outside_std
 from mollifield_train.export import export
-from mollifield_train.latent_space import farthest_atoms, latent_scale, latent_space
+from mollifield_train.latent_space import farthest_atoms, latent_scale, latent_space, reach_of
 
 from ..conftest import build_potential, ethanol, sheared_crystal
 
@@ -36,7 +36,8 @@ def test_features_that_training_never_moved_stay_finite():
     features = torch.zeros(10, 3, dtype=torch.float64)
     features[:, 0] = torch.arange(10)
     scale = latent_scale(features, torch.zeros(10, dtype=torch.int64))
-    assert scale[1] == scale[0] / contract.LATENT_STD_FLOOR
+    magnitude = features[:, 0].square().mean().sqrt()
+    torch.testing.assert_close(scale[1] / scale[0], features[:, 0].std(correction=0) / magnitude / contract.LATENT_STD_FLOOR)
     assert torch.isfinite(latent_scale(torch.ones(4, 3), torch.zeros(4))).all()
 
 
@@ -97,3 +98,83 @@ def test_files_without_one_still_load(model_without_latent_space):
     torch.testing.assert_close(latent_features({}, latent), expected)
     with pytest.raises(ValueError, match="no latent references; export it again with its training frames"):
         latent_distance({}, latent, types)
+
+
+def shaken(n_frames):
+    frames = [ethanol() for _ in range(n_frames)]
+    for seed, atoms in enumerate(frames):
+        atoms.rattle(0.05, seed=seed)
+    return frames
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+    """A committee of which some ethanol frames are said to be the training frames."""
+    path = tmp_path_factory.mktemp("taught") / "model.pt"
+    export(build_potential(torch.float64, 3), path, [ethanol()], training_frames=shaken(12))
+    return path
+
+
+def test_reach_is_the_largest_gap_between_references():
+    line = torch.tensor([[0.0], [1.0], [2.0], [5.0]], dtype=torch.float64)
+    assert reach_of(line) == 3.0
+    assert reach_of(0.1 * line) == contract.LATENT_REACH_FLOOR
+    assert reach_of(line[:1]) == np.inf
+
+
+def test_training_frames_are_inside_and_their_spread_is_the_members(taught):
+    artefact = load_artefact(taught)
+    frame = shaken(12)[5]
+    latent, types = answer(artefact, frame)
+    assert outside_std(artefact.latent_space, latent, types).tolist() == [0.0] * len(frame)
+
+
+@pytest.mark.parametrize("stretch", [2.0, 5.0])
+def test_a_torn_molecule_is_never_certain(taught, stretch):
+    """At five times the size no atom has a neighbour: all members give no force, and agree."""
+    torn = ethanol()
+    torn.positions *= stretch
+    artefact = load_artefact(taught)
+    calculator = MollifieldCalculator(taught)
+    space = artefact.latent_space
+    latent, types = answer(artefact, torn)
+    distance, reach = latent_distance(space, latent, types), space[contract.LATENT_REACH][types]
+    # Of build_potential: an energy scale of 2 eV is a force of 2 eV/Å in each of three components.
+    expected = (2.0 * 3**0.5) * (distance / reach - 1.0).clamp(0.0, contract.OUTSIDE_LIMIT).numpy()
+    assert expected.min() > 0.3
+    spread = np.linalg.norm(np.std(calculator_members(artefact, torn), axis=0, ddof=1), axis=1)
+    assert (spread.max() == 0.0) == (stretch == 5.0)
+    std = calculator.get_property("forces_std", torn)
+    np.testing.assert_allclose(std, np.hypot(spread, expected), rtol=1e-12)
+    covariance = calculator.get_property("forces_cov", torn)
+    np.testing.assert_allclose(np.trace(covariance, axis1=1, axis2=2), std**2)
+    assert calculator.get_property("energy_std", torn) > np.linalg.norm(expected)
+
+
+def calculator_members(artefact, atoms):
+    return evaluate(
+        artefact, atoms.get_chemical_symbols(), atoms.positions, atoms.cell.array, atoms.pbc, True
+    ).forces.numpy()
+
+
+def test_files_without_a_reach_add_nothing(taught):
+    artefact = load_artefact(taught)
+    torn = ethanol()
+    torn.positions *= 5.0
+    old = {key: artefact.latent_space[key] for key in (contract.LATENT_SCALE, contract.LATENT_REFERENCES, contract.LATENT_TYPES)}
+    assert outside_std(old, *answer(artefact, torn)).tolist() == [0.0] * len(torn)
+
+
+def test_a_single_perfect_crystal_knows_itself():
+    """All its atoms are alike, so that their features differ by rounding alone."""
+    from ase.build import bulk
+
+    crystal = bulk("CO", "rocksalt", a=4.4, cubic=True)
+    potential = build_potential(torch.float32, 2)
+    space = latent_space(potential, [crystal])
+    types = torch.tensor(types_of(crystal.get_chemical_symbols(), potential.species))
+    edges = find_edges(crystal.positions, crystal.cell.array, crystal.pbc, potential.r_max)
+    vectors = torch.tensor(edges.edge_vectors, dtype=torch.float32)[None]
+    with torch.no_grad():
+        latent = potential(vectors, torch.tensor(edges.edge_index), types)[contract.LATENT]
+    assert outside_std(space, latent, types).max() == 0.0

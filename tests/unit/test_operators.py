@@ -204,7 +204,7 @@ def test_splines_have_no_second_derivative() -> None:
     model = build_potential(torch.float64, backend="native").tabulated(128)
     vectors = torch.randn(3, 4, 3, dtype=DOUBLE).requires_grad_()
     edge_index, types = torch.tensor([[0, 0, 1, 1], [1, 1, 0, 0]]), torch.tensor([0, 1])
-    energies, _ = model(vectors, edge_index, types)
+    energies = model(vectors, edge_index, types)["atomic_energies"]
     with pytest.raises(NotImplementedError, match="first derivatives only"):
         torch.autograd.grad(energies.sum(), vectors, create_graph=True)
 

@@ -62,7 +62,7 @@ class ExportedPotential(nn.Module):
 
     def forward(
         self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> dict[str, Tensor]:
         """See `mollifield.contract`."""
         return self.potential(edge_vectors, edge_index, types)
 
@@ -89,7 +89,7 @@ class ExportedPotential(nn.Module):
     @torch.jit.export
     def read(
         self, x: Tensor, lengths: Tensor, edge_index: Tensor, types: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> dict[str, Tensor]:
         """See `mollifield.contract`."""
         return self.potential.read(x, lengths, edge_index, types)
 
@@ -195,7 +195,7 @@ def _reference_frame(potential: Potential, atoms: Atoms) -> dict[str, Tensor]:
     types = torch.from_numpy(types_of(atoms.get_chemical_symbols(), potential.species))
     vectors = edge_vectors.to(potential.dtype).repeat(potential.n_members, 1, 1).requires_grad_()
     with torch.enable_grad():
-        atomic_energies, _ = potential(vectors, edge_index, types)
+        atomic_energies = potential(vectors, edge_index, types)[contract.ATOMIC_ENERGIES]
         (gradient,) = torch.autograd.grad(atomic_energies.sum(), vectors)
     gradient = gradient.to(torch.float64)
     forces = gradient.new_zeros(potential.n_members, len(atoms), 3)

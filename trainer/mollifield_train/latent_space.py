@@ -21,7 +21,7 @@ N_REFERENCES = 256
 
 
 def latent_space(potential: Potential, frames: Sequence[Atoms]) -> dict[str, Tensor]:
-    """Scale and references of `mollifield.contract`, from some of ``frames`` (`N_FRAMES`, `N_ATOMS`).
+    """Scale, references and reach of `mollifield.contract`, from some of ``frames`` (`N_FRAMES`, `N_ATOMS`).
 
     The references of a species are `N_REFERENCES` of its atoms by farthest-point sampling, all of
     them where there are fewer.
@@ -34,25 +34,45 @@ def latent_space(potential: Potential, frames: Sequence[Atoms]) -> dict[str, Ten
     scale = latent_scale(features, types)
     features = features * scale
     kept = []
+    reach = torch.full((len(potential.species),), torch.inf, dtype=torch.float64)
     for species in types.unique().tolist():
         rows = torch.nonzero(types == species).flatten()
         kept.append(rows[farthest_atoms(features[rows], N_REFERENCES)])
+        reach[species] = reach_of(features[kept[-1]])
+    # A species of which one atom is known reaches as far as the others do.
+    alone = torch.isinf(reach)
+    reach[alone] = reach[~alone].max() if not alone.all() else contract.LATENT_REACH_FLOOR
     rows = torch.cat(kept)
     return {
         contract.LATENT_SCALE: scale,
         contract.LATENT_REFERENCES: features[rows].to(torch.float32),
         contract.LATENT_TYPES: types[rows],
+        contract.LATENT_REACH: reach,
+        contract.LATENT_FORCE_SCALE: 3.0**0.5 * potential.energy_scale.double().mean().reshape(1),
     }
 
 
+def reach_of(references: Tensor) -> float:
+    """``[n, F]`` of one species -> largest distance to the nearest other, infinite for a single one.
+
+    Left out of the references, each of them would have been that far from the rest at most.
+    """
+    distances = torch.cdist(references, references, compute_mode="donot_use_mm_for_euclid_dist")
+    distances.fill_diagonal_(torch.inf)
+    return max(contract.LATENT_REACH_FLOOR, float(distances.amin(dim=1).max()))
+
+
 def latent_scale(features: Tensor, types: Tensor) -> Tensor:
-    """``features [n, F]`` of atoms of ``types [n]`` -> ``[F]``, see `mollifield.contract`."""
+    """``features [n, F]`` of atoms of ``types [n]`` -> ``[F]``, see `mollifield.contract`.
+
+    The floor keeps rounding from passing for a difference where all atoms of a species are alike.
+    """
     deviation = features.clone()
     for species in types.unique():
         rows = types == species
         deviation[rows] -= features[rows].mean(dim=0)
     std = deviation.square().mean(dim=0).sqrt()
-    largest = float(std.max())
+    largest = max(float(std.max()), float(features.square().mean(dim=0).sqrt().max()))
     std = std.clamp(min=contract.LATENT_STD_FLOOR * largest) if largest > 0.0 else torch.ones_like(std)
     return 1.0 / (std * features.shape[1] ** 0.5)
 
@@ -76,5 +96,5 @@ def _features(potential: Potential, atoms: Atoms) -> tuple[Tensor, Tensor]:
     types = torch.from_numpy(types_of(atoms.get_chemical_symbols(), potential.species))
     vectors = torch.from_numpy(edges.edge_vectors).to(potential.dtype)[None]
     with torch.no_grad():
-        _, latent = potential(vectors, torch.from_numpy(edges.edge_index), types)
+        latent = potential(vectors, torch.from_numpy(edges.edge_index), types)[contract.LATENT]
     return latent.to(torch.float64).permute(1, 0, 2).flatten(1), types

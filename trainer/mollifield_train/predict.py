@@ -89,7 +89,7 @@ def _edge_gradients(
     """
     dtype = next(model.parameters()).dtype
     vectors = edge_vectors.to(dtype).expand(model.n_members, -1, -1).clone().requires_grad_()
-    energies, _ = model(vectors, edge_index, types)
+    energies = model(vectors, edge_index, types)[contract.ATOMIC_ENERGIES]
     (gradients,) = torch.autograd.grad(energies.sum(), vectors, create_graph=create_graph)
     return energies, vectors, gradients
 

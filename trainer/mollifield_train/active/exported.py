@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from mollifield import contract, load_artefact, uncertainty
+from mollifield import load_artefact, uncertainty
 from mollifield.potential import evaluate
 from mollifield_train.active.committee import Prediction
 
@@ -31,14 +31,11 @@ class ExportedCommittee:
             atoms.pbc,
             members=True,
         )
-        factors = self._artefact.calibration
-        energies, forces = out.energies.cpu().numpy(), out.forces.cpu().numpy()
-        spread = uncertainty.forces_std(uncertainty.forces_covariance(forces))
+        found = uncertainty.spread(self._artefact, out)
         return Prediction(
-            energy=float(energies.mean()),
-            energy_std=float(uncertainty.energy_std(energies))
-            * factors.get(contract.ENERGY_STD_FACTOR, 1.0),
-            forces=forces.mean(axis=0),
-            forces_std=spread * factors.get(contract.FORCE_STD_FACTOR, 1.0),
+            energy=float(out.energies.mean()),
+            energy_std=found.energy_std,
+            forces=out.forces.mean(dim=0).cpu().numpy(),
+            forces_std=found.forces_std,
             latent=np.asarray(out.latent.cpu().numpy(), dtype=np.float64),
         )

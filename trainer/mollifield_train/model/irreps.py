@@ -26,8 +26,3 @@ def tensor_product_paths(l_max_in: int, l_max_edge: int, l_max_out: int) -> list
         for l_2 in range(l_max_edge + 1)
         if abs(l_1 - l_2) <= l_3 <= l_1 + l_2 and (l_1 + l_2 + l_3) % 2 == 0
     ]
-
-
-def n_components(l_max: int) -> int:
-    """(l_max + 1)^2, the number of components of l = 0..l_max."""
-    return (l_max + 1) ** 2

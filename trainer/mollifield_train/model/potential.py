@@ -296,8 +296,8 @@ class Potential(nn.Module):
 
     def forward(
         self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """``(atomic_energies [M, N] float64, latent [M, N, C])``; see `mollifield.contract`."""
+    ) -> dict[str, Tensor]:
+        """``atomic_energies [M, N]`` float64 and ``latent [M, N, C]``; see `mollifield.contract`."""
         x, harmonics, basis, lengths = self.embedding(edge_vectors, types)
         species = self.embedding.species_embedding.unsqueeze(2)
         for number, layer in enumerate(self.layers):
@@ -330,14 +330,14 @@ class Potential(nn.Module):
 
     def read(
         self, x: Tensor, lengths: Tensor, edge_index: Tensor, types: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> dict[str, Tensor]:
         """Features of the last layer -> what `forward` returns, for the atoms that ``x`` holds."""
         latent, n_centres = x.select(2, 0), x.shape[1]
         energies = self.readout(latent).to(torch.float64) * self.energy_scale
         energies = energies + self.atomic_shifts.index_select(1, types[:n_centres])
         if self.repulsion is not None:
             energies = energies + self.repulsion(lengths, edge_index, types, n_centres).to(torch.float64)
-        return energies, latent
+        return {"atomic_energies": energies, "latent": latent}  # of `contract`, which scripting reads no names of
 
 
 def _layer_degrees(l_max: int, n_layers: int) -> list[tuple[int, int]]:
