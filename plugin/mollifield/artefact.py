@@ -36,6 +36,10 @@ class Artefact:
     reference_frames: list[dict[str, Tensor]]
     latent_space: dict[str, Tensor]
     """Empty where the file has no latent references."""
+    labels: list[str] | None
+    """What it was trained on, of 'energy', 'forces', 'stress'; None where the file does not say."""
+    undetermined_species: list[str] | None
+    """Species whose energies are guesses but for the compositions of the training frames; None as above."""
     summary: dict[str, Any]
     device: torch.device
     whole: torch.jit.ScriptModule
@@ -124,6 +128,8 @@ def load_artefact(path: str | Path, device: str = "cpu", verify: bool = True) ->
         shared_trunk=bool(getattr(module, contract.SHARED_TRUNK_KEY, False)),
         reference_frames=list(getattr(module, contract.REFERENCE_KEY)),
         latent_space=dict(getattr(module, contract.LATENT_SPACE_KEY, {})),
+        labels=_optional_list(module, contract.LABELS_KEY),
+        undetermined_species=_optional_list(module, contract.UNDETERMINED_SPECIES_KEY),
         summary=json.loads(summary) if summary else {},
         device=target,
         whole=module,
@@ -143,6 +149,11 @@ def _keep_member(module: torch.jit.ScriptModule, names: list[str], k: int) -> No
         tensor = getattr(owner, leaf)
         cut = tensor.detach()[k : k + 1].clone()
         setattr(owner, leaf, torch.nn.Parameter(cut, requires_grad=False) if leaf in dict(owner.named_parameters()) else cut)
+
+
+def _optional_list(module: torch.jit.ScriptModule, key: str) -> list[str] | None:
+    found = getattr(module, key, None)
+    return None if found is None else list(found)
 
 
 def _frozen(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
@@ -200,6 +211,9 @@ def describe(artefact: Artefact) -> str:
         f"members        {artefact.n_members}",
         f"dtype          {str(artefact.dtype).removeprefix('torch.')}",
         f"calibration    {artefact.calibration.described()}",
+        f"trained on     {_listed(artefact.labels)}",
+        f"undetermined   {_listed(artefact.undetermined_species)}"
+        f"{' (energies of these species are not told apart by the training frames)' * bool(artefact.undetermined_species)}",
         f"reference      {len(artefact.reference_frames)} frames reproduced; largest deviation "
         f"{worst['energy']:.1e} eV/atom, {worst['forces']:.1e} eV/Å, {worst['virial']:.1e} eV/atom (virial)",
     ]
@@ -209,6 +223,10 @@ def describe(artefact: Artefact) -> str:
         text = json.dumps(value) if isinstance(value, (dict, list)) else str(value)
         lines.append(f"{key:<14} {text}")
     return "\n".join(lines)
+
+
+def _listed(names: list[str] | None) -> str:
+    return "unknown" if names is None else ", ".join(names) or "none"
 
 
 def choose_device(device: str) -> torch.device:

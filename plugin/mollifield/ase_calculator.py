@@ -1,5 +1,6 @@
 """ASE's view of an exported model."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,18 @@ class MollifieldCalculator(Calculator):
         if always_std:
             uncertainty.require_committee(self.artefact.n_members)
         self.always_std = always_std
+        self._warn_of_stress = self.artefact.labels is not None and "stress" not in self.artefact.labels
+
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        """ASE's, with a warning (once) about a stress from a model that was trained on none."""
+        if name == "stress" and self._warn_of_stress:
+            self._warn_of_stress = False
+            warnings.warn(
+                f"{self.artefact.path}: no stress was among its training labels ({', '.join(self.artefact.labels)}); "
+                "its stress and pressure may be far off",
+                UserWarning, stacklevel=3,
+            )  # fmt: skip
+        return super().get_property(name, atoms, allow_calculation)
 
     def calculate(
         self,

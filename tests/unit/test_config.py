@@ -19,7 +19,7 @@ def test_defaults_weigh_the_regulariser_lightly(tmp_path):
     config = load(tmp_path, MINIMAL)
     assert config.loss.mollifier is not None
     assert config.loss.mollifier.weight / config.loss.forces == pytest.approx(1e-6)
-    assert (config.loss.energy, config.loss.forces, config.loss.stress) == (1.0, 1000.0, 0.0)
+    assert (config.loss.energy, config.loss.forces, config.loss.stress) == (1.0, 1000.0, "auto")
     assert config.loss.mollifier.sums == "per_atom"
     assert config.committee.training == "together"
 
@@ -58,6 +58,14 @@ def test_formulas_own_numbers_are_one_line_away(tmp_path):
         ("data: {train: a.xyz}\nmodel: {shifts: {Xx: 1.0}}", r"'Xx' is not a chemical symbol"),
         ("- 1\n- 2", r"config\.yaml: expected a mapping of keys, found list"),
         ("data: {train: ", r"config\.yaml: not valid YAML"),
+        ("seed: 1\ndata: {train: a.xyz}\nseed: 2", r"config\.yaml: key 'seed' in line 3 stands in line 1 already"),
+        ("data:\n  train: a.xyz\n  valid: b.xyz\n  train: c.xyz", r"key 'train' in line 4 stands in line 2 already"),
+        ("data: {train: a.xyz}\n? [1]\n: 2", r"config\.yaml: not valid YAML: .*unhashable key"),
+        (
+            "data: {train: a.xyz}\nloss: {energy: 0, forces: 0, stress: 0}",
+            r"config\.yaml: key 'loss': the weights of energy, forces and stress are all 0",
+        ),
+        ("data: {train: a.xyz}\nloss: {energy: 0, forces: 0}", r"are all 0: there is nothing to learn"),
     ],
 )
 def test_mistakes_are_named(tmp_path, text, message):
@@ -86,6 +94,11 @@ def test_overrides_reach_nested_keys(tmp_path):
 def test_wrong_overrides_are_named(tmp_path, override, message):
     with pytest.raises(ValueError, match=message):
         load(tmp_path, MINIMAL, override)
+
+
+def test_merged_keys_may_be_overridden(tmp_path):
+    merged = load(tmp_path, "data: {<<: {train: a.xyz, valid: b.xyz}, train: c.xyz}\n")
+    assert (merged.data.train, merged.data.valid) == ("c.xyz", "b.xyz")
 
 
 def test_every_field_is_documented():

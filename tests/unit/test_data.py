@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import ase.io
 import numpy as np
 import pytest
 import torch
@@ -11,32 +10,11 @@ from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from mollifield_train.data.batches import SeededBatches, average_neighbours, build_graphs, collate
-from mollifield_train.data.frames import LabelKeys, frames_from_atoms, read_frames
-from mollifield_train.data.splits import split_frames
-from mollifield_train.data.statistics import (
-    energy_shifts,
-    force_rms,
-    least_absolute_shifts,
-    least_squares_shifts,
-    species_of,
-)
+from mollifield_train.data.frames import frames_from_atoms, read_frame_sets, read_frames
+from mollifield_train.data.keys import LabelKeys
+from mollifield_train.data.statistics import THERMAL_FORCE, force_scale
 
-
-def labelled(atoms: Atoms, energy: float = -1.0, **extra: object) -> Atoms:
-    atoms = atoms.copy()
-    forces = np.random.default_rng(len(atoms)).normal(size=(len(atoms), 3))
-    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces, **extra)
-    return atoms
-
-
-def written(tmp_path: Path, *images: Atoms) -> Path:
-    path = tmp_path / "frames.xyz"
-    ase.io.write(path, list(images), format="extxyz")
-    return path
-
-
-def water(energy: float = -1.0, **extra: object) -> Atoms:
-    return labelled(molecule("H2O"), energy, **extra)
+from .frames import labelled, water, written
 
 
 def test_ase_results_are_read(tmp_path):
@@ -67,29 +45,74 @@ def test_reference_keys_come_first(tmp_path, shape):
     np.testing.assert_allclose(named.forces, atoms.calc.results["forces"], atol=1e-8)
 
 
+def with_reference(atoms: Atoms, *labels: str) -> Atoms:
+    """Labels of another method beside ASE's."""
+    values = {"energy": -7.0, "forces": np.full((len(atoms), 3), 0.5), "stress": np.eye(3)}
+    for label in labels:
+        (atoms.arrays if label == "forces" else atoms.info)[f"REF_{label}"] = values[label]
+    return atoms
+
+
 def test_levels_of_theory_never_mix_in_a_file():
-    with_reference = water()
-    with_reference.info["REF_energy"] = -7.0
-    with pytest.raises(ValueError, match=r"frame 1 of memory: no 'REF_energy' \(energy\)"):
-        frames_from_atoms([with_reference, water()], "memory")
+    both = r"frame 0 of memory has 'REF_energy', frame 1 of memory has 'energy' and no 'REF_energy'"
+    with pytest.raises(ValueError, match=both):
+        frames_from_atoms([with_reference(water(), "energy", "forces"), water()], "memory")
+    one = r"frame 0 of memory has 'REF_energy', frame 0 of memory has 'forces' and no 'REF_forces'"
+    with pytest.raises(ValueError, match=one):
+        frames_from_atoms([with_reference(water(), "energy")], "memory")
+    crystal = with_reference(labelled(bulk("Si"), stress=np.ones(6)), "energy", "forces")
+    with pytest.raises(ValueError, match="has 'stress' and no 'REF_stress': two levels of theory"):
+        frames_from_atoms([crystal], "memory")
+    told = LabelKeys(energy="REF_energy", forces="forces", stress="stress")
+    frame = frames_from_atoms([crystal], "memory", told)[0]
+    assert frame.energy == -7.0 and frame.stress[0, 0] == 1.0
+    np.testing.assert_array_equal(frame.forces, crystal.get_forces())
 
 
-def test_frame_without_forces_is_named(tmp_path):
-    bare = molecule("H2O")
-    bare.info["energy"] = -1.0
-    path = written(tmp_path, water(), bare)
-    with pytest.raises(ValueError, match=r"frame 1 of .*frames\.xyz: no 'forces'.*numbers, positions"):
+def test_levels_of_theory_never_mix_across_files(tmp_path):
+    train = written(tmp_path, with_reference(water(), "energy", "forces"))
+    valid = written(tmp_path, water(), name="valid.xyz")
+    for files in ([[train, valid]], [train, valid], [valid, train]):
+        with pytest.raises(ValueError, match=r"frame 0 of \S+frames.xyz has 'REF_energy', frame 0 of \S+valid.xyz"):
+            read_frame_sets(files)
+    told = LabelKeys(energy="energy", forces="forces")
+    assert [[f.energy for f in frames] for frames in read_frame_sets([train, valid], told)] == [[-1.0], [-1.0]]
+
+
+def test_frames_are_used_for_the_labels_that_they_have(tmp_path):
+    """Energies only, forces only, and nothing at all."""
+    energy, forces, nothing = (molecule("H2O") for _ in range(3))
+    energy.calc = SinglePointCalculator(energy, energy=-2.0)
+    forces.calc = SinglePointCalculator(forces, forces=np.ones((3, 3)))
+    frames = read_frames(written(tmp_path, water(), energy, forces))
+    assert [frame.labels for frame in frames] == [["energy", "forces"], ["energy"], ["forces"]]
+    batch = collate(build_graphs(frames, ["H", "O"], 3.0))
+    assert batch.has_energy.tolist() == [True, True, False]
+    assert batch.has_forces.tolist() == [True, False, True]
+    assert batch.energies.tolist() == [-1.0, -2.0, 0.0]
+    assert (batch.forces[3:6] == 0.0).all() and (batch.forces[6:] == 1.0).all()
+    path = written(tmp_path, water(), nothing)
+    with pytest.raises(ValueError, match=r"frame 1 of .*frames\.xyz: none of 'energy', 'forces', 'stress'; .*positions"):
         read_frames(path)
-    with pytest.raises(ValueError, match=r"frame 0 of .*: no 'dft_energy' \(energy\)"):
+    with pytest.raises(ValueError, match=r"frames\.xyz: no frame has 'dft_energy' \(energy\)"):
         read_frames(path, LabelKeys(energy="dft_energy"))
 
 
-def test_isolated_atoms_need_no_forces():
+def test_isolated_atoms_have_no_neighbours():
+    """A free atom, forces or not, box or not; the primitive cell of a crystal is none, forces or not."""
     atom = Atoms("H")
     atom.info["energy"] = -13.6
-    frame = frames_from_atoms([atom], "memory")[0]
-    assert frame.is_isolated_atom and frame.forces is None
-    assert not frames_from_atoms([labelled(bulk("Cu"))], "memory")[0].is_isolated_atom
+    box = Atoms("H", cell=[9.0, 12.0, 10.0], pbc=True)
+    box.info["energy"] = -13.6
+    crystal = bulk("Cu")
+    crystal.info["energy"] = -3.7
+    skewed = Atoms("Cu", cell=[[20.0, 0, 0], [18.0, 3.0, 0], [0, 0, 20.0]], pbc=True)  # images at 3.6 Å
+    skewed.info["energy"] = -3.7
+    zero = Atoms("H")
+    zero.calc = SinglePointCalculator(zero, energy=-13.6, forces=np.zeros((1, 3)))
+    images = [atom, zero, box, crystal, labelled(bulk("Cu")), skewed, water()]
+    found = [frame.is_isolated_atom for frame in frames_from_atoms(images, "memory")]
+    assert found == [True, True, True, False, False, False, False]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -117,17 +140,21 @@ def test_labels_that_are_not_finite_are_named(tmp_path, value):
     ],
 )
 def test_wrong_stress_is_named(stress, message):
-    atoms = labelled(bulk("Si"))
+    atoms = with_reference(labelled(bulk("Si")), "energy", "forces")
     atoms.info["REF_stress"] = stress
     with pytest.raises(ValueError, match=f"frame 0 of memory: 'REF_stress' .*{message}"):
         frames_from_atoms([atoms], "memory")
 
 
-def test_stress_without_a_volume_is_an_error():
-    atoms = water()
-    atoms.info["REF_stress"] = np.eye(3)
-    with pytest.raises(ValueError, match="has a 'REF_stress', but its cell has no volume"):
-        frames_from_atoms([atoms], "memory")
+def test_stress_without_three_periodic_directions_is_ignored():
+    molecule_ = water()
+    molecule_.info["REF_stress"] = np.zeros(6)
+    molecule_.info["REF_energy"] = -1.0
+    molecule_.arrays["REF_forces"] = np.ones((3, 3))
+    slab = labelled(bulk("Si"), stress=np.ones(6))
+    slab.calc.atoms.pbc = slab.pbc = [True, True, False]
+    assert frames_from_atoms([molecule_], "memory")[0].stress is None
+    assert frames_from_atoms([slab], "memory")[0].stress is None
 
 
 def test_broken_files_are_named(tmp_path):
@@ -166,56 +193,28 @@ def test_unknown_species_is_named():
         build_graphs(frames, ["H", "C"], 3.0)
 
 
-def test_split_is_seeded_and_complete():
-    frames = frames_from_atoms([water(energy=k) for k in range(20)], "memory")
-    training, validation = split_frames(frames, 0.2, seed=1)
-    assert sorted(f.energy for f in training + validation) == list(range(20))
-    assert len(validation) == 4
-    assert [f.energy for f in split_frames(frames, 0.2, seed=1)[1]] == [f.energy for f in validation]
-    assert [f.energy for f in split_frames(frames, 0.2, seed=2)[1]] != [f.energy for f in validation]
-    assert len(split_frames(frames[:2], 0.9, seed=0)[0]) == 1
-    assert split_frames(frames[:1], 0.5, seed=0) == (frames[:1], [])
-    assert split_frames(frames, 0.0, seed=0)[1] == []
-
-
-def test_least_squares_recover_shifts_that_compositions_determine():
-    true = {"H": -13.6, "C": -1030.0, "O": -2042.0}
-    molecules = [molecule(name) for name in ("H2O", "CH4", "CO", "CH3CH2OH")]
-    images = [labelled(a, sum(true[s] for s in a.get_chemical_symbols())) for a in molecules]
-    frames = frames_from_atoms(images, "memory")
-    species = species_of(frames)
-    assert species == ["H", "C", "O"]
-    shifts = energy_shifts(frames, [], species, "least_squares")
-    assert shifts == pytest.approx([true[s] for s in species], rel=1e-10)
-
-
-def test_one_composition_takes_the_solution_of_least_norm():
-    frames = frames_from_atoms([water(energy=e) for e in (-10.0, -12.0)], "memory")
-    shifts = energy_shifts(frames, [], ["H", "O"], "least_squares")
-    # 2 h + o = -11 with h² + o² least: (h, o) along (2, 1).
-    assert shifts == pytest.approx([-22.0 / 5.0, -11.0 / 5.0], rel=1e-10)
-
-
-def test_shifts_from_isolated_atoms_or_given():
-    frames = frames_from_atoms([water()], "memory")
-    atoms = [Atoms("H"), Atoms("O")]
-    for atom, energy in zip(atoms, (-13.6, -2042.0)):
-        atom.info["energy"] = energy
-    isolated = frames_from_atoms(atoms, "memory")
-    assert energy_shifts(frames, isolated, ["H", "O"], "isolated_atoms") == [-13.6, -2042.0]
-    with pytest.raises(ValueError, match="no energy shift for O in the isolated atoms"):
-        energy_shifts(frames, isolated[:1], ["H", "O"], "isolated_atoms")
-    assert energy_shifts(frames, [], ["H", "O"], {"H": -1.0, "O": -2.0, "C": -3.0}) == [-1.0, -2.0]
-    with pytest.raises(ValueError, match=r"no energy shift for O in model\.shifts; present: H"):
-        energy_shifts(frames, [], ["H", "O"], {"H": -1.0})
-
-
-def test_force_rms_and_neighbours():
+def test_scale_of_forces_is_their_rms():
     frames = frames_from_atoms([water(), labelled(molecule("CO"))], "memory")
     forces = np.concatenate([f.forces.ravel() for f in frames])
-    assert force_rms(frames) == pytest.approx(np.sqrt(np.mean(forces**2)), rel=1e-12)
+    assert force_scale(frames) == pytest.approx(np.sqrt(np.mean(forces**2)), rel=1e-12)
     graphs = build_graphs(frames, ["H", "C", "O"], 5.0)
     assert average_neighbours(graphs) == pytest.approx((3 * 2 + 2 * 1) / 5)
+
+
+def test_relaxed_frames_set_no_scale():
+    relaxed = water()
+    relaxed.calc.results["forces"] *= 1e-3
+    assert force_scale(frames_from_atoms([relaxed], "memory")) == THERMAL_FORCE
+    energy = molecule("H2O")
+    energy.info["energy"] = -1.0
+    assert force_scale(frames_from_atoms([energy], "memory")) == THERMAL_FORCE
+
+
+def test_one_wrong_force_sets_no_scale():
+    images = [water() for _ in range(30)]
+    usual = force_scale(frames_from_atoms(images, "memory"))
+    images[3].calc.results["forces"][1, 2] = 1e4
+    assert force_scale(frames_from_atoms(images, "memory")) < 3.0 * usual
 
 
 def test_collate_renumbers_atoms_frame_by_frame():
@@ -247,19 +246,6 @@ def test_order_depends_on_seed_and_epoch_alone(sizes):
     assert len(third) == len(order) == 7
     order.set_epoch(4)
     assert list(order) != third
-
-
-def test_absolute_shifts_are_not_moved_by_a_few_bad_frames():
-    """Two compositions, known energies, and one frame in ten off by 50 eV."""
-    rng = np.random.default_rng(0)
-    atoms = [Atoms("HHO" if k % 2 else "HOO", positions=np.eye(3)) for k in range(40)]
-    frames = frames_from_atoms([labelled(a) for a in atoms], "test")
-    exact = [sum({1: -13.6, 8: -2041.0}[z] for z in a.numbers) for a in atoms]
-    energies = np.array([exact]) + rng.normal(0.0, 1e-3, 40)
-    energies[0, ::10] += 50.0
-    robust = least_absolute_shifts(frames, energies, ["H", "O"])[0]
-    np.testing.assert_allclose(robust, [-13.6, -2041.0], atol=2e-3)
-    assert abs(least_squares_shifts(frames, energies, ["H", "O"])[0] - robust).max() > 1.0
 
 
 def test_batches_by_edges_are_even():

@@ -17,9 +17,10 @@ from mollifield_train.config import LossConfig, TrainConfig, validated
 from mollifield_train.data.batches import build_graphs, collate
 from mollifield_train.data.frames import frames_from_atoms
 from mollifield_train.tensor_file import read_tensors
-from mollifield_train.fit import CONFIG_FILE, bootstrap_weights, export_run, load_data, train
+from mollifield_train.fit import CONFIG_FILE, bootstrap_weights, export_run, train
 from mollifield_train.members import LAST_CHECKPOINT, build_potential, load_members
 from mollifield_train.objective import Objective
+from mollifield_train.prepare import load_data
 from mollifield_train.predict import displaced_gradient, predict, stress
 
 from .fitting import labelled_water, tiny_config
@@ -123,7 +124,7 @@ def test_scaled_units_are_the_physical_loss_in_other_units(tmp_path, images):
     model = build_potential(config, data.statistics, 0, 2)
     batch = collate(data.training)
     prediction = predict(model, batch, create_graph=True)
-    rms, length = data.statistics.force_rms, 0.5
+    rms, length = data.statistics.force_scale, 0.5
 
     def objective(**values):
         return Objective(validated(LossConfig, values, "test"), rms, seed=1, n_steps=10)
@@ -207,8 +208,8 @@ def test_training_learns_and_exports(tmp_path, images):
     assert last < 0.5 * first
     artefact = load_artefact(result.directory / "model.pt")
     assert artefact.n_members == 2 and artefact.species == ["H", "O"]
-    assert artefact.summary["metrics"]["n_train"] == 12
-    assert len(artefact.latent_space["types"]) == 36  # every atom of 12 frames of water
+    assert artefact.summary["metrics"]["n_train"] == 14
+    assert len(artefact.latent_space["types"]) == 42  # every atom of 14 frames of water
     same_weights(load_members(result.directory), result.model, 0.0)
     assert (result.directory / "tensorboard").is_dir()
 
@@ -355,7 +356,7 @@ def test_warm_start_refuses_what_does_not_fit(tmp_path, images):
         atoms.symbols[0] = "S"
         atoms.calc.atoms = atoms.copy()
         atoms.calc.results = results
-    with pytest.raises(ValueError, match="frames hold S, the initial model knows H, O only"):
+    with pytest.raises(ValueError, match="frame 0 of .*: a training frame with S, which the initial model does not know"):
         train(tiny_config(folder, sulphur, "fifth"), initial=first.directory, progress=False)
 
 
@@ -368,7 +369,7 @@ def test_run_of_another_config_is_not_continued(tmp_path, images):
     with pytest.raises(ValueError, match=r"another config: optimiser\.epochs was 1, is 2"):
         train(longer, resume=True, progress=False)
     (Path(config.directory) / LAST_CHECKPOINT).write_bytes(b"PK\x03\x04 nonsense")
-    with pytest.raises(ValueError, match=r"last\.ckpt: truncated, or not a checkpoint"):
+    with pytest.raises(ValueError, match=r"last\.ckpt: truncated or damaged"):
         train(config, resume=True, progress=False)
 
 

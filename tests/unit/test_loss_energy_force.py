@@ -56,3 +56,27 @@ def test_weights_act_on_one_member_and_frame():
     )
     expected = 2.0 * (predicted[1, 2] - reference[2]) ** 2 / B
     torch.testing.assert_close(change, torch.tensor([0.0, expected, 0.0], dtype=torch.float64))
+
+
+def test_energies_and_forces_count_labelled_frames_only():
+    predicted_e, e = random(M, B), random(B)
+    predicted_f, f = random(M, B * N, 3), random(B * N, 3)
+    labelled = torch.tensor([True, False, False, True])
+    of_atom, n_atoms = torch.arange(B).repeat_interleave(N), torch.full((B,), N)
+    kept = labelled[of_atom]
+    energy = energy_force.energy_term(predicted_e, e, labelled=labelled)
+    torch.testing.assert_close(energy, energy_force.energy_term(predicted_e[:, labelled], e[labelled]))
+    forces = energy_force.force_term(predicted_f, f, of_atom, n_atoms, labelled=labelled)
+    expected = ((predicted_f - f)[:, kept] ** 2).sum(dim=(1, 2)) / (3 * 2 * N)
+    torch.testing.assert_close(forces, expected, rtol=1e-13, atol=0.0)
+    nothing = energy_force.energy_term(predicted_e, e, labelled=torch.zeros(B, dtype=torch.bool))
+    assert nothing.tolist() == [0.0] * M
+
+
+def test_scaled_stress_is_a_virial_an_atom():
+    predicted, reference, volumes = random(M, B, 3, 3), random(B, 3, 3), random(B).abs()
+    everywhere = torch.ones(B, dtype=torch.bool)
+    scaled = energy_force.stress_term(predicted, reference, everywhere, scale=volumes)
+    virials = volumes[:, None, None]
+    expected = energy_force.stress_term(predicted * virials, reference * virials, everywhere)
+    torch.testing.assert_close(scaled, expected, rtol=1e-13, atol=0.0)

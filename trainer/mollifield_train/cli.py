@@ -59,7 +59,7 @@ def info(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     """`mollifield evaluate`: errors of a model file on labelled frames."""
-    from .data.frames import LabelKeys
+    from .data.keys import LabelKeys
     from .evaluate import error_summary, evaluate_file, parity_plot
 
     keys = LabelKeys(options.energy_key, options.forces_key, options.stress_key)

@@ -22,7 +22,7 @@ from .members import pack
 from .model import Potential
 from .objective import Objective
 from .predict import predict
-from .schedules import BestMembers, MovingAverage, Plateau, cosine_rate
+from .schedules import PATIENT_ABOVE, BestMembers, MovingAverage, Plateau, cosine_rate
 
 VALID_BATCH = 4  # validation keeps no graph of gradients, so its batches may be this many times larger
 Row = dict[str, float]
@@ -102,7 +102,7 @@ class CommitteeFit(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss summed over members; raises ValueError where it is not finite."""
-        virials = self.objective.needs_virials
+        virials = self.objective.needs_virials(batch)
         prediction = predict(self.model, batch, create_graph=True, virials=virials)
         weights = None if self.frame_weights is None else self.frame_weights[:, batch.index]
         losses = self.objective.data_loss(prediction, batch, weights)
@@ -134,12 +134,14 @@ class CommitteeFit(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch's errors; forces need gradients of the geometry, not of the weights."""
-        prediction = predict(self.model, batch, virials=self.objective.needs_virials)
+        prediction = predict(self.model, batch, virials=self.objective.needs_virials(batch))
         self._valid_errors.add(prediction, batch, self.objective.data_loss(prediction, batch))
 
     def on_validation_epoch_end(self) -> None:
         """Keep each member's best weights, then go back to the raw ones."""
-        self.best.update(self._valid_errors.losses(), self._weights())
+        falling = self.settings.schedule == "cosine"
+        patient = falling and self.learning_rate > PATIENT_ABOVE * self.settings.learning_rate
+        self.best.update(self._valid_errors.losses(), self._weights(), patient)
         self.plateau.update(float(self._valid_errors.losses().mean()))
         self._swap_average()
 
@@ -171,7 +173,7 @@ class CommitteeFit(lightning.LightningModule):
 
     @property
     def out_of_patience(self) -> bool:
-        """No member has improved for `patience` epochs."""
+        """No member has improved for `patience` epochs, of those that count."""
         return int(self.best.waited.min()) >= self.settings.patience
 
     def checkpoint(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ one, with the file and the full path of the key. Paths are relative to the worki
 """
 
 import difflib
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -32,13 +33,17 @@ class DataConfig(Section):
     valid: str | list[str] | None = None
     """Frames for validation. Null: a seeded part of `train` is set aside (`valid_fraction`)."""
     valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    """Part of `train` set aside for validation when `valid` is null; 0 for none."""
+    """Part of `train` set aside for validation when `valid` is null; 0 for none. Each frame's geometry and the seed
+    decide its side, whatever the other frames are, so the fraction is met on average only. Nothing is set aside
+    while fewer than two validation frames are to be expected (0.1: below 20 frames). Frames that the
+    initial model of a warm start was trained on are trained on again, always."""
     energy_key: str = "auto"
-    """Key of the energy. `auto`: REF_energy where a file has it, else ASE's energy."""
+    """Key of the energy. `auto`: REF_energy, REF_forces and REF_stress where any frame has one of them, else ASE's
+    energy, forces and stress. Frames or files that mix the two families are refused, as two levels of theory."""
     forces_key: str = "auto"
-    """Key of the forces. `auto`: REF_forces where a file has it, else ASE's forces."""
+    """Key of the forces; `auto` as for the energy."""
     stress_key: str = "auto"
-    """Key of the stress. `auto`: REF_stress where a file has it, else ASE's stress, else none."""
+    """Key of the stress; `auto` as for the energy. A stress counts where all three directions are periodic."""
 
 
 class ModelConfig(Section):
@@ -64,11 +69,12 @@ class ModelConfig(Section):
     """Who computes: the compiled operators, e3nn, or the former where they are built."""
     zbl: bool = False
     """Add the Ziegler-Biersack-Littmark repulsion between close nuclei."""
-    shifts: Literal["least_squares", "isolated_atoms"] | dict[str, float] = "least_squares"
-    """Energy of each species in eV. `least_squares`: fitted to the training frames (minimum norm
-    where compositions do not tell species apart), and again to what is left after training, each
-    member by itself and by absolute errors; `isolated_atoms`: from single-atom frames in `data.train`; or a mapping such
-    as {H: -13.6, O: -2041.8}. The last two are kept as they are."""
+    shifts: Literal["auto", "least_squares", "isolated_atoms"] | dict[str, float] = "auto"
+    """Energy of each species in eV. `auto`: from isolated atoms in `data.train` (frames of one atom without neighbours
+    within 8 Å), by least squares for the species that have none. `least_squares`: fitted to the training
+    frames, and again to what is left after training, each member by itself and by absolute errors; species whose
+    energies the compositions do not tell apart are named, see `mollifield_train.data.shifts`. `isolated_atoms`: from
+    those alone. Or a mapping such as {H: -13.6, O: -2041.8}. Energies that are not fitted are kept as they are."""
 
     @pydantic.field_validator("shifts")
     @classmethod
@@ -128,14 +134,16 @@ class MollifierConfig(Section):
 
 
 class LossConfig(Section):
-    """Weights of the loss (`mollifield_train.loss`)."""
+    """Weights of the loss (`mollifield_train.loss`). Frames count in the terms of the labels that they have."""
 
     energy: NonNegativeFloat = 1.0
     """λ_E, of the squared error of the total energy."""
     forces: NonNegativeFloat = 1000.0
     """λ_F, of the mean squared error of a force component."""
-    stress: NonNegativeFloat = 0.0
-    """λ_S, of the mean squared error of a stress component; frames without stress do not count."""
+    stress: Literal["auto"] | NonNegativeFloat = "auto"
+    """λ_S, of the mean squared error of a stress component. `auto`: in place of the stress, its virial an
+    atom, σV/N, counts as a force component of that many eV/Å would (`mollifield_train.objective.VIRIAL_WEIGHT`), whatever the
+    volume. Frames without stress do not count, and a set without any is trained without."""
     units: Literal["physical", "scaled"] = "physical"
     """`physical`: eV and Å. `scaled`: lengths in `length_scale`, forces in the RMS force of the
     training frames, energies in their product; then σ = 1, λ_M = 10, λ_F = 5 are pure numbers."""
@@ -143,6 +151,12 @@ class LossConfig(Section):
     """Unit of length ℓ in Å for `units: scaled`."""
     mollifier: MollifierConfig | None = Field(default_factory=MollifierConfig)
     """The regulariser; null for none."""
+
+    @pydantic.model_validator(mode="after")
+    def _weighs_something(self) -> "LossConfig":
+        if not any(weight > 0.0 for weight in (self.energy, self.forces, self.stress) if weight != "auto"):
+            raise ValueError("the weights of energy, forces and stress are all 0: there is nothing to learn")
+        return self
 
 
 class OptimiserConfig(Section):
@@ -167,7 +181,9 @@ class OptimiserConfig(Section):
     """`cosine`: to 1% of the initial rate at the last step. `plateau`: halved when the validation
     loss (mean over members) has not improved for a third of `patience`."""
     patience: PositiveInt = 50
-    """Epochs without improvement of any member's validation loss after which the run stops."""
+    """Epochs without improvement of any member's validation loss after which the run stops. With `cosine` they
+    count only from where the rate is below a tenth of the initial one (the last fifth of the epochs): before, the
+    validation loss is still to fall with the rate."""
 
 
 class TrainConfig(Section):
@@ -203,17 +219,40 @@ def load_train_config(path: str | Path, overrides: list[str] | tuple[str, ...] =
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file; raises ValueError if it is missing or is no mapping."""
+    """The mapping in a YAML file; raises ValueError if it is missing, is no mapping or has a key twice."""
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except OSError as error:
         raise ValueError(f"{path}: cannot read the config file: {error.strerror}") from error
+    except _DuplicateKey as error:
+        raise ValueError(f"{path}: {error}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected a mapping of keys, found {type(values).__name__}")
     return values
+
+
+class _DuplicateKey(yaml.YAMLError):
+    pass
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Safe YAML without the silent last word of a key that stands twice in a mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # '<<', whose keys may be overridden
+                continue
+            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+            if not isinstance(key, Hashable):
+                break  # an error, which PyYAML words
+            if key in lines:
+                raise _DuplicateKey(f"key '{key}' in line {line} stands in line {lines[key]} already")
+            lines[key] = line
+        return super().construct_mapping(node, deep)
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:

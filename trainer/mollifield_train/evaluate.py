@@ -11,7 +11,8 @@ from mollifield.artefact import Artefact, load_artefact
 from mollifield.potential import evaluate
 
 from .data.batches import Graph, collate
-from .data.frames import Frame, LabelKeys, read_frames
+from .data.frames import Frame, read_frames
+from .data.keys import LabelKeys
 from .predict import predict, stress
 
 MILLI = 1000.0
@@ -45,12 +46,13 @@ def evaluate_file(
 ) -> list[FrameErrors]:
     """An exported model on the labelled frames of a file; isolated atoms are left out.
 
-    Raises ValueError as `load_artefact` and `read_frames` do, naming the frame.
+    Frames count for the labels that they have. Raises ValueError as `load_artefact` and `read_frames` do, naming the
+    frame.
     """
     artefact = load_artefact(model_path, device)
-    frames = [f for f in read_frames(frames_path, keys) if f.forces is not None]
+    frames = [frame for frame in read_frames(frames_path, keys) if not frame.is_isolated_atom]
     if not frames:
-        raise ValueError(f"{frames_path}: no frame with forces")
+        raise ValueError(f"{frames_path}: only isolated atoms, nothing to evaluate")
     return [_evaluate_frame(artefact, frame) for frame in frames]
 
 
@@ -59,30 +61,39 @@ def error_summary(frames: Sequence[FrameErrors]) -> dict[str, float]:
 
     `*_rmse`, `*_mae`: of the mean over members. `*_rmse_members`: of single members. `*_std`: root
     mean square of the members' sample standard deviation, which equals the RMSE of the mean where
-    the spread is calibrated; only for two members or more.
+    the spread is calibrated; only for two members or more. A label that no frame has is left out.
     """
-    n_atoms = np.array([len(f.frame.numbers) for f in frames])
-    reference = np.array([f.frame.energy for f in frames])
-    energies = np.stack([f.energies for f in frames], axis=1) - reference  # [M, frames]
-    forces = np.concatenate([f.forces - f.frame.forces for f in frames], axis=1)
-    summary = _summarise("energy", "mev_per_atom", energies / n_atoms)
-    summary |= _summarise("forces", "mev_per_A", forces.reshape(len(forces), -1))
-    labelled = [f.stress - f.frame.stress for f in frames if f.stress is not None]
-    if labelled:
-        deviations = np.stack(labelled, axis=1)
-        summary |= _summarise("stress", "mev_per_A3", deviations.reshape(len(deviations), -1))
+    deviations = {
+        ("energy", "mev_per_atom"): [
+            (f.energies[:, None] - f.frame.energy) / len(f.frame.numbers) for f in frames if f.frame.energy is not None
+        ],
+        ("forces", "mev_per_A"): [f.forces - f.frame.forces for f in frames if f.frame.forces is not None],
+        ("stress", "mev_per_A3"): [f.stress - f.frame.stress for f in frames if f.stress is not None],
+    }
+    summary = {}
+    for (name, unit), found in deviations.items():
+        if found:
+            flat = np.concatenate([values.reshape(len(values), -1) for values in found], axis=1)
+            summary |= _summarise(name, unit, flat)
     return summary
 
 
 def parity_plot(frames: Sequence[FrameErrors], path: str | Path) -> None:
-    """Predicted against labelled energies and forces, and force error against committee spread."""
+    """Predicted against labelled energies and forces, and force error against committee spread.
+
+    Raises ValueError where no frame has an energy, or none has forces.
+    """
     from matplotlib.figure import Figure
 
-    n_atoms = np.array([len(f.frame.numbers) for f in frames])
-    energies = np.array([f.frame.energy for f in frames]) / n_atoms
-    predicted = np.array([f.energies.mean() for f in frames]) / n_atoms
-    forces = np.concatenate([f.frame.forces.ravel() for f in frames])
-    mean_forces = np.concatenate([f.forces.mean(axis=0).ravel() for f in frames])
+    with_energy = [f for f in frames if f.frame.energy is not None]
+    with_forces = [f for f in frames if f.frame.forces is not None]
+    if not with_energy or not with_forces:
+        raise ValueError("a parity plot needs frames with energies, and frames with forces")
+    n_atoms = np.array([len(f.frame.numbers) for f in with_energy])
+    energies = np.array([f.frame.energy for f in with_energy]) / n_atoms
+    predicted = np.array([f.energies.mean() for f in with_energy]) / n_atoms
+    forces = np.concatenate([f.frame.forces.ravel() for f in with_forces])
+    mean_forces = np.concatenate([f.forces.mean(axis=0).ravel() for f in with_forces])
     many = len(frames[0].energies) > 1
     figure = Figure(figsize=(12 if many else 8, 4), layout="constrained")
     axes = figure.subplots(1, 3 if many else 2)
@@ -90,7 +101,7 @@ def parity_plot(frames: Sequence[FrameErrors], path: str | Path) -> None:
     _scatter(axes[0], energies - zero, predicted - zero, "energy, relative to its mean (eV/atom)")
     _scatter(axes[1], forces, mean_forces, "force component (eV/Å)")
     if many:
-        std = np.concatenate([f.forces.std(axis=0, ddof=1).ravel() for f in frames])
+        std = np.concatenate([f.forces.std(axis=0, ddof=1).ravel() for f in with_forces])
         axes[2].loglog(std, np.abs(mean_forces - forces) + 1e-6, ".", markersize=1)
         axes[2].set_xlabel("committee std (eV/Å)")
         axes[2].set_ylabel("error (eV/Å)")
@@ -127,11 +138,8 @@ def _predicted(
 
 
 def _evaluate_frame(artefact: Artefact, frame: Frame) -> FrameErrors:
-    from ase.data import chemical_symbols
-
-    symbols = [chemical_symbols[z] for z in frame.numbers]
     try:
-        found = evaluate(artefact, symbols, frame.positions, frame.cell, frame.pbc, members=True)
+        found = evaluate(artefact, frame.symbols, frame.positions, frame.cell, frame.pbc, members=True)
     except ValueError as error:
         raise ValueError(f"{frame.origin}: {error}") from error
     stresses = None

@@ -32,6 +32,8 @@ class ExportedPotential(nn.Module):
     reference_frames: list[dict[str, Tensor]]
     member_tensors: list[str]
     latent_space: dict[str, Tensor]
+    labels: list[str]
+    undetermined_species: list[str]
 
     def __init__(
         self,
@@ -39,6 +41,8 @@ class ExportedPotential(nn.Module):
         calibration: dict[str, Tensor],
         reference_frames: list[dict[str, Tensor]],
         latent_space: dict[str, Tensor],
+        labels: Sequence[str] | None = None,
+        undetermined_species: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.potential = potential
@@ -52,6 +56,10 @@ class ExportedPotential(nn.Module):
         self.shared_trunk: bool = False
         self.reference_frames = reference_frames
         self.latent_space = latent_space
+        if labels is not None:
+            self.labels = list(labels)
+        if undetermined_species is not None:
+            self.undetermined_species = list(undetermined_species)
         self.member_tensors = [f"potential.{name}" for name in potential.member_tensors()]
 
     def forward(
@@ -112,6 +120,8 @@ def export(
     calibration: Mapping[str, Tensor] | Mapping[str, float] | None = None,
     splines: bool = True,
     training_frames: Sequence[Atoms] = (),
+    labels: Sequence[str] | None = None,
+    undetermined_species: Sequence[str] | None = None,
 ) -> None:
     """Write ``model.pt``, having checked that the exported model equals the eager one.
 
@@ -121,7 +131,8 @@ def export(
     ``models``: one model or the members to be stacked. ``reference_frames``: at least one; a few
     small frames, which every engine recomputes when it loads the file.
     ``calibration``: tables, or numbers for all species (`mollifield.calibration.tables_of`). ``training_frames``: what the
-    members were trained on; without them the file has no latent references. Raises `ValueError` when
+    members were trained on; without them the file has no latent references. ``labels`` and
+    ``undetermined_species``: see `contract`; None where it is not known. Raises `ValueError` when
     there is no reference frame, when no spline is good enough, and when the written file disagrees
     with the eager model.
     """
@@ -134,7 +145,8 @@ def export(
         potential, summary["splines"] = tabulate(potential, reference_frames)
     frames = [_reference_frame(potential, atoms) for atoms in reference_frames]
     space = latent_space(potential, training_frames) if training_frames else {}
-    wrapped = ExportedPotential(potential, tables_of(calibration or {}, len(potential.species)), frames, space)
+    tables = tables_of(calibration or {}, len(potential.species))
+    wrapped = ExportedPotential(potential, tables, frames, space, labels, undetermined_species)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
         warnings.filterwarnings("ignore", "The TorchScript type system")  # e3nn's annotations

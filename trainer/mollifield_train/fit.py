@@ -6,10 +6,11 @@ Members trained one by one have a folder of the same kind each, members/0, membe
 """
 
 import csv
+import dataclasses
 import datetime
 import io
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,9 @@ from mollifield.artefact import choose_device
 from . import __version__
 from .committee_fit import CommitteeFit, Row
 from .config import TrainConfig, load_train_config
-from .data.batches import Graph, average_neighbours, build_graphs
-from .data.frames import Frame, LabelKeys, read_frames
-from .data.splits import split_frames
-from .data.statistics import (
-    Statistics,
-    energy_shifts,
-    force_rms,
-    least_absolute_shifts,
-    species_of,
-)
+from .data.batches import Graph
+from .data.frames import Frame
+from .data.shifts import least_absolute_shifts
 from .durable import write_bytes
 from .evaluate import FrameErrors, committee_errors, error_summary
 from .export import export, stack_members
@@ -45,10 +39,12 @@ from .members import (
     load_members,
     one_member,
     pack,
+    trained_before,
     warm_start,
 )
 from .model import Potential
 from .objective import Objective
+from .prepare import TrainingData, load_data
 from .progress import EpochBar, quiet_lightning
 from .tensor_file import read_tensors, write_tensors
 
@@ -57,6 +53,8 @@ MODEL_FILE = "model.pt"
 CONFIG_FILE = "config.yaml"
 FREE_ON_RESUME = ("directory", "device", "optimiser.patience", "committee.training")
 """Keys that a continued run may change without becoming a different run."""
+SCALE_RATIO = 2.0
+"""A warm start takes over the scale of its data where it differs from the model's by more than this factor."""
 
 
 @dataclass(frozen=True)
@@ -71,32 +69,25 @@ class TrainResult:
     """Where model.pt, members.pt and the logs lie."""
 
 
-@dataclass(frozen=True)
-class TrainingData:
-    """Frames ready to train on."""
-
-    training: list[Graph]
-    validation: list[Graph]
-    statistics: Statistics
-
-
 def train(
     config: TrainConfig,
     resume: bool = False,
     initial: str | Path | None = None,
     progress: bool = True,
+    report: Callable[[str], None] = print,
 ) -> TrainResult:
     """Train the committee of `config` and export it to directory/model.pt.
 
     `resume` continues from the last checkpoint, exactly; `initial` names trained members (a run's
-    directory, members.pt or a checkpoint) whose weights, shifts and scale are the start. Raises
-    ValueError for unusable data, a directory in use, a resumed run of another config, and a loss
-    that is not finite.
+    directory, members.pt or a checkpoint) whose weights and shifts are the start. `report` is told, a line each, what is
+    odd about the data. Raises ValueError for unusable data, a directory in use, a resumed run of another config, and
+    a loss that is not finite.
     """
     directory = Path(config.directory)
     device = choose_device(config.device)
-    _prepare_directory(directory, config, resume)
-    data, model = _data_and_model(config, initial)
+    data, model = _data_and_model(config, initial, _prepare_directory(directory, config, resume))
+    for note in data.notes:
+        report(f"data: {note}")
     write_bytes(directory / CONFIG_FILE, _as_yaml(config).encode())
     with quiet_lightning():
         if config.committee.training == "together":
@@ -105,10 +96,12 @@ def train(
             histories = [histories]
         else:
             best, histories = _fit_one_by_one(config, data, model, directory, device, progress)
-    if config.model.shifts == "least_squares":
-        refit_shifts(best, committee_errors(best, data.training, _batch_size(config), device))
+    if data.statistics.shifts.fitted:
+        found = committee_errors(best, data.training, _batch_size(config), device)
+        refit_shifts(best, found, data.statistics.shifts.fitted)
     metrics = _metrics(config, best, data, histories, device)
-    write_tensors(directory / MEMBERS_FILE, {"potential": pack(best), "metrics": metrics})
+    content = {"potential": pack(best), "metrics": metrics} | data.provenance()
+    write_tensors(directory / MEMBERS_FILE, content)
     _export(config, best, data, directory / MODEL_FILE, metrics)
     return TrainResult(best, metrics, directory)
 
@@ -126,7 +119,7 @@ def export_run(directory: str | Path, path: str | Path) -> None:
         raise ValueError(
             f"{directory}: holds {model.n_members} of {config.committee.n_members} members"
         )
-    data = load_data(config, model)
+    data = load_data(config, model, trained_before(directory))
     metrics = _metrics(config, model, data, [], choose_device(config.device))
     _export(config, model, data, Path(path), metrics)
 
@@ -137,48 +130,28 @@ def _export(
     frames = [_as_atoms(graph.frame) for graph in _smallest(data.training)]
     path.parent.mkdir(parents=True, exist_ok=True)
     training = [_as_atoms(graph.frame) for graph in data.training]
-    export(model, path, frames, _summary(config, metrics), training_frames=training)
+    undetermined = data.statistics.shifts.undetermined
+    export(
+        model, path, frames, _summary(config, metrics), training_frames=training,
+        labels=data.labels, undetermined_species=undetermined,
+    )  # fmt: skip
 
 
-def load_data(config: TrainConfig, model: Potential | None = None) -> TrainingData:
-    """Read, split and summarise the frames; `model` (a warm start) fixes species and statistics."""
-    keys = LabelKeys(config.data.energy_key, config.data.forces_key, config.data.stress_key)
-    frames = read_frames(config.data.train, keys)
-    isolated = [frame for frame in frames if frame.is_isolated_atom]
-    frames = [frame for frame in frames if not frame.is_isolated_atom]
-    if not frames:
-        raise ValueError(f"{config.data.train}: only isolated atoms, nothing to train on")
-    if config.data.valid is None:
-        training, validation = split_frames(frames, config.data.valid_fraction, config.seed)
-    else:
-        training = frames
-        validation = [f for f in read_frames(config.data.valid, keys) if not f.is_isolated_atom]
-    if config.loss.stress > 0.0 and not any(frame.stress is not None for frame in training):
-        raise ValueError(
-            f"loss.stress is {config.loss.stress}, but no training frame of {config.data.train} has "
-            f"a stress (key '{config.data.stress_key}')"
-        )
-    species = species_of(frames) if model is None else list(model.species)
-    training_graphs = build_graphs(training, species, config.model.r_max)
-    validation_graphs = build_graphs(validation, species, config.model.r_max)
-    shifts = [0.0] * len(species)
-    if model is None:
-        shifts = energy_shifts(training, isolated, species, config.model.shifts)
-    statistics = Statistics(species, shifts, force_rms(training), average_neighbours(training_graphs))
-    return TrainingData(training_graphs, validation_graphs, statistics)
-
-
-def refit_shifts(model: Potential, predicted: Sequence[FrameErrors]) -> None:
-    """Move each member's energy shifts to where its absolute error on the training frames is least.
+def refit_shifts(model: Potential, predicted: Sequence[FrameErrors], species: Sequence[str]) -> None:
+    """Move each member's energy shifts of `species` to where its absolute error on the training frames is least.
 
     Forces do not depend on the shifts, and gradient steps approach their best values slowly: a
     short run would keep an offset that the initial weights left, and that would pass for
     disagreement between members. Absolute errors, because frames chosen for their uncertainty have
     large ones that should not shift all others.
     """
+    predicted = [found for found in predicted if found.frame.energy is not None]
+    if not predicted:
+        return
     frames = [found.frame for found in predicted]
     residuals = np.stack([found.frame.energy - found.energies for found in predicted], axis=1)
-    model.atomic_shifts += torch.from_numpy(least_absolute_shifts(frames, residuals, model.species))
+    columns = [model.species.index(symbol) for symbol in species]
+    model.atomic_shifts[:, columns] += torch.from_numpy(least_absolute_shifts(frames, residuals, species))
 
 
 def bootstrap_weights(n_frames: int, seed: int) -> np.ndarray:
@@ -188,17 +161,30 @@ def bootstrap_weights(n_frames: int, seed: int) -> np.ndarray:
 
 
 def _data_and_model(
-    config: TrainConfig, initial: str | Path | None
+    config: TrainConfig, initial: str | Path | None, checkpoint: dict[str, Any] | None
 ) -> tuple[TrainingData, Potential]:
+    """What to train, and on what; a continued run has the split that it began with."""
     if initial is None:
-        data = load_data(config)
+        before = [] if checkpoint is None else checkpoint["trained_before"]
+        data = load_data(config, trained_before=before)
         return data, build_potential(
             config, data.statistics, config.seed, config.committee.n_members
         )
-    keys = LabelKeys(config.data.energy_key, config.data.forces_key, config.data.stress_key)
-    frames = [f for f in read_frames(config.data.train, keys) if not f.is_isolated_atom]
-    model = warm_start(config, species_of(frames), initial)
-    return load_data(config, model), model
+    model, before = warm_start(config, initial)
+    if checkpoint is not None:
+        before = checkpoint["trained_before"]
+    data = load_data(config, model, before)
+    note = refresh_scale(model, data.statistics.force_scale)
+    return dataclasses.replace(data, notes=[*data.notes, *note]), model
+
+
+def refresh_scale(model: Potential, force_scale: float) -> list[str]:
+    """Give a model the energy scale of new data where its own is far off, and say so; energies stay the same."""
+    before = float(model.energy_scale[0])
+    if 1.0 / SCALE_RATIO < force_scale / before < SCALE_RATIO:
+        return []
+    model.rescale(force_scale)
+    return [f"the data's scale of forces is {force_scale:.3g} eV/Å now, the initial model's was {before:.3g}: taken over"]
 
 
 def _fit_one_by_one(
@@ -239,13 +225,13 @@ def _fit(
         weights = torch.from_numpy(np.stack(rows))
     fit = CommitteeFit(
         model,
-        Objective(config.loss, data.statistics.force_rms, config.seed, n_steps),
+        Objective(config.loss, data.statistics.force_scale, config.seed, n_steps),
         config.optimiser,
         data.training,
         data.validation,
         config.seed,
         weights,
-        lambda fit: _save_epoch(fit, directory, config),
+        lambda fit: _save_epoch(fit, directory, config, data),
     )
     checkpoint = directory / LAST_CHECKPOINT
     if checkpoint.is_file():
@@ -269,8 +255,8 @@ def _fit(
     return fit.best_model(), fit.history
 
 
-def _save_epoch(fit: CommitteeFit, directory: Path, config: TrainConfig) -> None:
-    content = fit.checkpoint() | {"config": config.model_dump(mode="json")}
+def _save_epoch(fit: CommitteeFit, directory: Path, config: TrainConfig, data: TrainingData) -> None:
+    content = fit.checkpoint() | {"config": config.model_dump(mode="json")} | data.provenance()
     write_tensors(directory / LAST_CHECKPOINT, content)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(fit.history[-1]), lineterminator="\n")
@@ -279,8 +265,8 @@ def _save_epoch(fit: CommitteeFit, directory: Path, config: TrainConfig) -> None
     write_bytes(directory / "metrics.csv", text.getvalue().encode())
 
 
-def _prepare_directory(directory: Path, config: TrainConfig, resume: bool) -> None:
-    """Refuse to overwrite a run, and to continue one of another config."""
+def _prepare_directory(directory: Path, config: TrainConfig, resume: bool) -> dict[str, Any] | None:
+    """Refuse to overwrite a run, and to continue one of another config; a checkpoint of the run to continue."""
     folders = [directory, *sorted(directory.glob("members/*"))]
     found = [folder / LAST_CHECKPOINT for folder in folders if (folder / LAST_CHECKPOINT).is_file()]
     if found and not resume:
@@ -290,8 +276,9 @@ def _prepare_directory(directory: Path, config: TrainConfig, resume: bool) -> No
         )
     if not found:
         directory.mkdir(parents=True, exist_ok=True)
-        return
-    before = _flatten(read_tensors(found[0])["config"])
+        return None
+    checkpoint = read_tensors(found[0])
+    before = _flatten(checkpoint["config"])
     now = _flatten(config.model_dump(mode="json"))
     different = [
         f"{key} was {before.get(key)}, is {now.get(key)}"
@@ -300,6 +287,7 @@ def _prepare_directory(directory: Path, config: TrainConfig, resume: bool) -> No
     ]
     if different:
         raise ValueError(f"{directory}: cannot continue with another config: {'; '.join(different)}")
+    return checkpoint
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -19,8 +19,8 @@ def build_potential(config: TrainConfig, statistics: Statistics, seed: int, n_me
     architecture = config.model.model_dump(exclude={"shifts"})
     model = Potential(
         species=statistics.species,
-        atomic_shifts=statistics.shifts,
-        energy_scale=statistics.force_rms,
+        atomic_shifts=statistics.shifts.energies,
+        energy_scale=statistics.force_scale,
         average_neighbours=statistics.average_neighbours,
         n_members=n_members,
         dtype=getattr(torch, config.dtype),
@@ -69,35 +69,21 @@ def load_members(path: str | Path, backend: str = "auto") -> Potential:
 
     Raises ValueError where there is none, or the file is not one of these.
     """
-    path = Path(path)
-    if path.is_dir():
-        candidates = [path / MEMBERS_FILE, path / LAST_CHECKPOINT]
-        found = [candidate for candidate in candidates if candidate.is_file()]
-        if not found:
-            raise ValueError(
-                f"{path}: holds no trained members; looked for {MEMBERS_FILE} and {LAST_CHECKPOINT}"
-            )
-        path = found[0]
-    content = read_tensors(path)
-    packed = content.get("best", content.get("potential"))
-    if packed is None:
-        raise ValueError(f"{path}: not a file of trained members; keys: {', '.join(content)}")
-    return unpack(packed, backend)
+    return _unpack_best(*_read_members(path), backend)
 
 
-def warm_start(config: TrainConfig, species: list[str], path: str | Path) -> Potential:
-    """The model of an earlier run as the start of this one, with its shifts and scale.
+def trained_before(path: str | Path) -> list[str]:
+    """Keys of the frames that the initial model of the run in `path` (as for `load_members`) was trained on."""
+    return _read_members(path)[1].get("trained_before", [])
 
-    Raises ValueError if its architecture or number of members differs from the config, or if the
-    new frames hold a species that it does not know.
+
+def warm_start(config: TrainConfig, path: str | Path) -> tuple[Potential, list[str]]:
+    """The model of an earlier run as the start of this one, and the keys of the frames that it was trained on.
+
+    Raises ValueError if its architecture or number of members differs from the config.
     """
-    model = load_members(path, config.model.backend)
-    new = [symbol for symbol in species if symbol not in model.species]
-    if new:
-        raise ValueError(
-            f"{path}: the frames hold {', '.join(new)}, the initial model knows "
-            f"{', '.join(model.species)} only; train from scratch"
-        )
+    path, content = _read_members(path)
+    model = _unpack_best(path, content, config.model.backend)
     wanted = config.model.model_dump(exclude={"shifts", "backend"})
     wanted |= {"n_members": config.committee.n_members, "dtype": config.dtype}
     found = model.settings | {
@@ -110,7 +96,27 @@ def warm_start(config: TrainConfig, species: list[str], path: str | Path) -> Pot
     ]
     if different:
         raise ValueError(f"{path}: not the architecture of this config: {'; '.join(different)}")
-    return model
+    return model, content.get("trained_on", [])
+
+
+def _read_members(path: str | Path) -> tuple[Path, dict[str, Any]]:
+    path = Path(path)
+    if path.is_dir():
+        candidates = [path / MEMBERS_FILE, path / LAST_CHECKPOINT]
+        found = [candidate for candidate in candidates if candidate.is_file()]
+        if not found:
+            raise ValueError(
+                f"{path}: holds no trained members; looked for {MEMBERS_FILE} and {LAST_CHECKPOINT}"
+            )
+        path = found[0]
+    return path, read_tensors(path)
+
+
+def _unpack_best(path: Path, content: dict[str, Any], backend: str) -> Potential:
+    packed = content.get("best", content.get("potential"))
+    if packed is None:
+        raise ValueError(f"{path}: not a file of trained members; keys: {', '.join(content)}")
+    return unpack(packed, backend)
 
 
 def _path_of(key: str) -> str:

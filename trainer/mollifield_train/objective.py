@@ -11,6 +11,9 @@ from .data.batches import Batch, collate
 from .loss import energy_force, mollifier
 from .predict import Prediction, displaced_gradient, stress
 
+VIRIAL_WEIGHT = 1.0
+"""Weight of a squared virial an atom in (eV)² over that of a squared force component in (eV/Å)², with `stress: auto`."""
+
 _MOLLIFIER_STREAM = 1  # keeps its random numbers apart from the batch order's, which share the seed
 
 
@@ -22,48 +25,55 @@ class Units(NamedTuple):
     length: float
 
 
-def units_of(config: LossConfig, force_rms: float) -> Units:
-    """`scaled`: forces in their RMS (eV/Å), lengths in length_scale ℓ (Å), energies in RMS * ℓ.
+def units_of(config: LossConfig, force_scale: float) -> Units:
+    """`scaled`: forces in their scale F (eV/Å), lengths in length_scale ℓ (Å), energies in F ℓ.
 
-    E' = (E - shifts)/(F_rms ℓ), F' = F/F_rms, r' = r/ℓ, so that F' = -dE'/dr' still holds; σ is
-    then read in units of ℓ, and stress in F_rms/ℓ². The shifts cancel in every residual.
+    E' = (E - shifts)/(F ℓ), F' = F/F_scale, r' = r/ℓ, so that F' = -dE'/dr' still holds; σ is
+    then read in units of ℓ, and stress in F_scale/ℓ². The shifts cancel in every residual.
     """
     if config.units == "physical":
         return Units(1.0, 1.0, 1.0)
-    return Units(force_rms * config.length_scale, force_rms, config.length_scale)
+    return Units(force_scale * config.length_scale, force_scale, config.length_scale)
 
 
 class Objective:
     """L = λ_E, λ_F, λ_S terms (`loss.energy_force`) + λ_M Reg-M (`loss.mollifier`)."""
 
-    def __init__(self, config: LossConfig, force_rms: float, seed: int, n_steps: int) -> None:
+    def __init__(self, config: LossConfig, force_scale: float, seed: int, n_steps: int) -> None:
         self.config = config
-        self.units = units_of(config, force_rms)
+        self.units = units_of(config, force_scale)
         self.seed = seed
         self.n_steps = n_steps
 
-    @property
-    def needs_virials(self) -> bool:
-        """Whether predictions must carry virials."""
-        return self.config.stress > 0.0
+    def needs_virials(self, batch: Batch) -> bool:
+        """Whether predictions of this batch must carry virials."""
+        weight = self.config.forces if self.config.stress == "auto" else self.config.stress
+        return weight > 0.0 and batch.count("stress") > 0
 
     def data_loss(
         self, prediction: Prediction, batch: Batch, weights: Tensor | None = None
     ) -> Tensor:
         """λ_E, λ_F and λ_S terms, [M]; `weights` [M, B] are the members' bootstrap weights."""
         config, units = self.config, self.units
-        loss = energy_force.energy_term(prediction.energies, batch.energies, weights)
+        loss = energy_force.energy_term(prediction.energies, batch.energies, weights, batch.has_energy)
         loss = loss * (config.energy / units.energy**2)
         forces = energy_force.force_term(
-            prediction.forces, batch.forces, batch.frame_of_atom, batch.n_atoms, weights
+            prediction.forces, batch.forces, batch.frame_of_atom, batch.n_atoms, weights, batch.has_forces
         )
         loss = loss + forces * (config.forces / units.force**2)
-        if self.needs_virials:
-            stresses = energy_force.stress_term(
-                stress(prediction, batch), batch.stress, batch.has_stress, weights
-            )
-            loss = loss + stresses * (config.stress * (units.length**2 / units.force) ** 2)
+        if self.needs_virials(batch):
+            loss = loss + self._stress_loss(prediction, batch, weights)
         return loss
+
+    def _stress_loss(self, prediction: Prediction, batch: Batch, weights: Tensor | None) -> Tensor:
+        config, units = self.config, self.units
+        predicted = stress(prediction, batch)
+        if config.stress == "auto":
+            volumes = batch.volumes / batch.n_atoms
+            virials = energy_force.stress_term(predicted, batch.stress, batch.has_stress, weights, volumes)
+            return virials * (VIRIAL_WEIGHT * config.forces / units.energy**2)
+        stresses = energy_force.stress_term(predicted, batch.stress, batch.has_stress, weights)
+        return stresses * (config.stress * (units.length**2 / units.force) ** 2)
 
     def mollifier_weight(self, step: int) -> float:
         """λ_M at a step of the run, schedule included."""

@@ -63,12 +63,17 @@ class EpochBar(lightning.Callback):
 
 def summary_line(row: dict[str, float]) -> str:
     """'epoch 12: train 3.1 meV/atom 81 meV/Å, valid 3.5 meV/atom 90 meV/Å'."""
-    parts = [
-        f"{part} {row[f'{part}_energy_rmse_mev_per_atom']:.3g} meV/atom "
-        f"{row[f'{part}_forces_rmse_mev_per_A']:.4g} meV/Å"
-        for part in ("train", "valid")
-        if f"{part}_loss" in row
-    ]
+    parts = []
+    for part in ("train", "valid"):
+        shown = [
+            f"{row[f'{part}_{key}']:.{digits}g} {unit}"
+            for key, digits, unit in (
+                ("energy_rmse_mev_per_atom", 3, "meV/atom"), ("forces_rmse_mev_per_A", 4, "meV/Å")
+            )
+            if f"{part}_{key}" in row
+        ]
+        if shown:
+            parts.append(" ".join([part, *shown]))
     return f"epoch {row['epoch']}: {', '.join(parts)}"
 
 

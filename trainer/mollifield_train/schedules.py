@@ -10,6 +10,10 @@ FLOOR = 0.01
 """Last learning rate of the cosine schedule over the first."""
 
 
+PATIENT_ABOVE = 0.1
+"""Learning rate over the first one, below which a falling schedule leaves little to wait for."""
+
+
 def cosine_rate(initial: float, step: int, n_steps: int) -> float:
     """Half a cosine from `initial` to FLOOR * initial."""
     progress = min(1.0, step / max(1, n_steps))
@@ -90,11 +94,14 @@ class BestMembers:
         self.losses = torch.full((n_members,), math.inf, dtype=torch.float64)
         self.waited = torch.zeros(n_members, dtype=torch.int64)
 
-    def update(self, losses: Tensor, state: dict[str, Tensor]) -> None:
-        """Take in an epoch: validation losses [M], and weights with leading member dimension."""
+    def update(self, losses: Tensor, state: dict[str, Tensor], patient: bool = False) -> None:
+        """Take in an epoch: validation losses [M], and weights with leading member dimension.
+
+        An epoch does not count as waiting where `patient`.
+        """
         better = losses.cpu() < self.losses
         self.losses = torch.where(better, losses.cpu(), self.losses)
-        self.waited = torch.where(better, 0, self.waited + 1)
+        self.waited = torch.where(better, 0, self.waited + (not patient))
         for name, tensor in state.items():
             self.weights[name][better] = tensor.detach().cpu()[better]
 

@@ -1,6 +1,7 @@
 """Tensors in files that exist whole or not at all."""
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,22 @@ def read_tensors(path: str | Path) -> dict[str, Any]:
     Raises ValueError if the file is missing or damaged.
     """
     path = Path(path)
+    damaged = f"{path}: truncated or damaged, or not a checkpoint of this project; delete it to start that training again"
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        path.open("rb").close()
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: truncated, or not a checkpoint of this project") from error
+    try:
+        with zipfile.ZipFile(path) as archive:
+            intact = archive.testzip() is None  # torch's own reader doesn't look at checksums
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    # A torn archive makes torch raise OSError as well as what one expects.
+    except (
+        OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile
+    ) as error:
+        raise ValueError(damaged) from error
+    if not intact:
+        raise ValueError(damaged)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: not a checkpoint, holds a {type(content).__name__}")
     return content

@@ -10,7 +10,6 @@ Each method is one SQLite transaction, so a killed process leaves either all of 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
+from mollifield_train.data import content as geometry
 from mollifield_train.durable import replacing
 
 CANDIDATE, CHOSEN, LABELLED = "candidate", "chosen", "labelled"
@@ -60,16 +60,8 @@ class StoredFrame:
 
 
 def content_key(atoms: Atoms) -> str:
-    """Hash of species, positions and cell (rounded to 1e-6 Å) and periodicity.
-
-    Adding 0.0 turns -0.0 into 0.0. The letter in front keeps ase.db from reading a number.
-    """
-    digest = hashlib.sha256()
-    digest.update(np.asarray(atoms.numbers, dtype="<i4").tobytes())
-    for lengths in (atoms.get_positions(), atoms.cell.array):
-        digest.update((np.round(lengths, 6) + 0.0).astype("<f8").tobytes())
-    digest.update(np.asarray(atoms.pbc, dtype="u1").tobytes())
-    return "k" + digest.hexdigest()[:24]
+    """The key of a frame's geometry, see ``mollifield_train.data.content``."""
+    return geometry.content_key(atoms.numbers, atoms.get_positions(), atoms.cell.array, atoms.pbc)
 
 
 class Store:

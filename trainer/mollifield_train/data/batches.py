@@ -55,11 +55,15 @@ class Batch:
     volumes: Tensor
     """[B] float64, Å^3; 1 where the cell has none."""
     energies: Tensor
-    """[B] float64, eV."""
+    """[B] float64, eV; zero where missing, as all labels."""
+    has_energy: Tensor
+    """[B] bool."""
     forces: Tensor
     """[N, 3] float64, eV/Å."""
+    has_forces: Tensor
+    """[B] bool."""
     stress: Tensor
-    """[B, 3, 3] float64, eV/Å^3; zero where missing."""
+    """[B, 3, 3] float64, eV/Å^3."""
     has_stress: Tensor
     """[B] bool."""
     index: Tensor
@@ -71,6 +75,10 @@ class Batch:
     def n_frames(self) -> int:
         """Number of frames B."""
         return len(self.graphs)
+
+    def count(self, label: str) -> int:
+        """Number of frames with an 'energy', 'forces' or 'stress'; asks no device."""
+        return sum(getattr(graph.frame, label) is not None for graph in self.graphs)
 
     def to(self, device: torch.device | str, **options: bool) -> "Batch":
         """A copy with its tensors on `device`."""
@@ -100,8 +108,9 @@ def collate(graphs: Sequence[Graph]) -> Batch:
     edge_index = concatenate_edges([graph.edge_index for graph in graphs], n_atoms.tolist())
     cells = np.array([graph.frame.cell for graph in graphs])
     volumes = torch.from_numpy(np.abs(np.linalg.det(cells)))
-    stresses = [graph.frame.stress for graph in graphs]
-    zero = np.zeros((3, 3))
+    frames = [graph.frame for graph in graphs]
+    forces = [np.zeros_like(f.positions) if f.forces is None else f.forces for f in frames]
+    stresses = [np.zeros((3, 3)) if f.stress is None else f.stress for f in frames]
     return Batch(
         types=torch.cat([graph.types for graph in graphs]),
         edge_index=edge_index,
@@ -109,10 +118,12 @@ def collate(graphs: Sequence[Graph]) -> Batch:
         frame_of_atom=torch.repeat_interleave(torch.arange(len(graphs)), n_atoms),
         n_atoms=n_atoms,
         volumes=torch.where(volumes > 0.0, volumes, 1.0),
-        energies=torch.tensor([graph.frame.energy for graph in graphs], dtype=torch.float64),
-        forces=torch.from_numpy(np.concatenate([graph.frame.forces for graph in graphs])),
-        stress=torch.from_numpy(np.array([zero if s is None else s for s in stresses])),
-        has_stress=torch.tensor([s is not None for s in stresses]),
+        energies=torch.tensor([f.energy or 0.0 for f in frames], dtype=torch.float64),
+        has_energy=torch.tensor([f.energy is not None for f in frames]),
+        forces=torch.from_numpy(np.concatenate(forces)),
+        has_forces=torch.tensor([f.forces is not None for f in frames]),
+        stress=torch.from_numpy(np.array(stresses)),
+        has_stress=torch.tensor([f.stress is not None for f in frames]),
         index=torch.tensor([graph.index for graph in graphs]),
         graphs=tuple(graphs),
     )

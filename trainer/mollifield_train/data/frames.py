@@ -5,15 +5,24 @@ Every problem is a ValueError that names file, frame, key and atom; frames and a
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import ase
 import ase.io
 import numpy as np
+from ase.data import chemical_symbols
+from ase.geometry.minkowski_reduction import minkowski_reduce
 from ase.stress import voigt_6_to_full_3x3_stress
 
-AUTO = "auto"
-REFERENCE_KEYS = {"energy": "REF_energy", "forces": "REF_forces", "stress": "REF_stress"}
+from .content import content_key
+from .keys import LabelKeys, Source, find_label, present, resolve_keys
+
+ISOLATION = 8.0
+"""Å. An atom whose periodic images are all farther away is a free atom in a box, not a crystal."""
+
+
+LABELS = ("energy", "forces", "stress")
 
 
 @dataclass(frozen=True)
@@ -28,39 +37,56 @@ class Frame:
     """[3, 3], rows are lattice vectors, Å."""
     pbc: np.ndarray
     """[3] bool."""
-    energy: float
-    """Total energy, eV."""
+    energy: float | None
+    """Total energy, eV; None where the frame has no such label, as for all labels."""
     forces: np.ndarray | None
-    """[N, 3], eV/Å; None for an isolated atom only."""
+    """[N, 3], eV/Å."""
     stress: np.ndarray | None
-    """[3, 3], eV/Å^3, or None where the frame has no such label."""
+    """[3, 3], eV/Å^3; None also where not all directions are periodic, whatever the file says."""
     origin: str
     """Where it came from, for messages: 'frame 12 of train.xyz'."""
 
+    @cached_property
+    def content(self) -> str:
+        """The key of its geometry (`data.content`)."""
+        return content_key(self.numbers, self.positions, self.cell, self.pbc)
+
     @property
+    def symbols(self) -> list[str]:
+        """Chemical symbols [N]."""
+        return [chemical_symbols[z] for z in self.numbers]
+
+    @property
+    def labels(self) -> list[str]:
+        """Which labels it has."""
+        return [name for name in LABELS if getattr(self, name) is not None]
+
+    @cached_property
     def is_isolated_atom(self) -> bool:
-        """A single free atom: a source of energy shifts, nothing to fit."""
-        return len(self.numbers) == 1 and (self.forces is None or not self.pbc.any())
-
-
-@dataclass(frozen=True)
-class LabelKeys:
-    """Names of the labels in a file; 'auto' takes REF_energy and so on first, then ASE's."""
-
-    energy: str = AUTO
-    forces: str = AUTO
-    stress: str = AUTO
+        """A single atom without periodic images nearer than `ISOLATION`: it sets a shift, there is nothing to fit."""
+        if len(self.numbers) != 1:
+            return False
+        if not self.pbc.any():
+            return True
+        cell, _ = minkowski_reduce(self.cell, self.pbc)
+        return bool(np.linalg.norm(cell[self.pbc], axis=1).min() > ISOLATION)
 
 
 def read_frames(
     paths: str | Path | Sequence[str | Path], keys: LabelKeys | None = None
 ) -> list[Frame]:
     """All frames of one or several files, in order; raises ValueError as described above."""
-    single = isinstance(paths, str | Path)
-    frames: list[Frame] = []
-    for path in [paths] if single else paths:
-        frames += frames_from_atoms(read_atoms(path), str(path), keys)
-    return frames
+    return read_frame_sets([paths], keys)[0]
+
+
+def read_frame_sets(
+    sets: Sequence[str | Path | Sequence[str | Path]], keys: LabelKeys | None = None
+) -> list[list[Frame]]:
+    """The same for several sets of files, whose labels have the same keys throughout (`resolve_keys`)."""
+    files = [[paths] if isinstance(paths, str | Path) else paths for paths in sets]
+    sources = [[Source(str(path), read_atoms(path)) for path in paths] for paths in files]
+    names = resolve_keys([source for group in sources for source in group], keys or LabelKeys())
+    return [[frame for source in group for frame in _frames(source, names)] for group in sources]
 
 
 def read_atoms(path: str | Path) -> list[ase.Atoms]:
@@ -83,9 +109,8 @@ def frames_from_atoms(
     images: Iterable[ase.Atoms], source: str, keys: LabelKeys | None = None
 ) -> list[Frame]:
     """Checked frames from ASE objects; `source` names them in messages."""
-    images = list(images)
-    names = _resolve_keys(images, keys or LabelKeys())
-    return [_frame(atoms, f"frame {k} of {source}", names) for k, atoms in enumerate(images)]
+    found = Source(source, list(images))
+    return _frames(found, resolve_keys([found], keys or LabelKeys()))
 
 
 def _first_bad_frame(path: Path) -> str:
@@ -127,31 +152,26 @@ def _problem_of_block(lines: list[str]) -> str:
     return ""
 
 
-def _resolve_keys(images: list[ase.Atoms], keys: LabelKeys) -> dict[str, str]:
-    """One key for each label and file, so that levels of theory never mix silently."""
-    names = {}
-    for label, reference in REFERENCE_KEYS.items():
-        name = getattr(keys, label)
-        if name == AUTO:
-            found = any(reference in atoms.info or reference in atoms.arrays for atoms in images)
-            name = reference if found else label
-        names[label] = name
-    return names
+def _frames(source: Source, names: dict[str, str]) -> list[Frame]:
+    return [_frame(atoms, f"frame {k} of {source.name}", names) for k, atoms in enumerate(source.images)]
 
 
 def _frame(atoms: ase.Atoms, origin: str, names: dict[str, str]) -> Frame:
     _require_finite(atoms.positions, "positions", atoms, origin)
-    isolated = len(atoms) == 1
-    return Frame(
+    frame = Frame(
         numbers=_numbers(atoms, origin),
         positions=np.array(atoms.positions, dtype=np.float64),
         cell=np.array(atoms.cell.array, dtype=np.float64),
         pbc=np.array(atoms.pbc, dtype=bool),
         energy=_energy(atoms, names["energy"], origin),
-        forces=_forces(atoms, names["forces"], origin, required=not isolated),
+        forces=_forces(atoms, names["forces"], origin),
         stress=_stress(atoms, names["stress"], origin),
         origin=origin,
     )
+    if not frame.labels:
+        keys = ", ".join(f"'{key}'" for key in names.values())
+        raise ValueError(f"{origin}: none of {keys}; {present(atoms)}")
+    return frame
 
 
 def _numbers(atoms: ase.Atoms, origin: str) -> np.ndarray:
@@ -167,10 +187,10 @@ def _numbers(atoms: ase.Atoms, origin: str) -> np.ndarray:
     return np.array(atoms.numbers, dtype=np.int64)
 
 
-def _energy(atoms: ase.Atoms, key: str, origin: str) -> float:
-    value = _label(atoms, key)
+def _energy(atoms: ase.Atoms, key: str, origin: str) -> float | None:
+    value = find_label(atoms, key)
     if value is None:
-        raise ValueError(f"{origin}: no '{key}' (energy); {_present(atoms)}")
+        return None
     value = _as_floats(value, key, origin)
     if value.size != 1:
         raise ValueError(f"{origin}: '{key}' must be one number, found shape {value.shape}")
@@ -179,12 +199,10 @@ def _energy(atoms: ase.Atoms, key: str, origin: str) -> float:
     return float(value.item())
 
 
-def _forces(atoms: ase.Atoms, key: str, origin: str, required: bool) -> np.ndarray | None:
-    value = _label(atoms, key)
-    if value is None and not required:
-        return None
+def _forces(atoms: ase.Atoms, key: str, origin: str) -> np.ndarray | None:
+    value = find_label(atoms, key)
     if value is None:
-        raise ValueError(f"{origin}: no '{key}' (forces); {_present(atoms)}")
+        return None
     value = _as_floats(value, key, origin)
     if value.shape != (len(atoms), 3):
         raise ValueError(
@@ -195,8 +213,9 @@ def _forces(atoms: ase.Atoms, key: str, origin: str, required: bool) -> np.ndarr
 
 
 def _stress(atoms: ase.Atoms, key: str, origin: str) -> np.ndarray | None:
-    value = _label(atoms, key)
-    if value is None:
+    value = find_label(atoms, key)
+    # Programs write zeros, or what is left of a box of vacuum, for molecules and slabs.
+    if value is None or not atoms.pbc.all():
         return None
     value = _as_floats(value, key, origin)
     if value.size == 6 and value.ndim == 1:
@@ -213,16 +232,7 @@ def _stress(atoms: ase.Atoms, key: str, origin: str) -> np.ndarray | None:
     largest = np.abs(value).max()
     if np.abs(value - value.T).max() > 1e-3 * largest + 1e-8:
         raise ValueError(f"{origin}: '{key}' is not symmetric: {value.tolist()}")
-    if abs(np.linalg.det(atoms.cell.array)) < 1e-9:
-        raise ValueError(f"{origin}: has a '{key}', but its cell has no volume")
     return 0.5 * (value + value.T)
-
-
-def _label(atoms: ase.Atoms, key: str) -> object | None:
-    for mapping in (atoms.info, atoms.arrays, atoms.calc.results if atoms.calc else {}):
-        if mapping.get(key) is not None:
-            return mapping[key]
-    return None
 
 
 def _as_floats(value: object, key: str, origin: str) -> np.ndarray:
@@ -238,11 +248,3 @@ def _require_finite(value: np.ndarray, key: str, atoms: ase.Atoms, origin: str) 
         k = int(bad[0])
         symbol = atoms.get_chemical_symbols()[k]
         raise ValueError(f"{origin}: '{key}' of atom {k} ({symbol}) not finite: {value[k].tolist()}")
-
-
-def _present(atoms: ase.Atoms) -> str:
-    results = sorted(atoms.calc.results) if atoms.calc else []
-    present = {
-        "arrays": sorted(atoms.arrays), "info": sorted(map(str, atoms.info)), "results": results
-    }
-    return "; ".join(f"{kind} present: {', '.join(names) or 'none'}" for kind, names in present.items())

@@ -2,23 +2,25 @@
 
 Letters: M members, B frames, N atoms of all frames together, N_f atoms of frame f. Predictions come
 in any float dtype, sums run in float64. `weights` [M, B] (bootstrap) multiplies the frames of each
-member; None means 1.
+member; None means 1. `labelled` [B] (bool) tells which frames have the label; None means all.
 
 The loss is, for each member,
 
-    L = λ_E/B Σ_f (Ê_f - E_f)² + λ_F/B Σ_f 1/(3 N_f) Σ_{i in f} |F̂_i - F_i|² + λ_S/(9 B_S) Σ_s |σ̂_s - σ_s|²
+    L = λ_E/B_E Σ_f (Ê_f - E_f)² + λ_F/B_F Σ_f 1/(3 N_f) Σ_{i in f} |F̂_i - F_i|² + λ_S/(9 B_S) Σ_f |s_f (σ̂_f - σ_f)|²
 
-with s over the B_S frames that have a stress. Where all frames have N atoms, the force term is
-λ_F/(3BN) Σ |F̂ - F|².
+each sum over those frames of the batch that have the label, B_E, B_F and B_S of them. Where all B frames have it and
+N atoms, the force term is λ_F/(3BN) Σ |F̂ - F|². s_f is 1, or V_f/N_f, which makes a virial an atom of the stress.
 """
 
 import torch
 from torch import Tensor
 
 
-def energy_term(predicted: Tensor, reference: Tensor, weights: Tensor | None = None) -> Tensor:
-    """1/B Σ (Ê - E)²: predicted [M, B], reference [B], in eV -> [M] in eV²."""
-    return _mean_over_frames((predicted.double() - reference.double()).square(), weights)
+def energy_term(
+    predicted: Tensor, reference: Tensor, weights: Tensor | None = None, labelled: Tensor | None = None
+) -> Tensor:
+    """1/B_E Σ (Ê - E)²: predicted [M, B], reference [B], in eV -> [M] in eV²; zero without a label."""
+    return _mean_over_frames((predicted.double() - reference.double()).square(), weights, labelled)
 
 
 def force_term(
@@ -27,25 +29,32 @@ def force_term(
     frame_of_atom: Tensor,
     n_atoms: Tensor,
     weights: Tensor | None = None,
+    labelled: Tensor | None = None,
 ) -> Tensor:
-    """1/B Σ_f 1/(3 N_f) Σ_i |F̂_i - F_i|²: predicted [M, N, 3], reference [N, 3] -> [M] in (eV/Å)²."""
+    """1/B_F Σ_f 1/(3 N_f) Σ_i |F̂_i - F_i|²: predicted [M, N, 3], reference [N, 3] -> [M] in (eV/Å)².
+
+    Zero without a label.
+    """
     squares = (predicted.double() - reference.double()).square().sum(dim=-1)
     per_frame = sum_over_atoms(squares, frame_of_atom, len(n_atoms)) / (3.0 * n_atoms)
-    return _mean_over_frames(per_frame, weights)
+    return _mean_over_frames(per_frame, weights, labelled)
 
 
 def stress_term(
-    predicted: Tensor, reference: Tensor, has_stress: Tensor, weights: Tensor | None = None
+    predicted: Tensor,
+    reference: Tensor,
+    has_stress: Tensor,
+    weights: Tensor | None = None,
+    scale: Tensor | None = None,
 ) -> Tensor:
-    """1/(9 B_S) Σ |σ̂ - σ|² over labelled frames: [M, B, 3, 3], [B, 3, 3], [B] bool -> [M].
+    """1/(9 B_S) Σ |s (σ̂ - σ)|²: [M, B, 3, 3], [B, 3, 3], [B] bool -> [M]; `scale` [B] is s, 1 if None.
 
     Zero where no frame of the batch has a stress.
     """
     squares = (predicted.double() - reference.double()).square().mean(dim=(-2, -1))
-    squares = squares[:, has_stress]
-    if squares.shape[1] == 0:
-        return squares.sum(dim=1)
-    return _mean_over_frames(squares, None if weights is None else weights[:, has_stress])
+    if scale is not None:
+        squares = squares * scale.square()
+    return _mean_over_frames(squares, weights, has_stress)
 
 
 def sum_over_atoms(values: Tensor, frame_of_atom: Tensor, n_frames: int) -> Tensor:
@@ -54,5 +63,10 @@ def sum_over_atoms(values: Tensor, frame_of_atom: Tensor, n_frames: int) -> Tens
     return sums.index_add(1, frame_of_atom, values)
 
 
-def _mean_over_frames(per_frame: Tensor, weights: Tensor | None) -> Tensor:
-    return (per_frame if weights is None else per_frame * weights).mean(dim=1)
+def _mean_over_frames(per_frame: Tensor, weights: Tensor | None, labelled: Tensor | None) -> Tensor:
+    """Mean of [M, B] over the labelled frames, zero where there are none -> [M]."""
+    if weights is not None:
+        per_frame = per_frame * weights
+    if labelled is None:
+        return per_frame.mean(dim=1)
+    return torch.where(labelled, per_frame, 0.0).sum(dim=1) / labelled.sum().clamp(min=1)

@@ -145,7 +145,7 @@ class Potential(nn.Module):
     signs: `mollifield.contract`. With ``correlation`` 2 every layer also multiplies an atom's messages
     with each other (`SquaredUpdate`).
 
-    ``atomic_shifts`` (eV, one for each species) and ``energy_scale`` (eV, the force RMS times 1 Å)
+    ``atomic_shifts`` (eV, one for each species) and ``energy_scale`` (eV, the scale of forces times 1 Å)
     are data statistics: E_i = energy_scale * network_i + shift[type_i] (+ ZBL repulsion).
     """
 
@@ -261,6 +261,15 @@ class Potential(nn.Module):
                     f"this model has {list(tensor.shape)}"
                 )
             tensor.copy_(state[name])
+
+    def rescale(self, energy_scale: float) -> None:
+        """Take another energy scale (eV) for what is learnt from now on.
+
+        The readout's last weights take up the change, so that energies stay the same, to rounding.
+        """
+        factor = self.energy_scale / energy_scale
+        self.readout.weight_2.data.mul_(factor.unsqueeze(2).to(self.dtype))
+        self.energy_scale.fill_(energy_scale)
 
     def tabulated(self, n_knots: int) -> "Potential":
         """A copy to run, not to train: radial networks replaced by splines of ``n_knots`` knots.

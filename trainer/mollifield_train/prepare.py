@@ -1,0 +1,168 @@
+"""Training data made ready: read, split, summarised, checked, and put in graphs."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from .config import ModelConfig, TrainConfig
+from .data.batches import Graph, average_neighbours, build_graphs
+from .data.checks import check_frames, names
+from .data.frames import LABELS, Frame, read_frame_sets
+from .data.keys import LabelKeys
+from .data.shifts import Shifts, energy_shifts
+from .data.splits import split_frames, validation_from
+from .data.statistics import Statistics, force_scale, species_of
+from .model import Potential
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Frames ready to train on."""
+
+    training: list[Graph]
+    validation: list[Graph]
+    statistics: Statistics
+    labels: list[str]
+    """What is trained on, of 'energy', 'forces' and 'stress': labels that frames have and the loss weighs."""
+    trained_before: list[str]
+    """Keys (`data.content`) of the frames that the initial model of a warm start was trained on."""
+    notes: list[str]
+    """What a person should know of the data, a line each."""
+
+    def provenance(self) -> dict[str, list[str]]:
+        """What a checkpoint says of the frames: those of the initial model, and all that the model has seen by its end."""
+        seen = {graph.frame.content for graph in self.training} | set(self.trained_before)
+        return {"trained_before": self.trained_before, "trained_on": sorted(seen)}
+
+
+@dataclass(frozen=True)
+class FrameSets:
+    """Frames as they were read and split."""
+
+    training: list[Frame]
+    validation: list[Frame]
+    isolated: list[Frame]
+    notes: list[str]
+
+
+def read_data(config: TrainConfig, trained_before: Collection[str] = ()) -> FrameSets:
+    """Read and split; frames with a key in `trained_before` are trained on again, never validated with.
+
+    Raises ValueError for unusable files.
+    """
+    keys = LabelKeys(config.data.energy_key, config.data.forces_key, config.data.stress_key)
+    sets = read_frame_sets([paths for paths in (config.data.train, config.data.valid) if paths is not None], keys)
+    isolated = [frame for frame in sets[0] if frame.is_isolated_atom]
+    frames, *others = [[frame for frame in found if not frame.is_isolated_atom] for found in sets]
+    if not frames:
+        raise ValueError(f"{config.data.train}: only isolated atoms, nothing to train on")
+    if others:
+        return FrameSets(frames, others[0], isolated, _overlap(frames, others[0], trained_before))
+    fraction = config.data.valid_fraction
+    training, validation = split_frames(frames, fraction, config.seed, trained_before)
+    return FrameSets(training, validation, isolated, _split_notes(frames, validation, fraction, trained_before))
+
+
+def load_data(
+    config: TrainConfig, model: Potential | None = None, trained_before: Collection[str] = ()
+) -> TrainingData:
+    """Training data of a config; `model` (a warm start) fixes species and shifts.
+
+    Raises ValueError as `read_data` does, where the loss weighs no label that the training frames have, and for
+    frames with an element that is not trained on, or that the model of a warm start does not know.
+    """
+    found = read_data(config, trained_before)
+    labels = _trained_labels(config, found.training)
+    species = species_of(found.training) if model is None else list(model.species)
+    _require_elements(found.training, species, "a training frame", "the initial model does not know")
+    _require_elements(found.validation, species, "a validation frame", "no training frame has")
+    training = build_graphs(found.training, species, config.model.r_max)
+    validation = build_graphs(found.validation, species, config.model.r_max)
+    shifts = energy_shifts(found.training, found.isolated, species, config.model.shifts)
+    scale = force_scale(found.training)
+    notes = [*found.notes, *check_frames([*found.training, *found.validation])]
+    notes += _shift_notes(config.model, found.isolated, shifts, species, model)
+    return TrainingData(
+        training,
+        validation,
+        Statistics(species, shifts, scale, average_neighbours(training)),
+        labels,
+        sorted(trained_before),
+        notes,
+    )
+
+
+def _trained_labels(config: TrainConfig, training: Sequence[Frame]) -> list[str]:
+    present = {name for frame in training for name in frame.labels}
+    loss = config.loss
+    weights = {"energy": loss.energy, "forces": loss.forces, "stress": loss.stress}
+    if loss.stress == "auto":
+        weights["stress"] = loss.forces
+    elif loss.stress > 0.0 and "stress" not in present:
+        raise ValueError(
+            f"loss.stress is {loss.stress}, but no training frame of {config.data.train} has a stress "
+            f"(key '{config.data.stress_key}')"
+        )
+    labels = [name for name in LABELS if weights[name] > 0.0 and name in present]
+    if not labels:
+        raise ValueError(
+            f"{config.data.train}: the training frames have {', '.join(sorted(present))} only, and the loss gives no "
+            "weight to that"
+        )
+    return labels
+
+
+def _require_elements(frames: Sequence[Frame], species: Sequence[str], what: str, lack: str) -> None:
+    for frame in frames:
+        unknown = sorted(set(frame.symbols) - set(species))
+        if unknown:
+            raise ValueError(
+                f"{frame.origin}: {what} with {', '.join(unknown)}, which {lack}; known are {', '.join(species)}"
+            )
+
+
+def _overlap(training: Sequence[Frame], validation: Sequence[Frame], trained_before: Collection[str]) -> list[str]:
+    seen = {frame.content for frame in training} | set(trained_before)
+    both = [frame for frame in validation if frame.content in seen]
+    if not both:
+        return []
+    return [f"{len(both)} of {len(validation)} validation frames are trained on, so that their errors say little: "
+            f"{names(both)}"]  # fmt: skip
+
+
+def _split_notes(
+    frames: Sequence[Frame], validation: Sequence[Frame], fraction: float, trained_before: Collection[str]
+) -> list[str]:
+    notes = []
+    if fraction > 0.0 and not validation:
+        notes.append(
+            f"all {len(frames)} frames are trained on, none is set aside for validation (data.valid_fraction "
+            f"{fraction:g}: from {validation_from(fraction)} frames on)"
+        )
+    known = sum(frame.content in trained_before for frame in frames) if trained_before else 0
+    if known:
+        notes.append(f"{known} of {len(frames)} frames were trained on by the initial model and stay training frames")
+    return notes
+
+
+def _shift_notes(
+    config: ModelConfig, isolated: Sequence[Frame], shifts: Shifts, species: Sequence[str], model: Potential | None
+) -> list[str]:
+    notes = []
+    atoms = sorted({frame.symbols[0] for frame in isolated if frame.energy is not None} & set(species))
+    if atoms and config.shifts != "auto" and config.shifts != "isolated_atoms":
+        notes.append(f"isolated atoms of {', '.join(atoms)} are not used: model.shifts asks for other energies")
+    values = dict(zip(species, shifts.energies, strict=True))
+    if model is not None:
+        kept = dict(zip(species, model.atomic_shifts.mean(dim=0).tolist(), strict=True))
+        others = [s for s in species if s not in shifts.fitted and abs(kept[s] - values[s]) > 0.01]
+        if others:
+            found = ", ".join(f"{s} {kept[s]:.2f} eV (given: {values[s]:.2f})" for s in others)
+            notes.append(f"energy shifts of the initial model are kept: {found}")
+        values = kept
+    if shifts.undetermined:
+        found = ", ".join(f"{symbol} {values[symbol]:.2f}" for symbol in shifts.undetermined)
+        notes.append(
+            f"the frames' compositions do not tell the energies of {', '.join(shifts.undetermined)} apart; taken are "
+            f"{found} eV, a guess that is right for these compositions only; isolated atoms in data.train would settle it"
+        )
+    return notes
