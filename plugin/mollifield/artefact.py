@@ -67,13 +67,21 @@ class Artefact:
 
 
 def save_artefact(module: torch.jit.ScriptModule, path: str | Path, summary: dict[str, Any]) -> None:
-    """Write a model file; it appears under its name only when it is complete."""
+    """Write a model file; it appears under its name only when it is complete.
+
+    Raises `OSError` that names the file, for a full disk say.
+    """
     path = Path(path)
     unfinished = path.with_name(path.name + ".part")
     extra = {contract.SUMMARY_FILE: json.dumps(summary, indent=1, sort_keys=True)}
     with _torchscript_deprecation_ignored():
-        torch.jit.save(module, str(unfinished), _extra_files=extra)
-    unfinished.replace(path)
+        content = module.save_to_buffer(_extra_files=extra)  # to a file, torch hides the system's error
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def load_artefact(path: str | Path, device: str = "cpu", verify: bool = True) -> Artefact:

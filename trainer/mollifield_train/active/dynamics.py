@@ -12,7 +12,8 @@ def thermalised(frame: Atoms, temperature: float, rng: np.random.Generator) -> A
     """A copy of the geometry with velocities of ``temperature`` (K), neither drifting nor turning."""
     atoms = Atoms(frame.numbers, frame.get_positions(), cell=frame.cell, pbc=frame.pbc)
     thermalize_momenta(atoms, temperature, rng=rng)
-    Stationary(atoms)
+    if len(atoms) > 1:  # one atom a cell cannot but drift
+        Stationary(atoms)
     if not atoms.pbc.any():
         ZeroRotation(atoms)
     return atoms

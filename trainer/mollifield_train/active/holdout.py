@@ -10,7 +10,8 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from mollifield_train.active.config import LoopConfig
 from mollifield_train.active.dynamics import langevin, thermalised
-from mollifield_train.active.oracles import make_calculator
+from mollifield_train.active.oracles import make_calculator, stress_of
+from mollifield_train.active.start import is_isolated_atom
 from mollifield_train.active.store import GIVEN, LABELLED, TEST, Store
 
 _STREAM = 600
@@ -33,7 +34,8 @@ def make_test_set(config: LoopConfig, database: Path, say: Callable[[str], None]
         last = done[-1].atoms
     else:
         rng = np.random.default_rng([config.seed, _STREAM])
-        given = store.frames(arm=GIVEN, status=LABELLED)[0].atoms
+        labelled = [frame.atoms for frame in store.frames(arm=GIVEN, status=LABELLED)]
+        given = next(atoms for atoms in labelled if not is_isolated_atom(atoms))
         last = thermalised(given, settings.temperature, rng)
         last.calc = given.calc
     for index in range(len(done), settings.n_frames):
@@ -65,5 +67,7 @@ def _run_stretch(
     for _ in range(settings.every + (settings.n_equilibration if index == 0 else 0)):
         forces = dynamics.step(forces)
     energy = float(atoms.get_potential_energy())
-    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    stress = stress_of(atoms)
+    labels = {"energy": energy, "forces": forces} | ({} if stress is None else {"stress": stress})
+    atoms.calc = SinglePointCalculator(atoms, **labels)
     return atoms
