@@ -22,7 +22,9 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from ase.units import fs
 from scipy.spatial.transform import Rotation
 
-from mollifield import MollifieldCalculator, contract
+from mollifield import MollifieldCalculator, contract, load_artefact
+from mollifield.artefact import verify_reference
+from mollifield.potential import evaluate
 from mollifield_train.export import export
 
 from ..conftest import build_potential, ethanol, exported_engine, sheared_crystal, slab
@@ -65,7 +67,7 @@ def test_spread_is_computed_only_when_asked_for(model_file: Path) -> None:
 
 def test_calibration_scales_the_spread(tmp_path: Path) -> None:
     potential = build_potential(torch.float64)
-    factors = {contract.FORCE_STD_FACTOR: 2.0, contract.ENERGY_STD_FACTOR: 3.0}
+    factors = {"force_std_factor": 2.0, "energy_std_factor": 3.0}
     export(potential, tmp_path / "raw.pt", [ethanol()])
     export(potential, tmp_path / "calibrated.pt", [ethanol()], calibration=factors)
     raw, calibrated = (MollifieldCalculator(tmp_path / f"{n}.pt") for n in ("raw", "calibrated"))
@@ -74,6 +76,59 @@ def test_calibration_scales_the_spread(tmp_path: Path) -> None:
         np.testing.assert_allclose(
             calibrated.get_property(name, frame), factor * raw.get_property(name, frame), rtol=1e-12
         )
+
+
+def test_calibration_tables_go_by_species(tmp_path: Path) -> None:
+    """Piecewise linear through the origin and the knots, proportional beyond the last one."""
+    potential, frame = build_potential(torch.float64), ethanol()
+    export(potential, tmp_path / "raw.pt", [frame])
+    raw = MollifieldCalculator(tmp_path / "raw.pt")
+    std = raw.get_property("forces_std", frame)
+    middle = float(np.median(std))
+    steep, factor = [[middle, 3.0 * middle], [2.0 * middle, 3.5 * middle]], [[1.0, 0.5], [2.0, 1.0]]
+    tables = {
+        contract.FORCE_STD: torch.tensor([steep, factor, steep], dtype=torch.float64),  # H C O
+        contract.ENERGY_STD: torch.tensor([[[1e-9, 2e-9]]], dtype=torch.float64),
+    }
+    export(potential, tmp_path / "tables.pt", [frame], calibration=tables)
+    found = MollifieldCalculator(tmp_path / "tables.pt")
+    above = np.interp(std, [middle, 2.0 * middle], [3.0 * middle, 3.5 * middle])
+    expected = np.where(std < middle, 3.0 * std, np.where(std > 2.0 * middle, 1.75 * std, above))
+    expected[frame.numbers == 6] = 0.5 * std[frame.numbers == 6]
+    np.testing.assert_allclose(found.get_property("forces_std", frame), expected, rtol=1e-12)
+    factors = (expected / std)[:, None, None] ** 2
+    np.testing.assert_allclose(
+        found.get_property("forces_cov", frame), factors * raw.get_property("forces_cov", frame), rtol=1e-10, atol=1e-12
+    )
+    assert found.get_property("energy_std", frame) == pytest.approx(2.0 * raw.get_property("energy_std", frame))
+
+
+@pytest.mark.parametrize(
+    "tables, problem",
+    [
+        ({"force_std": torch.ones(2, 1, 2)}, r"'force_std' has shape \[2, 1, 2\], expected \[3, K, 2\]"),
+        ({"energy_std": torch.tensor([[[1.0, 2.0], [0.5, 3.0]]])}, "'energy_std': its knots are not positive and rising"),
+        ({"force_noise_std": torch.ones(1)}, r"'force_noise_std' has shape \[1\], expected \[3\]"),
+    ],
+)
+def test_calibration_that_is_none_is_refused(tables: dict[str, torch.Tensor], problem: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=problem):
+        export(build_potential(torch.float64), tmp_path / "model.pt", [ethanol()], calibration=tables)
+
+
+def test_a_member_is_a_model_of_its_own(model_file: Path) -> None:
+    artefact, frame = load_artefact(model_file), sheared_crystal()
+    whole = evaluate(artefact, frame.get_chemical_symbols(), frame.positions, frame.cell.array, frame.pbc, True)
+    for k in range(3):
+        single = artefact.member(k)
+        assert single.n_members == 1
+        verify_reference(single)
+        one = evaluate(single, frame.get_chemical_symbols(), frame.positions, frame.cell.array, frame.pbc)
+        torch.testing.assert_close(one.energies[0], whole.energies[k], rtol=0, atol=1e-9)
+        torch.testing.assert_close(one.forces[0], whole.forces[k], rtol=0, atol=1e-9)
+    assert evaluate(artefact, ["H"], frame.positions[:1], frame.cell.array, frame.pbc).energies.shape == (3,)
+    with pytest.raises(ValueError, match="no member 3; allowed: 0 to 2"):
+        artefact.member(3)
 
 
 def test_one_member_has_no_spread(tmp_path: Path) -> None:
