@@ -122,11 +122,10 @@ void Potential::Implementation::read_attributes()
   n_layers = static_cast<int>(attribute(contract::N_LAYERS_KEY).toInt());
   n_members = static_cast<int>(attribute(contract::N_MEMBERS_KEY).toInt());
   dtype_name = attribute(contract::DTYPE_KEY).toStringRef();
-  for (const auto &entry : attribute(contract::CALIBRATION_KEY).toGenericDict())
-    calibration[entry.key().toStringRef()] = entry.value().toDouble();
   if (module.hasattr("labels"))
     for (const c10::IValue &label : attribute("labels").toListRef()) labels.push_back(label.toStringRef());
   check_attributes();
+  calibration = read_calibration(module, static_cast<int>(species.size()));
   latent_space = read_latent_space(module, static_cast<int>(species.size()));
   dtype = dtype_name == "float64" ? at::kDouble : at::kFloat;
 }
@@ -271,7 +270,7 @@ Potential::Potential(std::unique_ptr<Implementation> implementation) : impl(std:
 Potential::~Potential() = default;
 
 const std::vector<std::string> &Potential::species() const { return impl->species; }
-const std::map<std::string, double> &Potential::calibration() const { return impl->calibration; }
+const Calibration &Potential::calibration() const { return impl->calibration; }
 const std::vector<std::string> &Potential::labels() const { return impl->labels; }
 const LatentSpace &Potential::latent_space() const { return impl->latent_space; }
 double Potential::r_max() const { return impl->r_max; }
@@ -280,12 +279,6 @@ int Potential::n_members() const { return impl->n_members; }
 const std::string &Potential::checksum() const { return impl->checksum; }
 const std::string &Potential::dtype() const { return impl->dtype_name; }
 const std::string &Potential::device() const { return impl->device_name; }
-
-double Potential::calibration_factor(const std::string &key) const
-{
-  const auto found = impl->calibration.find(key);
-  return found == impl->calibration.end() ? 1.0 : found->second;
-}
 
 bool Potential::has_stages() const { return impl->has_stages(); }
 

@@ -99,3 +99,17 @@ class KillsTheSecond(EMT):
             os.kill(os.getpid(), signal.SIGKILL)
         while not Path(self.log + ".dead").exists():
             time.sleep(0.01)
+
+
+class HangsOnce(EMT):
+    """Hangs at its seventh call; leaves a file behind, as many codes do."""
+
+    def __init__(self, log: str) -> None:
+        super().__init__()
+        self.log = log
+
+    def calculate(self, *arguments: Any, **more: Any) -> None:
+        Path("WAVECAR").touch()
+        if _count(self.log) == 7:
+            time.sleep(600.0)
+        super().calculate(*arguments, **more)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from mollifield import contract
 from mollifield.neighbours import find_edges
 from torch import Tensor, nn
 

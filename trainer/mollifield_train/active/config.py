@@ -156,10 +156,13 @@ class StartConfig(Section):
 
 
 class HoldoutConfig(Section):
-    """Frames on which every model is judged."""
+    """Frames on which every model is judged; never trained on."""
 
+    frames: Path | None = None
+    """Frames to take (extxyz), labelled like those to start from or not, in which case the oracle labels them. None of
+    them may be among the frames to start from. Without a file, the oracle's own dynamics makes them:"""
     n_frames: PositiveInt = 200
-    """Independent frames, labelled by the oracle along its own dynamics; never trained on."""
+    """Independent frames, labelled by the oracle along its own dynamics."""
     temperature: PositiveFloat = 600.0
     """K."""
     timestep: PositiveFloat = 1.0
@@ -168,6 +171,13 @@ class HoldoutConfig(Section):
     """Steps before the first frame."""
     every: PositiveInt = 40
     """Steps between two frames."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> HoldoutConfig:
+        besides = sorted(self.model_fields_set - {"frames"})
+        if self.frames is not None and besides:
+            raise ValueError(f"'{besides[0]}' means nothing beside 'frames', which are taken as they are")
+        return self
 
 
 class WarmConfig(Section):

@@ -146,7 +146,7 @@ def _arm_run(arm: str, config: LoopConfig, make_parts: MakeParts) -> ArmRun:
 
 def _make_test_set(config: LoopConfig) -> None:
     paths = Paths(config.directory)
-    make_test_set(config, paths.store, lambda text: say("start", text))
+    make_test_set(config, paths.store, paths.spool, lambda text: say("start", text))
 
 
 def _run_start(config: LoopConfig, make_parts: MakeParts) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -34,6 +35,7 @@ _CALCULATORS = {
 
 
 MakeExecutor = Callable[[int], Executor]
+Result = TypeVar("Result")
 
 
 def make_calculator(config: OracleConfig) -> Calculator:
@@ -122,13 +124,15 @@ def label_chosen(
             ours = claims.take([frame.columns["content"] for frame in left])
             frames = [frame for frame in left if frame.columns["content"] in ours]
             todo = [frame for frame in frames if not _already_labelled(store, spool, frame)]
-            for frame, result, calls in _labels(config, todo, spool, executor):
-                if isinstance(result, Label):
-                    store.record_label(frame.id, result, calls)
-                    spool_file(spool, frame.columns["content"]).unlink(missing_ok=True)
-                else:
-                    report(f"no label for frame {frame.id}: {result}")
-                    store.record_failure(frame.id, result, calls)
+            # Closed at once, with its workers, if something here is interrupted.
+            with contextlib.closing(_labels(config, todo, spool, executor)) as labels:
+                for frame, result, calls in labels:
+                    if isinstance(result, Label):
+                        store.record_label(frame.id, result, calls)
+                        spool_file(spool, frame.columns["content"]).unlink(missing_ok=True)
+                    else:
+                        report(f"no label for frame {frame.id}: {result}")
+                        store.record_failure(frame.id, result, calls)
         # The other arm has the rest computed; it is there, or has failed, when the claims are free.
         left = [frame for frame in left if frame.columns["content"] not in ours]
 
@@ -149,7 +153,7 @@ def _labels(
     frames: Sequence[StoredFrame],
     spool: Path,
     executor: MakeExecutor | None,
-) -> Iterator[tuple[StoredFrame, Label | str, int]]:
+) -> Generator[tuple[StoredFrame, Label | str, int], None, None]:
     """Each frame with its label, or the reason of the last failure, and the number of calls, as they come."""
     if not frames:
         return
@@ -161,7 +165,7 @@ def _labels(
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 frame, number = running.pop(future)
-                result = _result(future)
+                result = result_or_reason(future)
                 if isinstance(result, str) and number <= config.retries:
                     again = pool.submit(_attempt, config, frame.atoms, spool, number + 1)
                     running[again] = frame, number + 1
@@ -169,8 +173,12 @@ def _labels(
                     yield frame, result, number
 
 
-def _result(future: Future[Label]) -> Label | str:
-    """The label, or why there is none."""
+def result_or_reason(future: Future[Result]) -> Result | str:
+    """What a calculation gave, or why it failed.
+
+    Raises:
+        OSError: the disk is full, which no frame is to blame for.
+    """
     try:
         return future.result()
     except BrokenExecutor as error:

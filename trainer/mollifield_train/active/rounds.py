@@ -287,7 +287,7 @@ class ArmRun:
         if (folder / "metrics.json").exists():
             return
         committee = self.parts.load_committee(folder / "model.pt")
-        tests = [frame.atoms for frame in self.store.frames(arm=TEST)]
+        tests = [frame.atoms for frame in self.store.frames(arm=TEST, status=LABELLED)]
         arrays = predict_frames(committee, tests)
         with replacing(folder / "predictions.npz") as temporary:
             np.savez(temporary, **arrays)

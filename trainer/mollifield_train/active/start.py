@@ -62,7 +62,7 @@ def prepare_start(config: LoopConfig, store: Store, spool: Path, say: Say) -> No
     frames = read_start(config)
     calls = {}
     if config.check_labels and not store.frames(arm=GIVEN):
-        calls = _check_labels(frames, config, spool)
+        calls = check_labels(frames, config.frames, config, spool)
     store.add_given(frames, side_of=_sides(frames, config).__getitem__, calls=calls)
     for frame in store.frames(arm=GIVEN, status=LABELLED):  # the label that was computed again
         spool_file(spool, frame.columns["content"]).unlink(missing_ok=True)
@@ -82,7 +82,12 @@ def _teaching(store: Store) -> list[StoredFrame]:
 
 
 def read_start(config: LoopConfig) -> list[Atoms]:
-    """The frames of the file, those with energy and forces labelled, under ASE's names.
+    """The frames that the run starts from; see ``read_loop_frames``."""
+    return read_loop_frames(config.frames, config)
+
+
+def read_loop_frames(path: Path, config: LoopConfig) -> list[Atoms]:
+    """The frames of a file, those with energy and forces labelled, under ASE's names.
 
     An isolated atom needs an energy only: nothing pulls at it.
 
@@ -90,13 +95,13 @@ def read_start(config: LoopConfig) -> list[Atoms]:
         ValueError: the file cannot be read, or its labels are unusable.
     """
     try:
-        images = ase.io.read(config.frames, index=":")
+        images = ase.io.read(path, index=":")
     except Exception as error:  # ase.io raises whatever its formats raise
-        raise ValueError(f"{config.frames}: cannot read frames: {error}") from error
+        raise ValueError(f"{path}: cannot read frames: {error}") from error
     keys = LabelKeys(config.energy_key, config.forces_key, config.stress_key)
     with_labels = [k for k, atoms in enumerate(images) if _has_label(atoms, keys)]
     frames = [Atoms(a.numbers, a.get_positions(), cell=a.cell, pbc=a.pbc) for a in images]
-    labelled = frames_from_atoms([images[k] for k in with_labels], str(config.frames), keys)
+    labelled = frames_from_atoms([images[k] for k in with_labels], str(path), keys)
     for k, frame in zip(with_labels, labelled, strict=True):
         forces = np.zeros((1, 3)) if frame.is_isolated_atom else frame.forces
         if frame.energy is None or forces is None:
@@ -138,8 +143,12 @@ def _sides(images: Sequence[Atoms], config: LoopConfig) -> dict[str, str]:
     return sides | {frame.content: VALIDATION for frame in validation}
 
 
-def _check_labels(frames: Sequence[Atoms], config: LoopConfig, spool: Path) -> dict[str, int]:
-    """Have the oracle compute the given label with the largest forces; the calls by the frame's key."""
+def check_labels(frames: Sequence[Atoms], path: Path, config: LoopConfig, spool: Path) -> dict[str, int]:
+    """Have the oracle compute the given label with the largest forces; the calls by the frame's key.
+
+    Raises:
+        ValueError: the label, of a frame of ``path``, is another one, or the oracle fails.
+    """
     labels = [None if is_isolated_atom(atoms) else label_of(atoms) for atoms in frames]
     if not any(labels):
         return {}
@@ -148,7 +157,7 @@ def _check_labels(frames: Sequence[Atoms], config: LoopConfig, spool: Path) -> d
     atoms, given = frames[index], labels[index]
     frame = StoredFrame(0, Atoms(atoms), {"content": content_key(atoms)})
     result, calls = label_again(config.oracle, frame, spool)
-    where = f"{config.frames}: frame {index}"
+    where = f"{path}: frame {index}"
     escape = "check_labels: false goes on without this check"
     if not isinstance(result, Label):
         raise ValueError(f"{where}: {oracle_name(config.oracle)} failed on it: {result}; {escape}")

@@ -109,14 +109,15 @@ class Store:
         source: str = GIVEN,
         side_of: SideOf = always_train,
         calls: Mapping[str, int] | None = None,
+        arm: str = GIVEN,
     ) -> None:
-        """Add frames that the run starts from; those already there are left alone.
+        """Add frames that the run starts from, or (``arm``) is judged by; those already there are left alone.
 
         Frames with a label (energy and forces) are labelled, at the cost of the ``calls`` to the oracle that
         were made to check them (by the frame's key); the others are chosen.
         """
         with self._database as database:
-            known = {row.content for row in database.select(arm=GIVEN)}
+            known = {row.content for row in database.select(arm=arm)}
             for step, atoms in enumerate(frames):
                 content = content_key(atoms)
                 if content in known:
@@ -126,7 +127,7 @@ class Store:
                 database.write(
                     _bare(atoms, label),
                     status=CHOSEN if label is None else LABELLED,
-                    content=content, arm=GIVEN, round=0, trajectory=0, step=step,
+                    content=content, arm=arm, round=0, trajectory=0, step=step,
                     source=source, calls=(calls or {}).get(content, 0), side=side_of(content),
                 )  # fmt: skip
 
