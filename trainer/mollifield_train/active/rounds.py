@@ -304,7 +304,10 @@ class ArmRun:
         n_duplicates = sum(reason.startswith(DUPLICATE) for reason in reasons)
         given = self.store.frames(arm=GIVEN, status=FAILED)
         return {
-            "n_frames": len(self.store.labelled_frames(self.arm, number)),
+            "n_frames": sum(
+                not is_isolated_atom(frame.atoms)
+                for frame in self.store.labelled_frames(self.arm, number)
+            ),
             "n_valid": len(self.store.labelled_frames(self.arm, number, VALIDATION)),
             "n_new": len(new),
             "n_missing": number * self.config.batch - len(new),
