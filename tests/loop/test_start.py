@@ -103,6 +103,14 @@ def test_labels_under_a_name_of_ones_own(tmp_path: Path) -> None:
     assert [row.columns["calls"] for row in store.frames(arm="given")] == [0, 1]
 
 
+def test_a_name_that_no_frame_has(tmp_path: Path) -> None:
+    bare = Atoms(rattled(0).numbers, rattled(0).positions, cell=rattled(0).cell, pbc=True)
+    with pytest.raises(ValueError, match=r"frames\.extxyz: no frame has .*energy_key"):
+        read_start(config(tmp_path, bare, energy_key="pbe_energy"))
+    with pytest.raises(ValueError, match="no frame has 'pbe_energy'"):
+        read_start(config(tmp_path, rattled(0), energy_key="pbe_energy"))
+
+
 def test_frames_without_forces_are_labelled(tmp_path: Path) -> None:
     atoms = rattled(0)
     atoms.calc.results.pop("forces")
