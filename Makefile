@@ -1,4 +1,4 @@
-# make build | test | demo. Each sets up all it needs in .venv and does nothing twice.
+# make build | test | demo | asan. Each sets up all it needs in .venv and does nothing twice.
 # PIP_FLAGS: further options of `pip install`, such as another package index.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS)
 CPP := $(wildcard plugin/cpp/*.* plugin/cpp/*/*.* lammps_interface/cpp/*.* cmake/*.cmake) CMakeLists.txt
 
-.PHONY: build test demo clean
+.PHONY: build test demo asan clean
 .DELETE_ON_ERROR:
 
 build: $(VENV)/.built
@@ -20,6 +20,20 @@ test: build
 demo: build
 	@echo "== demo: active learning of ethanol"
 	OMP_NUM_THREADS=1 $(BIN)/mollifield loop examples/ethanol/loop.yaml
+
+# The LAMMPS tests with both libraries under AddressSanitizer and UndefinedBehaviorSanitizer: any report ends `lmp`.
+# ASAN_TESTS: which of them.
+ASAN := $(CURDIR)/build/asan
+ASAN_TESTS ?= tests/lammps
+asan: build
+	@echo "== sanitizers"
+	$(BIN)/cmake -S . -B $(ASAN) -G Ninja -D CMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+	  -D Python_EXECUTABLE=$(CURDIR)/$(BIN)/python -D MOLLIFIELD_SANITIZE=address,undefined \
+	  -D MOLLIFIELD_CORE_DIR=$(ASAN) -D MOLLIFIELD_LAMMPS_DIR=$(ASAN)
+	$(BIN)/cmake --build $(ASAN)
+	sh cmake/sanitized_lmp.sh $(CURDIR)/$(BIN)/lmp > $(ASAN)/lmp && chmod +x $(ASAN)/lmp
+	OMP_NUM_THREADS=1 MOLLIFIELD_LMP=$(ASAN)/lmp MOLLIFIELD_PLUGIN=$(ASAN)/mollifieldplugin.so \
+	  $(BIN)/python -m pytest -q $(ASAN_TESTS)
 
 $(BIN)/python:
 	@echo "== virtual environment $(VENV)"

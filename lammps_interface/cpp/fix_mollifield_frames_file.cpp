@@ -1,9 +1,10 @@
 #include "fix_mollifield_frames_file.h"
 
 #include <cerrno>
-#include <cstdlib>
+#include <cstring>
 #include <fcntl.h>
-#include <fstream>
+#include <filesystem>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,9 +12,9 @@ using namespace LAMMPS_NS;
 
 namespace {
 
-int open_for_writing(const std::string &path)
+std::string not_writable(int code)
 {
-  return open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+  return std::string("cannot be written: ") + strerror(code);
 }
 
 }    // namespace
@@ -23,48 +24,66 @@ FramesFile::~FramesFile()
   if (descriptor >= 0) close(descriptor);
 }
 
-int FramesFile::probe(const std::string &path)
-{
-  const int found = open_for_writing(path);
-  if (found < 0) return errno;
-  close(found);
-  return 0;
-}
-
-std::int64_t FramesFile::size(const std::string &path)
+bool FramesFile::is_special(const std::string &path)
 {
   struct stat status;
-  return stat(path.c_str(), &status) == 0 ? status.st_size : 0;
+  return stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode);
 }
 
-std::int64_t FramesFile::whole_frames(const std::string &path)
+std::string FramesFile::claim(const std::string &path)
 {
-  std::ifstream file(path, std::ios::binary);
-  std::string line;
-  std::int64_t whole = 0;
-  while (std::getline(file, line) && !file.eof()) {
-    char *rest = nullptr;
-    const long n_atoms = strtol(line.c_str(), &rest, 10);
-    if (rest == line.c_str() || n_atoms < 0) break;
-    // A line counts with its end only: getline() meets the end of the file in an unfinished one.
-    for (long k = 0; k <= n_atoms && file && !file.eof(); k++) std::getline(file, line);
-    if (!file || file.eof()) break;
-    whole = file.tellg();
+  std::error_code ignored;
+  claimed = std::filesystem::absolute(path, ignored).string();    // the input may change the directory later
+  // Without O_NONBLOCK the opening of a pipe would wait for a reader.
+  const int how = is_special(path) ? O_WRONLY | O_NONBLOCK | O_NOCTTY : O_RDWR | O_CREAT;
+  descriptor = open(path.c_str(), how | O_CLOEXEC, 0666);
+  if (descriptor < 0) return errno == ENXIO ? "cannot be written: nobody reads from it" : not_writable(errno);
+  struct stat status;
+  if (fstat(descriptor, &status) != 0) return not_writable(errno);
+  regular = S_ISREG(status.st_mode);
+  if (how & O_NONBLOCK) fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~O_NONBLOCK);
+  return S_ISCHR(status.st_mode) ? "" : lock();
+}
+
+// flock() excludes: its lock lasts as long as the descriptor, also against this very process. The other kind of lock, of
+// the process, is only there to tell who it is.
+std::string FramesFile::lock()
+{
+  struct flock name = {};
+  name.l_type = F_WRLCK;
+  name.l_whence = SEEK_SET;
+  if (flock(descriptor, LOCK_EX | LOCK_NB) == 0) {
+    fcntl(descriptor, F_SETLK, &name);
+    return {};
   }
-  return whole;
+  if (errno != EWOULDBLOCK) {
+    not_locked = strerror(errno);
+    return {};
+  }
+  const bool is_told = fcntl(descriptor, F_GETLK, &name) == 0 && name.l_type != F_UNLCK && name.l_pid > 0;
+  return "is being written by " +
+      (is_told ? "process " + std::to_string(name.l_pid) : "another run, in this process or on another machine") +
+      "; two writers of one file lose frames: wait for the other, end it, or name another file";
 }
 
-int FramesFile::open(const std::string &path, std::int64_t keep)
+bool FramesFile::is_at(const std::string &path) const
 {
-  descriptor = open_for_writing(path);
-  if (descriptor < 0) return errno;
+  struct stat there, here;
+  return stat(path.c_str(), &there) == 0 && fstat(descriptor, &here) == 0 && there.st_dev == here.st_dev &&
+      there.st_ino == here.st_ino;
+}
+
+std::int64_t FramesFile::size() const
+{
   struct stat status;
-  if (fstat(descriptor, &status) != 0) return errno;
-  written = keep;
-  // A device or a pipe has no length and no position.
-  if (!S_ISREG(status.st_mode)) return 0;
-  if (ftruncate(descriptor, keep) != 0 || lseek(descriptor, keep, SEEK_SET) < 0) return errno;
-  return 0;
+  return fstat(descriptor, &status) == 0 ? status.st_size : 0;
+}
+
+std::string FramesFile::go_on(std::int64_t end)
+{
+  written = end;
+  if (ftruncate(descriptor, end) != 0 || lseek(descriptor, end, SEEK_SET) < 0) return not_writable(errno);
+  return {};
 }
 
 int FramesFile::append(const std::string &text)

@@ -1,6 +1,9 @@
-// The file that frames are appended to, whole or not at all. Functions return 0 or an errno.
+// The file that frames are appended to, whole or not at all, by one writer. What goes wrong is said in words that
+// follow "file 'name'"; nothing said means that it went well.
 #ifndef LMP_FIX_MOLLIFIELD_FRAMES_FILE_H
 #define LMP_FIX_MOLLIFIELD_FRAMES_FILE_H
+
+#include "fix_mollifield_frames_reader.h"
 
 #include <cstdint>
 #include <string>
@@ -14,22 +17,34 @@ class FramesFile {
   FramesFile(const FramesFile &) = delete;
   FramesFile &operator=(const FramesFile &) = delete;
 
-  // Whether `path` can be written; it exists afterwards, what it holds is left alone.
-  static int probe(const std::string &path);
-  // Bytes of it that are whole frames; a killed run may leave a part of one behind them.
-  static std::int64_t whole_frames(const std::string &path);
-  static std::int64_t size(const std::string &path);
+  // A device or a pipe: it has no length, and names that are made from its own are no devices.
+  static bool is_special(const std::string &path);
 
-  // Go on behind the first `keep` bytes; what follows them goes.
-  int open(const std::string &path, std::int64_t keep);
-  int append(const std::string &text);
+  // Opens the file, made if missing, and locks it for as long as this process, or this object, lives. What it holds is
+  // left alone.
+  std::string claim(const std::string &path);
+  bool is_regular() const { return regular; }
+  // Why the file system locks nothing, where that is so.
+  const std::string &lock_problem() const { return not_locked; }
+  // Whether this path, or the claimed one, leads to the file.
+  bool is_at(const std::string &path) const;
+  bool is_in_place() const { return is_at(claimed); }
+  std::int64_t size() const;
+  FramesReader reader() const { return FramesReader(descriptor); }
 
-  bool is_open() const { return descriptor >= 0; }
+  // Go on behind the first `end` bytes; what follows them goes.
+  std::string go_on(std::int64_t end);
+  int append(const std::string &text);    // 0 or an errno
+
   std::int64_t end() const { return written; }
 
  private:
   int descriptor = -1;
+  bool regular = false;
+  std::string claimed, not_locked;
   std::int64_t written = 0;
+
+  std::string lock();
 };
 
 }    // namespace LAMMPS_NS

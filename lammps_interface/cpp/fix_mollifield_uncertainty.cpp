@@ -34,19 +34,7 @@ FixMollifieldUncertainty::FixMollifieldUncertainty(LAMMPS *lmp, int narg, char *
   global_freq = 1;
   peratom_freq = nevery;
 
-  for (const Fix *other : modify->get_fix_by_style("^mollifield/uncertainty$")) {
-    const auto *const writer = dynamic_cast<const FixMollifieldUncertainty *>(other);
-    if (writer && !settings.file.empty() && writer->settings.file == settings.file)
-      error->all(FLERR, "Fix mollifield/uncertainty: keyword 'file': fix {} writes '{}' already", other->id,
-                 settings.file);
-  }
-
-  // A restart file may still ask for what the file holds, so it is opened for good when the first run starts.
-  int code = 0;
-  if (!settings.file.empty() && comm->me == 0) code = FramesFile::probe(settings.file);
-  MPI_Bcast(&code, 1, MPI_INT, 0, world);
-  if (code)
-    error->all(FLERR, "Fix mollifield/uncertainty: file '{}' cannot be written: {}", settings.file, strerror(code));
+  claim_file();
   grow_arrays(atom->nmax);
   atom->add_callback(Atom::GROW);
 }
@@ -127,20 +115,12 @@ const char *FixMollifieldUncertainty::symbol(int type) const
 
 void FixMollifieldUncertainty::read_calibration()
 {
-  const double *const force_factor = from_pair<double>("force_std_factor");
-  const double *const energy_factor = from_pair<double>("energy_std_factor");
-  for (const double *factor : {force_factor, energy_factor})
-    if (factor && !(*factor > 0.0))
-      error->all(FLERR, "Fix mollifield/uncertainty: a calibration factor of the model file is {}, not positive",
-                 *factor);
-  // The pair style's force std is calibrated already.
-  force_std_scale = !settings.calibrated && force_factor ? 1.0 / *force_factor : 1.0;
-  energy_std_factor = settings.calibrated && energy_factor ? *energy_factor : 1.0;
+  calibration = from_pair<const mollifield::Calibration>("calibration");
   if (told_calibration || comm->me != 0) return;
   told_calibration = true;
-  if (settings.calibrated && !force_factor && !energy_factor)
-    utils::logmesg(lmp, "Fix mollifield/uncertainty: the model file has no calibration factors, std is as it comes\n");
-  if (!from_pair<double>("force_noise_std"))
+  if (settings.calibrated && !calibration->states_std)
+    utils::logmesg(lmp, "Fix mollifield/uncertainty: the model file has no calibration, std is as it comes\n");
+  if (!calibration->states_force_noise)
     utils::logmesg(lmp, "Fix mollifield/uncertainty: the model file states no force_noise_std, aleatoric std is 0\n");
 }
 
@@ -151,6 +131,7 @@ void FixMollifieldUncertainty::follow_reset_timestep()
   const bigint shift = update->ntimestep - run_ended;
   for (bigint *const step : {&last_written, &ramp_start})
     if (*step != NEVER) *step += shift;
+  if (is_rerun()) last_written = NEVER;    // another trajectory
   run_ended = NEVER;
 }
 
@@ -220,7 +201,7 @@ void FixMollifieldUncertainty::min_post_force(int vflag)
 void FixMollifieldUncertainty::evaluate(int vflag, bool with_statistics)
 {
   *force_std_flag = 0;
-  const EnergySpread energy = energy_spread();
+  const Energies energy = total_energies();
   if (with_statistics) update_statistics(energy);
   if (settings.biased) apply_bias(vflag, energy);
 }
@@ -272,7 +253,7 @@ double FixMollifieldUncertainty::compute_vector(int i)
   const double values[8] = {s.max,
                             s.mean,
                             s.q99,
-                            s.n_modelled > 0 ? s.energy.std / n_modelled : 0.0,
+                            s.n_modelled > 0 ? energy_unit * s.energy.spread.std / n_modelled : 0.0,
                             static_cast<double>(n_written),
                             static_cast<double>(since),
                             s.aleatoric,

@@ -7,6 +7,7 @@
 #include "fix.h"
 #include "fix_mollifield_frames_file.h"
 #include "fix_mollifield_settings.h"
+#include "uncertainty.hpp"
 
 #include <limits>
 #include <vector>
@@ -43,18 +44,17 @@ class FixMollifieldUncertainty : public Fix {
  private:
   static constexpr int N_COLUMNS = 3;    // of array_atom: epistemic std, aleatoric std, latent distance
 
-  // Total energies of the members, run's units.
-  struct EnergySpread {
-    std::vector<double> energies;
-    double mean = 0.0, members = 0.0;    // their mean; their sample std, calibrated
-    double std = 0.0;                    // the latter, and what lies outside of the training data
+  // Total energies of the members, eV.
+  struct Energies {
+    std::vector<double> members;
+    mollifield::EnergySpread spread;
   };
   // Over the group's atoms that the model describes; force in the run's units.
   struct Statistics {
     double value = 0.0;    // what `select` and `stop` look at
     double max = 0.0, mean = 0.0, q99 = 0.0;
     double max_force_std = 0.0, aleatoric = 0.0, epistemic = 0.0;
-    EnergySpread energy;
+    Energies energy;
     bigint n_modelled = 0;        // in the whole system
     tagint trigger = 0;           // the atom with the largest value
     double trigger_value = 0.0;
@@ -74,7 +74,7 @@ class FixMollifieldUncertainty : public Fix {
   int *force_std_flag = nullptr;
   int n_members = 0;
   double energy_unit = 1.0, length_unit = 1.0, force_unit = 1.0;
-  double energy_std_factor = 1.0, force_std_scale = 1.0;
+  const mollifield::Calibration *calibration = nullptr;
   const char **type_symbols = nullptr;
   bool told_calibration = false;
 
@@ -107,20 +107,23 @@ class FixMollifieldUncertainty : public Fix {
   void evaluate(int, bool);
   void decide();
 
-  void update_statistics(const EnergySpread &);
-  EnergySpread energy_spread();
+  void update_statistics(const Energies &);
+  Energies total_energies();
   std::vector<double> atomic_quantity();
-  double force_std_of(int);
+  const double *atomic_std();
   void fill_columns();
   Extreme largest(const std::vector<double> &);
   double quantile(const std::vector<double> &, double);
   void stop_if_above();
 
-  void apply_bias(int, const EnergySpread &);
+  void apply_bias(int, const Energies &);
   double bias_strength() const;
 
+  void claim_file();
+  void number_file();
   void open_file();
-  void check_resumed(bigint);
+  std::string find_end();
+  void check_file(std::string);
   bool is_selected();
   Environment trigger_environment();
   bool is_novel(const Environment &) const;

@@ -26,19 +26,20 @@ double FixMollifieldUncertainty::bias_strength() const
 }
 
 // All atoms feel it, whatever the group: a part of the force of an energy conserves nothing.
-void FixMollifieldUncertainty::apply_bias(int vflag, const EnergySpread &spread)
+void FixMollifieldUncertainty::apply_bias(int vflag, const Energies &energy)
 {
   v_init(vflag);
-  const double strength = bias_strength(), raw = spread.members / energy_std_factor;
-  bias_energy = -strength * spread.members;
+  const auto &spread = energy.spread;
+  const double strength = bias_strength();
+  bias_energy = -strength * energy_unit * spread.members_std;
   double largest = 0.0;
-  for (const double energy : spread.energies) largest = std::max(largest, std::abs(energy));
-  if (strength == 0.0 || !(raw > SPREAD_FLOOR * largest)) return;
+  for (const double member : energy.members) largest = std::max(largest, std::abs(member));
+  if (strength == 0.0 || !(spread.raw_std > SPREAD_FLOOR * largest)) return;
 
   // F = tau * sum_m d sigma / dE_m * dE_m / dr, dE_m / dr = -F_m.
   std::vector<double> weights(n_members);
   for (int m = 0; m < n_members; m++)
-    weights[m] = -strength * energy_std_factor * (spread.energies[m] - spread.mean) / ((n_members - 1) * raw);
+    weights[m] = -strength * spread.slope * (energy.members[m] - spread.mean) / ((n_members - 1) * spread.raw_std);
   const double *const forces = from_pair<double>("member_forces"), *const virials = from_pair<double>("member_virials");
   for (int i = 0; i < atom->nlocal; i++)
     for (int m = 0; m < n_members; m++)

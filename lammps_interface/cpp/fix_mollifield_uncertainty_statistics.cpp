@@ -46,46 +46,42 @@ int FixMollifieldUncertainty::unpack_exchange(int i, double *buffer)
   return N_COLUMNS;
 }
 
-// The pair style's is calibrated; `calibrated no` takes the factor back, which does not touch what lies outside.
-double FixMollifieldUncertainty::force_std_of(int i)
-{
-  const double std = from_pair<double>("force_std")[i];
-  if (force_std_scale == 1.0) return std;
-  const double outside = from_pair<double>("outside_std")[i];
-  const double members = std::max(std * std - outside * outside, 0.0);
-  return std::sqrt(force_std_scale * force_std_scale * members + outside * outside);
-}
-
 void FixMollifieldUncertainty::fill_columns()
 {
-  const double *const noise = from_pair<double>("aleatoric_std"),
+  const double *const force_std = atomic_std(), *const noise = from_pair<double>("aleatoric_std"),
                       *const distance = from_pair<double>("latent_distance");
   for (int i = 0; i < atom->nlocal; i++) {
     const bool counts = (atom->mask[i] & groupbit) && is_modelled(i);
-    array_atom[i][0] = counts ? force_std_of(i) : 0.0;
+    array_atom[i][0] = counts ? force_std[i] : 0.0;
     array_atom[i][1] = counts ? noise[i] : 0.0;
     array_atom[i][2] = counts ? distance[i] : 0.0;
   }
 }
 
-FixMollifieldUncertainty::EnergySpread FixMollifieldUncertainty::energy_spread()
+const double *FixMollifieldUncertainty::atomic_std()
 {
-  EnergySpread spread;
-  spread.energies.resize(n_members);
-  MPI_Allreduce(from_pair<double>("member_energies"), spread.energies.data(), n_members, MPI_DOUBLE, MPI_SUM, world);
-  spread.mean = std::accumulate(spread.energies.begin(), spread.energies.end(), 0.0) / n_members;
-  double squares = 0.0;
-  for (const double energy : spread.energies) squares += (energy - spread.mean) * (energy - spread.mean);
-  spread.members = energy_std_factor * std::sqrt(squares / (n_members - 1));
-  const double *const outside = from_pair<double>("outside_std");
-  double local = 0.0, sum = 0.0;
-  for (int i = 0; i < atom->nlocal; i++) local += outside[i] * outside[i];
-  MPI_Allreduce(&local, &sum, 1, MPI_DOUBLE, MPI_SUM, world);
-  spread.std = std::sqrt(spread.members * spread.members + sum * length_unit * length_unit);    // times 1 Å each
-  return spread;
+  return from_pair<double>(settings.calibrated ? "force_std" : "force_std_raw");
 }
 
-void FixMollifieldUncertainty::update_statistics(const EnergySpread &energy)
+FixMollifieldUncertainty::Energies FixMollifieldUncertainty::total_energies()
+{
+  Energies found;
+  found.members.resize(n_members);
+  MPI_Allreduce(from_pair<double>("member_energies"), found.members.data(), n_members, MPI_DOUBLE, MPI_SUM, world);
+  for (double &energy : found.members) energy /= energy_unit;
+  const double *const outside = from_pair<double>("outside_std");
+  double local[2] = {0.0, 0.0}, sums[2];
+  for (int i = 0; i < atom->nlocal; i++) {
+    local[0] += is_modelled(i);
+    local[1] += outside[i] * outside[i] / (force_unit * force_unit);
+  }
+  MPI_Allreduce(local, sums, 2, MPI_DOUBLE, MPI_SUM, world);
+  const mollifield::CalibrationTable none;
+  found.spread = mollifield::energy_spread(found.members, settings.calibrated ? calibration->energy : none, sums[0], sums[1]);
+  return found;
+}
+
+void FixMollifieldUncertainty::update_statistics(const Energies &energy)
 {
   fill_columns();
   auto &s = statistics;
@@ -118,7 +114,7 @@ void FixMollifieldUncertainty::update_statistics(const EnergySpread &energy)
   s.q99 = quantile(quantity, 0.99);
   // One number for the whole system; its trigger is still the atom with the largest force std.
   if (settings.quantity == UncertaintySettings::ENERGY)
-    s.max = s.mean = s.q99 = energy.std / static_cast<double>(s.n_modelled);
+    s.max = s.mean = s.q99 = energy_unit * energy.spread.std / static_cast<double>(s.n_modelled);
   const double reduced[] = {s.max, s.mean, s.q99};
   s.value = reduced[settings.reduction];
 }

@@ -190,7 +190,6 @@ std::string PairMollifield::load_model(const std::string &name)
   state->model_name = name;
   state->told_of_stress = false;
   state->n_members = state->potential->n_members();
-  state->outputs.calibration = state->potential->calibration();
   report_model();
   return "";
 }

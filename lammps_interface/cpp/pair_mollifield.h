@@ -36,10 +36,10 @@ class PairMollifield : public Pair {
   //   force_std_flag      int *, set it before a force computation to have the members' forces computed in it
   //   energy_unit         double *, LAMMPS energy units of 1 eV
   //   length_unit         double *, LAMMPS length units of 1 Å
-  //   force_std_factor, energy_std_factor, force_noise_std, energy_noise_std
-  //                       double *, calibration of the file in eV and A; null where the file states none
+  //   calibration         const mollifield::Calibration *, of the file
   //   type_symbols        const char **, [ntypes + 1], "X" for a NULL type
   //   force_std           double *, [nlocal]: sqrt(trace of force_covariance)
+  //   force_std_raw       double *, [nlocal], without the calibration
   //   force_covariance    double *, [nlocal, 6], xx yy zz xy xz yz: the members' sample covariance, calibrated, and a
   //                       third of outside_std squared on its diagonal
   //   force_mean          double *, [nlocal, 3]

@@ -4,6 +4,7 @@
 #include "atom.h"
 #include "comm.h"
 #include "error.h"
+#include "uncertainty.hpp"
 #include "update.h"
 
 #include <cmath>
@@ -36,29 +37,26 @@ void PairMollifield::reduce_members()
   auto &s = *state;
   auto &out = s.outputs;
   const int n_local = atom->nlocal, n_members = s.n_members;
-  const double factor = s.potential->calibration_factor("force_std_factor");
-  const auto noise = out.calibration.find("force_noise_std");
+  const auto &calibration = s.potential->calibration();
   out.step = update->ntimestep;
   reduce_latent();
   out.force_std.clear(n_local, 1);
+  out.force_std_raw.clear(n_local, 1);
   out.force_mean.clear(n_local, 3);
   out.force_covariance.clear(n_local, 6);
   out.aleatoric_std.clear(n_local, 1);
+  std::vector<double> forces(3 * static_cast<std::size_t>(n_members));
   for (int i = 0; i < n_local; i++) {
-    const double *const forces = &s.member_forces[3 * i * n_members];
-    double *const mean = out.force_mean.rows[i], *const covariance = out.force_covariance.rows[i];
-    for (int m = 0; m < n_members; m++)
-      for (int a = 0; a < 3; a++) mean[a] += forces[3 * m + a] / n_members;
-    for (int m = 0; m < n_members && n_members > 1; m++) {
-      const double d[3] = {forces[3 * m] - mean[0], forces[3 * m + 1] - mean[1], forces[3 * m + 2] - mean[2]};
-      const double products[6] = {d[0] * d[0], d[1] * d[1], d[2] * d[2], d[0] * d[1], d[0] * d[2], d[1] * d[2]};
-      for (int k = 0; k < 6; k++) covariance[k] += factor * factor * products[k] / (n_members - 1);
-    }
-    const double outside = *out.outside_std.rows[i];
-    for (int k = 0; k < 3; k++) covariance[k] += outside * outside / 3.0;
-    *out.force_std.rows[i] = std::sqrt(covariance[0] + covariance[1] + covariance[2]);
-    if (map[atom->type[i]] >= 0 && noise != out.calibration.end())
-      *out.aleatoric_std.rows[i] = s.force_unit * noise->second;
+    const int species = map[atom->type[i]];
+    if (species < 0) continue;
+    for (std::size_t k = 0; k < forces.size(); k++) forces[k] = s.member_forces[forces.size() * i + k] / s.force_unit;
+    const auto spread =
+        mollifield::force_spread(forces.data(), n_members, calibration.force[species], *out.outside_std.rows[i] / s.force_unit);
+    for (int a = 0; a < 3; a++) out.force_mean.rows[i][a] = s.force_unit * spread.mean[a];
+    for (int k = 0; k < 6; k++) out.force_covariance.rows[i][k] = s.force_unit * s.force_unit * spread.covariance[k];
+    *out.force_std.rows[i] = s.force_unit * spread.std;
+    *out.force_std_raw.rows[i] = s.force_unit * spread.raw_std;
+    *out.aleatoric_std.rows[i] = s.force_unit * calibration.force_noise[species];
   }
   out.member_energies = s.evaluation.member_energies;
   for (double &energy : out.member_energies) energy *= s.energy_unit;
@@ -120,8 +118,7 @@ void *PairMollifield::extract(const char *name, int &dim)
   const std::string key = name;
   dim = 0;
   out.has_latent_references = s.potential && s.potential->latent_space().has_references();
-  const auto stated = out.calibration.find(key);
-  if (stated != out.calibration.end()) return &stated->second;
+  if (key == "calibration") return s.potential ? const_cast<mollifield::Calibration *>(&s.potential->calibration()) : nullptr;
   const std::map<std::string, void *> scalars = {
       {"n_members", &s.n_members},       {"force_std_flag", &s.force_std_flag},
       {"energy_unit", &s.energy_unit},   {"length_unit", &s.length_unit},
@@ -135,6 +132,7 @@ void *PairMollifield::extract(const char *name, int &dim)
   const std::map<std::string, void *> arrays = {
       {"type_symbols", s.type_symbols.data()},
       {"force_std", out.force_std.block.data()},
+      {"force_std_raw", out.force_std_raw.block.data()},
       {"force_mean", out.force_mean.block.data()},
       {"force_covariance", out.force_covariance.block.data()},
       {"aleatoric_std", out.aleatoric_std.block.data()},

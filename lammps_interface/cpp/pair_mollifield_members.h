@@ -5,7 +5,6 @@
 #include "lmptype.h"
 
 #include <algorithm>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -27,15 +26,14 @@ struct AtomValues {
 };
 
 struct MemberOutputs {
-  std::map<std::string, double> calibration;    // of the file
-  bigint step = -1;                             // of the last computation
-  AtomValues force_std, force_mean, force_covariance, aleatoric_std, latent_distance, outside_std;
+  bigint step = -1;    // of the last computation
+  AtomValues force_std, force_std_raw, force_mean, force_covariance, aleatoric_std, latent_distance, outside_std;
   std::vector<double> latent, member_energies, member_virials;
   int n_latent = 0, has_latent_references = 0;
 
   std::size_t n_doubles() const
   {
-    return force_std.block.capacity() + force_mean.block.capacity() + force_covariance.block.capacity() +
+    return force_std.block.capacity() + force_std_raw.block.capacity() + force_mean.block.capacity() + force_covariance.block.capacity() +
         aleatoric_std.block.capacity() + latent_distance.block.capacity() + outside_std.block.capacity() +
         latent.capacity();
   }

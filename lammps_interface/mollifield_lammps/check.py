@@ -16,6 +16,7 @@ from ase import Atoms
 from mollifield import contract, load_artefact
 from mollifield.artefact import Artefact
 from mollifield.potential import Evaluation, evaluate
+from mollifield.uncertainty import spread
 from mollifield_lammps.data import lammps_boundary, write_data
 from mollifield_lammps.locate import (
     MPIRUN_VARIABLE,
@@ -244,10 +245,9 @@ def _check_fix(installation: _Installation) -> str:
     if artefact.n_members < 2:
         raise _Skip("the model is a single member, which has no spread")
     _, thermo, _ = _evaluate(installation, "fix", 1, "fix u all mollifield/uncertainty 1", "f_u")
-    factor = artefact.calibration.get(contract.FORCE_STD_FACTOR, 1.0)
     largest = 0.0
     for k, expected in enumerate(installation.expected):
-        std = factor * np.sqrt(expected.forces.numpy().var(axis=0, ddof=1).sum(axis=1)).max()
+        std = spread(artefact, expected).forces_std.max()
         deviation = abs(float(thermo["f_u"][k]) - std)
         _within(f"frame {k}: largest force std", deviation, expected.forces.numpy(), _precision(artefact))
         largest = max(largest, deviation)

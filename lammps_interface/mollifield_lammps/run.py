@@ -20,6 +20,21 @@ STOP_LINE = "Fix mollifield/uncertainty: run stopped at step"
 QUOTE = "Last input line: "
 _TAIL = 20  # lines of output shown when LAMMPS dies without an ERROR line
 
+# LAMMPS in one process group with a watcher that ends the group once standard input closes, as the kernel closes it
+# when the caller is killed. The `lmp` of the wheel is a launcher: where that alone is killed, what it started is the
+# rest of the group. The shell outlives a SIGTERM until LAMMPS (or mpirun, which has its ranks to end) is gone.
+_GUARD = """
+trap : TERM
+exec 3<&0 </dev/null
+{ read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 &
+"$@" 3<&-
+code=$?
+trap '' TERM
+kill -TERM 0
+wait
+exit $code
+"""
+
 
 class LammpsError(RuntimeError):
     """LAMMPS failed; the message holds its own ERROR line, the command it stopped at, and where that stands."""
@@ -56,7 +71,8 @@ def _error_message(output: list[str], code: int, position: InputPosition) -> str
 
 def _command(deck: Path, n_ranks: int, variables: dict | None) -> list[str]:
     """With echo, so that errors can be placed. LAMMPS's own log is buffered and lost when it is ended: ours is not."""
-    command = [*lammps_command(n_ranks), "-in", deck.name, "-log", "none", "-echo", "screen", "-nonbuf"]
+    guard = ["/bin/sh", "-c", _GUARD, "lammps"]
+    command = [*guard, *lammps_command(n_ranks), "-in", deck.name, "-log", "none", "-echo", "screen", "-nonbuf"]
     for name, value in (variables or {}).items():
         command += ["-var", name, *(map(str, value) if isinstance(value, (list, tuple)) else [str(value)])]
     return command
@@ -83,8 +99,8 @@ def run_lammps(
     names and values. progress: called with every line of output as it comes, commands included; a `ThermoBar`
     makes a progress bar of them. Threads of each rank are 1 unless OMP_NUM_THREADS says otherwise.
 
-    The child ends with this call, also on Ctrl-C: what it has written until then stays, and `read_thermo` reads its
-    log. Raises LammpsError with LAMMPS's own message, its command, and the file and line of that command.
+    LAMMPS ends with this call, on Ctrl-C, and with this process, also on `kill -9`: what it has written until then
+    stays, and `read_thermo` reads its log. Raises LammpsError with LAMMPS's own message, its command, and the file and line of that command.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -93,7 +109,7 @@ def run_lammps(
     output: list[str] = []
     path = directory / LOG_NAME
     with path.open("w", buffering=1) as log, subprocess.Popen(
-        _command(written, n_ranks, variables), cwd=directory, env=lammps_environment(), stdin=subprocess.DEVNULL,
+        _command(written, n_ranks, variables), cwd=directory, env=lammps_environment(), stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", bufsize=1, start_new_session=True,
     ) as child:  # fmt: skip
         try:
@@ -113,7 +129,7 @@ def run_lammps(
 
 
 def _end(child: subprocess.Popen) -> None:
-    """End the launcher together with LAMMPS, which it started: they form one process group."""
+    """End guard, launcher and LAMMPS: they form one process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(child.pid, number)

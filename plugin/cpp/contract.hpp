@@ -22,6 +22,7 @@ inline constexpr const char *DTYPE_KEY = "dtype";
 inline constexpr const char *CALIBRATION_KEY = "calibration";
 inline constexpr const char *REFERENCE_KEY = "reference_frames";
 inline constexpr const char *MEMBER_TENSORS_KEY = "member_tensors";
+inline constexpr const char *SHARED_TRUNK_KEY = "shared_trunk";
 inline constexpr const char *LABELS_KEY = "labels";
 inline constexpr const char *UNDETERMINED_SPECIES_KEY = "undetermined_species";
 inline constexpr const char *LATENT_SPACE_KEY = "latent_space";
@@ -48,8 +49,8 @@ inline constexpr double LATENT_REACH_FLOOR = 0.5;
 inline constexpr double OUTSIDE_LIMIT = 10.0;
 
 // Calibration.
-inline constexpr const char *ENERGY_STD_FACTOR = "energy_std_factor";
-inline constexpr const char *FORCE_STD_FACTOR = "force_std_factor";
+inline constexpr const char *FORCE_STD = "force_std";
+inline constexpr const char *ENERGY_STD = "energy_std";
 inline constexpr const char *FORCE_NOISE_STD = "force_noise_std";
 inline constexpr const char *ENERGY_NOISE_STD = "energy_noise_std";
 

@@ -114,19 +114,19 @@ std::vector<double> to_vector(const at::Tensor &tensor)
 void Potential::Implementation::read_attributes()
 {
   const auto version = attribute(contract::FORMAT_VERSION_KEY).toInt();
+  std::string readable;
+  for (const int known : contract::READABLE_VERSIONS) readable += (readable.empty() ? "" : ", ") + std::to_string(known);
   if (std::ranges::find(contract::READABLE_VERSIONS, version) == std::ranges::end(contract::READABLE_VERSIONS))
-    throw std::runtime_error("its format version is " + std::to_string(version) + ", this build reads up to " +
-                             std::to_string(contract::FORMAT_VERSION));
+    throw std::runtime_error("its format version is " + std::to_string(version) + ", this build reads " + readable);
   for (const c10::IValue &symbol : attribute(contract::SPECIES_KEY).toListRef()) species.push_back(symbol.toStringRef());
   r_max = attribute(contract::R_MAX_KEY).toDouble();
   n_layers = static_cast<int>(attribute(contract::N_LAYERS_KEY).toInt());
   n_members = static_cast<int>(attribute(contract::N_MEMBERS_KEY).toInt());
   dtype_name = attribute(contract::DTYPE_KEY).toStringRef();
-  for (const auto &entry : attribute(contract::CALIBRATION_KEY).toGenericDict())
-    calibration[entry.key().toStringRef()] = entry.value().toDouble();
   if (module.hasattr("labels"))
     for (const c10::IValue &label : attribute("labels").toListRef()) labels.push_back(label.toStringRef());
   check_attributes();
+  calibration = read_calibration(module, static_cast<int>(species.size()));
   latent_space = read_latent_space(module, static_cast<int>(species.size()));
   dtype = dtype_name == "float64" ? at::kDouble : at::kFloat;
 }
@@ -271,7 +271,7 @@ Potential::Potential(std::unique_ptr<Implementation> implementation) : impl(std:
 Potential::~Potential() = default;
 
 const std::vector<std::string> &Potential::species() const { return impl->species; }
-const std::map<std::string, double> &Potential::calibration() const { return impl->calibration; }
+const Calibration &Potential::calibration() const { return impl->calibration; }
 const std::vector<std::string> &Potential::labels() const { return impl->labels; }
 const LatentSpace &Potential::latent_space() const { return impl->latent_space; }
 double Potential::r_max() const { return impl->r_max; }
@@ -280,12 +280,6 @@ int Potential::n_members() const { return impl->n_members; }
 const std::string &Potential::checksum() const { return impl->checksum; }
 const std::string &Potential::dtype() const { return impl->dtype_name; }
 const std::string &Potential::device() const { return impl->device_name; }
-
-double Potential::calibration_factor(const std::string &key) const
-{
-  const auto found = impl->calibration.find(key);
-  return found == impl->calibration.end() ? 1.0 : found->second;
-}
 
 bool Potential::has_stages() const { return impl->has_stages(); }
 

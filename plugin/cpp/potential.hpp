@@ -2,11 +2,11 @@
 // Units: eV and Å. No torch header here, so that callers need none.
 #pragma once
 
+#include "calibration.hpp"
 #include "halo.hpp"
 #include "latent_space.hpp"
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -59,7 +59,7 @@ class Potential {
   Potential &operator=(const Potential &) = delete;
 
   const std::vector<std::string> &species() const;
-  const std::map<std::string, double> &calibration() const;
+  const Calibration &calibration() const;
   const std::vector<std::string> &labels() const;    // trained on: energy, forces, stress; empty where the file does not say
   double r_max() const;
   int n_layers() const;
@@ -70,9 +70,6 @@ class Potential {
 
   // Scale and references of the latent features; empty where the file holds none.
   const LatentSpace &latent_space() const;
-
-  // Factor of contract.py by its key, 1 where the file holds none.
-  double calibration_factor(const std::string &key) const;
 
   // Member k (from 0) as a model of its own, at the cost of one; the rest of the committee costs nothing in it.
   // Throws std::runtime_error, also where it does not reproduce the file's reference frames for this member.

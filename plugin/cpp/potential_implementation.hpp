@@ -18,7 +18,7 @@ struct Potential::Implementation {
   std::string device_name, dtype_name;
   at::ScalarType dtype = at::kFloat;
   std::vector<std::string> species;
-  std::map<std::string, double> calibration;
+  Calibration calibration;
   std::vector<std::string> labels;
   LatentSpace latent_space;
   double r_max = 0.0;

@@ -1,11 +1,12 @@
 """Model files: write, read, describe, and verify what was read."""
 
+import copy
 import json
 import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from . import contract
+from .calibration import Calibration, read_calibration
 from .native import has_native
 
 
@@ -28,7 +30,9 @@ class Artefact:
     n_layers: int
     n_members: int
     dtype: torch.dtype
-    calibration: dict[str, float]
+    calibration: Calibration
+    shared_trunk: bool
+    """Whether members are samples on one trunk, not models of their own."""
     reference_frames: list[dict[str, Tensor]]
     latent_space: dict[str, Tensor]
     """Empty where the file has no latent references."""
@@ -38,16 +42,46 @@ class Artefact:
     """Species whose energies are guesses but for the compositions of the training frames; None as above."""
     summary: dict[str, Any]
     device: torch.device
+    whole: torch.jit.ScriptModule
+    """As it is in the file; `module` is frozen for speed."""
+
+    def member(self, k: int) -> "Artefact":
+        """Member ``k`` (from 0) as a model of its own, at the price of one; it has no latent references.
+
+        Raises `ValueError` for a member that isn't there, and for files that don't say which tensors are whose.
+        """
+        if not 0 <= k < self.n_members:
+            raise ValueError(f"{self.path} has no member {k}; allowed: 0 to {self.n_members - 1}")
+        with _torchscript_deprecation_ignored():
+            module = copy.deepcopy(self.whole)
+        _keep_member(module, getattr(module, contract.MEMBER_TENSORS_KEY), k)
+        setattr(module, contract.N_MEMBERS_KEY, 1)
+        of_members = (contract.REF_ENERGIES, contract.REF_FORCES, contract.REF_VIRIALS)
+        frames = [
+            {key: value[k : k + 1] if key in of_members else value for key, value in frame.items()}
+            for frame in self.reference_frames
+        ]
+        return replace(
+            self, module=_frozen(module), whole=module, n_members=1, reference_frames=frames, latent_space={}
+        )
 
 
 def save_artefact(module: torch.jit.ScriptModule, path: str | Path, summary: dict[str, Any]) -> None:
-    """Write a model file; it appears under its name only when it is complete."""
+    """Write a model file; it appears under its name only when it is complete.
+
+    Raises `OSError` that names the file, for a full disk say.
+    """
     path = Path(path)
     unfinished = path.with_name(path.name + ".part")
     extra = {contract.SUMMARY_FILE: json.dumps(summary, indent=1, sort_keys=True)}
     with _torchscript_deprecation_ignored():
-        torch.jit.save(module, str(unfinished), _extra_files=extra)
-    unfinished.replace(path)
+        content = module.save_to_buffer(_extra_files=extra)  # to a file, torch hides the system's error
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def load_artefact(path: str | Path, device: str = "cpu", verify: bool = True) -> Artefact:
@@ -84,26 +118,45 @@ def load_artefact(path: str | Path, device: str = "cpu", verify: bool = True) ->
             f"{', '.join(map(str, contract.READABLE_VERSIONS))}: export the model again with this release"
         )
     summary = extra[contract.SUMMARY_FILE]
+    species = list(getattr(module, contract.SPECIES_KEY))
+    try:
+        calibration = read_calibration(getattr(module, contract.CALIBRATION_KEY), len(species))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     artefact = Artefact(
         path=path,
         module=_frozen(module),
         format_version=version,
-        species=list(getattr(module, contract.SPECIES_KEY)),
+        species=species,
         r_max=float(getattr(module, contract.R_MAX_KEY)),
         n_layers=int(getattr(module, contract.N_LAYERS_KEY)),
         n_members=int(getattr(module, contract.N_MEMBERS_KEY)),
         dtype=getattr(torch, getattr(module, contract.DTYPE_KEY)),
-        calibration=dict(getattr(module, contract.CALIBRATION_KEY)),
+        calibration=calibration,
+        shared_trunk=bool(getattr(module, contract.SHARED_TRUNK_KEY, False)),
         reference_frames=list(getattr(module, contract.REFERENCE_KEY)),
         latent_space=dict(getattr(module, contract.LATENT_SPACE_KEY, {})),
         labels=_optional_list(module, contract.LABELS_KEY),
         undetermined_species=_optional_list(module, contract.UNDETERMINED_SPECIES_KEY),
         summary=json.loads(summary) if summary else {},
         device=target,
+        whole=module,
     )
     if verify:
         verify_reference(artefact)
     return artefact
+
+
+def _keep_member(module: torch.jit.ScriptModule, names: list[str], k: int) -> None:
+    """Cut slice ``k`` out of the tensors with a member dimension."""
+    for name in names:
+        owner, leaf = module, name
+        while "." in leaf:
+            first, leaf = leaf.split(".", 1)
+            owner = getattr(owner, first)
+        tensor = getattr(owner, leaf)
+        cut = tensor.detach()[k : k + 1].clone()
+        setattr(owner, leaf, torch.nn.Parameter(cut, requires_grad=False) if leaf in dict(owner.named_parameters()) else cut)
 
 
 def _optional_list(module: torch.jit.ScriptModule, key: str) -> list[str] | None:
@@ -157,7 +210,6 @@ def verify_reference(artefact: Artefact) -> dict[str, float]:
 def describe(artefact: Artefact) -> str:
     """A page for people: what the model is, what it was trained on, and whether it checks out."""
     worst = verify_reference(artefact)
-    calibration = ", ".join(f"{k} {v:.4g}" for k, v in sorted(artefact.calibration.items()))
     lines = [
         f"file           {artefact.path} ({artefact.path.stat().st_size / 1024:.0f} KiB)",
         f"format         {artefact.format_version}",
@@ -166,7 +218,7 @@ def describe(artefact: Artefact) -> str:
         f"(receptive field {artefact.r_max * artefact.n_layers} Å)",
         f"members        {artefact.n_members}",
         f"dtype          {str(artefact.dtype).removeprefix('torch.')}",
-        f"calibration    {calibration or 'none'}",
+        f"calibration    {artefact.calibration.described()}",
         f"trained on     {_listed(artefact.labels)}",
         f"undetermined   {_listed(artefact.undetermined_species)}"
         f"{' (energies of these species are not told apart by the training frames)' * bool(artefact.undetermined_species)}",

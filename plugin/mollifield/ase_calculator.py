@@ -1,5 +1,7 @@
 """ASE's view of an exported model."""
 
+import copy
+import hashlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -7,14 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from . import uncertainty
 from .artefact import load_artefact
+from .ase_properties import STD_PROPERTIES, register
 from .potential import evaluate
 
-STD_PROPERTIES = ["energy_std", "forces_std", "forces_cov"]
+register()
 
 
 class MollifieldCalculator(Calculator):
@@ -24,7 +27,8 @@ class MollifieldCalculator(Calculator):
     ``energy``         eV              mean over members (``free_energy`` is the same number)
     ``energies``       eV, [N]         mean over members, summing to ``energy``
     ``forces``         eV/Å, [N, 3]    mean over members
-    ``stress``         eV/Å³, [6]      mean; Voigt xx yy zz yz xz xy; three periodic directions only
+    ``stress``         eV/Å³, [6]      mean; Voigt xx yy zz yz xz xy; see below for fewer than three periodic directions
+    ``stresses``       eV/Å³, [N, 6]   mean, atom by atom, summing to ``stress``; only when asked for
     ``energy_std``     eV              sample standard deviation over members, calibrated, and more where
                                        atoms are outside of the training data (`uncertainty.spread`)
     ``forces_std``     eV/Å, [N]       sqrt of the trace of ``forces_cov``
@@ -34,10 +38,16 @@ class MollifieldCalculator(Calculator):
     The spread costs about M times a mean evaluation, so it is computed only when asked for:
     ``calc.get_property("forces_std", atoms)``, or always with ``always_std=True``; results then lie
     in ``calc.results``.
+
+    In one or two periodic directions the stress is the part within them, divided by the volume of the cell, vacuum
+    included; its other components are zero, so that ASE's cell filters leave the vacuum as it is. Without a volume, or
+    a periodic direction, there is none (`PropertyNotImplementedError`).
+
+    The calculator can be pickled, and `Atoms` with it, while its file lies unchanged where it was.
     """
 
     implemented_properties = [
-        "energy", "free_energy", "energies", "forces", "stress", *STD_PROPERTIES,
+        "energy", "free_energy", "energies", "forces", "stress", "stresses", *STD_PROPERTIES,
     ]
 
     def __init__(
@@ -49,11 +59,10 @@ class MollifieldCalculator(Calculator):
     ) -> None:
         """``model``: an exported file. ``threads``: torch's intra-op threads, process-wide."""
         super().__init__()
-        if threads is not None:
-            if threads < 1:
-                raise ValueError(f"threads = {threads}; allowed is 1 or more")
-            torch.set_num_threads(threads)
-        self.artefact = load_artefact(model, device)
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads = {threads}; allowed is 1 or more")
+        self._load(Path(model).absolute(), device, threads)
+        self._checksum = _checksum(self._model)
         if always_std:
             uncertainty.require_committee(self.artefact.n_members)
         self.always_std = always_std
@@ -61,7 +70,7 @@ class MollifieldCalculator(Calculator):
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """ASE's, with a warning (once) about a stress from a model that was trained on none."""
-        if name == "stress" and self._warn_of_stress:
+        if name in ("stress", "stresses") and allow_calculation and self._warn_of_stress:  # not when ASE writes a file
             self._warn_of_stress = False
             warnings.warn(
                 f"{self.artefact.path}: no stress was among its training labels ({', '.join(self.artefact.labels)}); "
@@ -69,6 +78,30 @@ class MollifieldCalculator(Calculator):
                 UserWarning, stacklevel=3,
             )  # fmt: skip
         return super().get_property(name, atoms, allow_calculation)
+
+    def _load(self, model: Path, device: str, threads: int | None) -> None:
+        self._model, self._device, self._threads = model, device, threads
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.artefact = load_artefact(model, device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the model, of which the file's path and checksum are kept."""
+        return {name: value for name, value in self.__dict__.items() if name != "artefact"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Read the model again; raises `ValueError` if its file is another one by now."""
+        self.__dict__.update(state)
+        if self._model.exists() and _checksum(self._model) != self._checksum:
+            raise ValueError(f"{self._model}: has changed since the calculator was pickled")
+        self._load(self._model, self._device, self._threads)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "MollifieldCalculator":
+        """A calculator that shares the model, which nothing changes."""
+        memo[id(self.artefact)] = self.artefact
+        other = memo[id(self)] = type(self).__new__(type(self))
+        other.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return other
 
     def calculate(
         self,
@@ -90,6 +123,7 @@ class MollifieldCalculator(Calculator):
             atoms.cell.array,
             atoms.pbc,
             members=with_std,
+            atomic_virials="stresses" in wanted,
         )
         forces = out.forces.cpu().numpy()
         energy = float(out.energies.mean())
@@ -101,12 +135,29 @@ class MollifieldCalculator(Calculator):
         }
         if not np.isfinite(energy) or not np.isfinite(results["forces"]).all():
             raise ValueError(f"the model gives energy {energy} eV: not finite for this frame")
-        if atoms.pbc.all():
-            virial = out.virial.mean(0).cpu().numpy()
-            results["stress"] = full_3x3_to_voigt_6_stress(-virial / atoms.get_volume())
-        elif "stress" in wanted:
-            raise ValueError(f"stress needs three periodic directions; pbc = {atoms.pbc.tolist()}")
+        if atoms.pbc.any() and atoms.cell.rank == 3:
+            results["stress"] = _stress(out.virial.mean(0).cpu().numpy(), atoms)
+            if out.atomic_virials is not None:
+                results["stresses"] = _stress(out.atomic_virials.mean(0).cpu().numpy(), atoms)
+        elif {"stress", "stresses"} & set(wanted):
+            raise PropertyNotImplementedError(
+                "a stress needs a periodic direction and three lattice vectors that span a volume; "
+                f"pbc = {atoms.pbc.tolist()}, cell = {atoms.cell.tolist()}"
+            )
         if with_std:
             found = uncertainty.spread(self.artefact, out)
             results.update({name: getattr(found, name) for name in STD_PROPERTIES})
         self.results = results
+
+
+def _stress(virials: np.ndarray, atoms: Atoms) -> np.ndarray:
+    """``[..., 3, 3]`` in eV -> the part within the periodic directions, Voigt ``[..., 6]`` in eV/Å³."""
+    if not atoms.pbc.all():
+        directions, _ = np.linalg.qr(atoms.cell.array[atoms.pbc].T)
+        within = directions @ directions.T
+        virials = within @ virials @ within
+    return full_3x3_to_voigt_6_stress(-virials / atoms.get_volume())
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

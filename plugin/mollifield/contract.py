@@ -79,11 +79,14 @@ R_MAX_KEY = "r_max"  # float, Å
 N_LAYERS_KEY = "n_layers"  # int: message-passing depth, ghosts reach n_layers * r_max
 N_MEMBERS_KEY = "n_members"  # int
 DTYPE_KEY = "dtype"  # str: "float32" or "float64"
-CALIBRATION_KEY = "calibration"  # Dict[str, float]: factors of a raw std and noise of the labels, keys below
+CALIBRATION_KEY = "calibration"  # Dict[str, Tensor], keys below; version 1: Dict[str, float]
 REFERENCE_KEY = "reference_frames"  # List[Dict[str, Tensor]], keys below
 # List[str]: names of the parameters and buffers whose first dimension is M. Slices [k : k + 1] of these make the
 # model of member k; every other tensor is a constant that members share.
 MEMBER_TENSORS_KEY = "member_tensors"
+# bool: members are samples on one trunk (heads, dropout masks, posterior draws), not models of their own. Engines treat
+# both alike; the spread of the former says nothing of the trunk. Absent: false.
+SHARED_TRUNK_KEY = "shared_trunk"
 
 # List[str], optional: what the training frames were labelled with and trained on, of "energy", "forces", "stress". A
 # file without it does not say.
@@ -129,12 +132,15 @@ OUTSIDE_LIMIT = 10.0
 # library versions). No engine takes a number from it.
 SUMMARY_FILE = "summary.json"
 
-# Factors in `calibration`: std_calibrated = factor * std_raw.
-ENERGY_STD_FACTOR = "energy_std_factor"
-FORCE_STD_FACTOR = "force_std_factor"
-# Noise of the labels (aleatoric), the same for every atom and frame; 0 where the file states none.
-FORCE_NOISE_STD = "force_noise_std"  # eV/Å: sqrt(trace) of the 3x3 covariance of a force label's noise
-ENERGY_NOISE_STD = "energy_noise_std"  # eV/atom
+# Tables in `calibration`, each optional: knots (raw std, calibrated std), positive and rising in both. The map is
+# piecewise linear through (0, 0) and the knots, and proportional to the last one beyond it; a single knot is a factor.
+# A force covariance is multiplied by (calibrated / raw)^2.
+# In version 1 `force_std_factor` and `energy_std_factor` are such factors, and all values are plain numbers for all species.
+FORCE_STD = "force_std"  # [n_species, K, 2] float64, eV/Å: sqrt(trace) of an atom's 3x3 covariance
+ENERGY_STD = "energy_std"  # [1, K, 2] float64, eV/atom: std of a total energy, divided by the number of atoms
+# Noise of the labels (aleatoric); 0 where the file states none.
+FORCE_NOISE_STD = "force_noise_std"  # [n_species] float64, eV/Å: sqrt(trace) of the 3x3 covariance of a force label's noise
+ENERGY_NOISE_STD = "energy_noise_std"  # [1] float64, eV/atom
 
 FORCE_REL_FLOOR = 0.1
 """eV/Å. The relative force std of an atom is force_std / (|mean force| + this)."""

@@ -28,6 +28,8 @@ class Evaluation:
     """[M, N, L], invariant features."""
     types: Tensor
     """[N] int64, index into the model's ``species``."""
+    atomic_virials: Tensor | None = None
+    """[M or 1, N, 3, 3] float64, eV, symmetric: half of every edge's at each of its ends. None unless asked for."""
 
 
 def evaluate_edges(
@@ -36,10 +38,11 @@ def evaluate_edges(
     edge_index: Tensor,
     types: Tensor,
     members: bool = False,
+    atomic_virials: bool = False,
 ) -> Evaluation:
     """Energies, forces and virial of one frame given as edges (`mollifield.contract`).
 
-    ``edge_vectors [E, 3]`` in Å. With ``members`` forces and virial come for each member (one
+    ``edge_vectors [E, 3]`` in Å. With ``members`` forces and virials come for each member (one
     gradient with M copies of the geometry); without, their mean over members (shared geometry).
     """
     device = artefact.device
@@ -56,10 +59,19 @@ def evaluate_edges(
     gradient = gradient.to(torch.float64)
     forces = gradient.new_zeros(copies, types.shape[0], 3)
     forces.index_add_(1, edge_index[0], gradient).index_add_(1, edge_index[1], -gradient)
-    virial = -torch.einsum("mea,meb->mab", vectors.detach().to(torch.float64), gradient)
+    vectors = vectors.detach().to(torch.float64)
+    virial = -torch.einsum("mea,meb->mab", vectors, gradient)
     atomic_energies = atomic_energies.detach()
     latent = outputs[contract.LATENT].detach()
-    return Evaluation(atomic_energies, atomic_energies.sum(1), forces, virial, latent, types)
+    shares = _shared_among_ends(vectors, gradient, edge_index, types.shape[0]) if atomic_virials else None
+    return Evaluation(atomic_energies, atomic_energies.sum(1), forces, virial, latent, types, shares)
+
+
+def _shared_among_ends(vectors: Tensor, gradient: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:
+    """``Evaluation.atomic_virials`` of edges and the energy's gradient ``[M, E, 3]``."""
+    half = -0.25 * (vectors[..., :, None] * gradient[..., None, :] + gradient[..., :, None] * vectors[..., None, :])
+    shares = half.new_zeros(len(half), n_atoms, 3, 3)
+    return shares.index_add_(1, edge_index[0], half).index_add_(1, edge_index[1], half)
 
 
 def evaluate(
@@ -69,6 +81,7 @@ def evaluate(
     cell: NDArray,
     pbc: NDArray,
     members: bool = False,
+    atomic_virials: bool = False,
 ) -> Evaluation:
     """The same for atoms: ``positions [N, 3]`` and ``cell [3, 3]`` (rows) in Å, ``pbc [3]``.
 
@@ -82,6 +95,7 @@ def evaluate(
         torch.from_numpy(edges.edge_index),
         torch.from_numpy(types),
         members,
+        atomic_virials,
     )
 
 

@@ -20,7 +20,7 @@ from .potential import Evaluation
 
 @dataclass(frozen=True)
 class Spread:
-    """The epistemic uncertainty of one frame of N atoms, calibrated by the factors of the file."""
+    """The epistemic uncertainty of one frame of N atoms, calibrated by the tables of the file."""
 
     energy_std: float
     """eV, of the total energy."""
@@ -37,12 +37,13 @@ def spread(artefact: Artefact, out: Evaluation) -> Spread:
 
     Raises `ValueError` for a model of one member.
     """
-    factors = artefact.calibration
+    calibration, types = artefact.calibration, out.types.cpu().numpy()
     outside = outside_std(artefact.latent_space, out.latent, out.types).cpu().numpy()
-    energy = energy_std(out.energies.cpu().numpy()) * factors.get(contract.ENERGY_STD_FACTOR, 1.0)
+    energy = calibration.energy_std(float(energy_std(out.energies.cpu().numpy())), len(types))
     covariance = forces_covariance(out.forces.cpu().numpy())
-    covariance *= factors.get(contract.FORCE_STD_FACTOR, 1.0) ** 2
-    covariance += (outside**2 / 3.0)[:, None, None] * np.eye(3)
+    raw = forces_std(covariance)
+    factors = np.divide(calibration.force_std(raw, types), raw, out=np.zeros_like(raw), where=raw > 0.0)
+    covariance = covariance * factors[:, None, None] ** 2 + (outside**2 / 3.0)[:, None, None] * np.eye(3)
     return Spread(
         energy_std=float(np.sqrt(energy**2 + np.sum(outside**2))),
         forces_cov=covariance,

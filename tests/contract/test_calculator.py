@@ -1,16 +1,30 @@
 """The ASE Calculator's own promises: properties, uncertainties, errors."""
 
+import copy
+import multiprocessing
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
+import ase.db
+import ase.io
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.filters import FrechetCellFilter, StrainFilter, UnitCellFilter
 from ase.md.verlet import VelocityVerlet
+from ase.optimize import BFGS
+from ase.stress import voigt_6_to_full_3x3_stress
 from ase.units import fs
 from scipy.spatial.transform import Rotation
 
-from mollifield import MollifieldCalculator, contract
+from mollifield import MollifieldCalculator, contract, load_artefact
+from mollifield.artefact import verify_reference
+from mollifield.potential import evaluate
 from mollifield_train.export import export
 
 from ..conftest import build_potential, ethanol, exported_engine, sheared_crystal, slab
@@ -53,7 +67,7 @@ def test_spread_is_computed_only_when_asked_for(model_file: Path) -> None:
 
 def test_calibration_scales_the_spread(tmp_path: Path) -> None:
     potential = build_potential(torch.float64)
-    factors = {contract.FORCE_STD_FACTOR: 2.0, contract.ENERGY_STD_FACTOR: 3.0}
+    factors = {"force_std_factor": 2.0, "energy_std_factor": 3.0}
     export(potential, tmp_path / "raw.pt", [ethanol()])
     export(potential, tmp_path / "calibrated.pt", [ethanol()], calibration=factors)
     raw, calibrated = (MollifieldCalculator(tmp_path / f"{n}.pt") for n in ("raw", "calibrated"))
@@ -64,6 +78,59 @@ def test_calibration_scales_the_spread(tmp_path: Path) -> None:
         )
 
 
+def test_calibration_tables_go_by_species(tmp_path: Path) -> None:
+    """Piecewise linear through the origin and the knots, proportional beyond the last one."""
+    potential, frame = build_potential(torch.float64), ethanol()
+    export(potential, tmp_path / "raw.pt", [frame])
+    raw = MollifieldCalculator(tmp_path / "raw.pt")
+    std = raw.get_property("forces_std", frame)
+    middle = float(np.median(std))
+    steep, factor = [[middle, 3.0 * middle], [2.0 * middle, 3.5 * middle]], [[1.0, 0.5], [2.0, 1.0]]
+    tables = {
+        contract.FORCE_STD: torch.tensor([steep, factor, steep], dtype=torch.float64),  # H C O
+        contract.ENERGY_STD: torch.tensor([[[1e-9, 2e-9]]], dtype=torch.float64),
+    }
+    export(potential, tmp_path / "tables.pt", [frame], calibration=tables)
+    found = MollifieldCalculator(tmp_path / "tables.pt")
+    above = np.interp(std, [middle, 2.0 * middle], [3.0 * middle, 3.5 * middle])
+    expected = np.where(std < middle, 3.0 * std, np.where(std > 2.0 * middle, 1.75 * std, above))
+    expected[frame.numbers == 6] = 0.5 * std[frame.numbers == 6]
+    np.testing.assert_allclose(found.get_property("forces_std", frame), expected, rtol=1e-12)
+    factors = (expected / std)[:, None, None] ** 2
+    np.testing.assert_allclose(
+        found.get_property("forces_cov", frame), factors * raw.get_property("forces_cov", frame), rtol=1e-10, atol=1e-12
+    )
+    assert found.get_property("energy_std", frame) == pytest.approx(2.0 * raw.get_property("energy_std", frame))
+
+
+@pytest.mark.parametrize(
+    "tables, problem",
+    [
+        ({"force_std": torch.ones(2, 1, 2)}, r"'force_std' has shape \[2, 1, 2\], expected \[3, K, 2\]"),
+        ({"energy_std": torch.tensor([[[1.0, 2.0], [0.5, 3.0]]])}, "'energy_std': its knots are not positive and rising"),
+        ({"force_noise_std": torch.ones(1)}, r"'force_noise_std' has shape \[1\], expected \[3\]"),
+    ],
+)
+def test_calibration_that_is_none_is_refused(tables: dict[str, torch.Tensor], problem: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=problem):
+        export(build_potential(torch.float64), tmp_path / "model.pt", [ethanol()], calibration=tables)
+
+
+def test_a_member_is_a_model_of_its_own(model_file: Path) -> None:
+    artefact, frame = load_artefact(model_file), sheared_crystal()
+    whole = evaluate(artefact, frame.get_chemical_symbols(), frame.positions, frame.cell.array, frame.pbc, True)
+    for k in range(3):
+        single = artefact.member(k)
+        assert single.n_members == 1
+        verify_reference(single)
+        one = evaluate(single, frame.get_chemical_symbols(), frame.positions, frame.cell.array, frame.pbc)
+        torch.testing.assert_close(one.energies[0], whole.energies[k], rtol=0, atol=1e-9)
+        torch.testing.assert_close(one.forces[0], whole.forces[k], rtol=0, atol=1e-9)
+    assert evaluate(artefact, ["H"], frame.positions[:1], frame.cell.array, frame.pbc).energies.shape == (3,)
+    with pytest.raises(ValueError, match="no member 3; allowed: 0 to 2"):
+        artefact.member(3)
+
+
 def test_one_member_has_no_spread(tmp_path: Path) -> None:
     export(build_potential(torch.float32, n_members=1), tmp_path / "model.pt", [ethanol()])
     calc = MollifieldCalculator(tmp_path / "model.pt")
@@ -72,9 +139,155 @@ def test_one_member_has_no_spread(tmp_path: Path) -> None:
         calc.get_property("forces_std", ethanol())
 
 
-def test_stress_needs_three_periodic_directions(model_file: Path) -> None:
-    with pytest.raises(ValueError, match=r"pbc = \[True, True, False\]"):
-        MollifieldCalculator(model_file).get_property("stress", slab())
+@pytest.mark.parametrize(
+    "pbc", [(True, True, False), (False, True, True), (True, False, False), (False, False, True)]
+)
+def test_stress_within_the_periodic_directions(model_file: Path, pbc: tuple[bool, ...]) -> None:
+    """Central differences of the energy by strains within the periodic directions; no other components."""
+    frame = sheared_crystal()
+    frame.pbc = pbc
+    calc = MollifieldCalculator(model_file)
+    stress = voigt_6_to_full_3x3_stress(calc.get_property("stress", frame))
+    directions = np.linalg.qr(frame.cell.array[list(pbc)].T)[0].T
+    outside = np.eye(3) - directions.T @ directions
+    np.testing.assert_allclose(outside @ stress, 0.0, atol=1e-12)
+    for first in directions:
+        for second in directions:
+            strain = 0.5 * (np.outer(first, second) + np.outer(second, first))
+            energies = []
+            for sign in (1, -1):
+                strained = frame.copy()
+                strained.set_cell(frame.cell.array @ (np.eye(3) + sign * 1e-5 * strain), scale_atoms=True)
+                energies.append(calc.get_property("energy", strained))
+            expected = (energies[0] - energies[1]) / 2e-5 / frame.get_volume()
+            assert first @ stress @ second == pytest.approx(expected, abs=1e-7)
+    assert np.abs(stress).max() > 1e-3  # eV/Å³: not all of this is zero
+
+
+def test_no_stress_without_a_periodic_volume(model_file: Path) -> None:
+    calc = MollifieldCalculator(model_file)
+    for frame, pbc in ((ethanol(), False), (sheared_crystal(), False), (slab(), (True, True, False))):
+        frame.pbc = pbc
+        if frame.pbc.any():
+            frame.cell[2] = 0.0
+        assert np.isfinite(calc.get_property("energy", frame))
+        for name in ("stress", "stresses"):
+            with pytest.raises(PropertyNotImplementedError, match="periodic direction"):
+                calc.get_property(name, frame)
+
+
+@pytest.mark.parametrize("kind", [FrechetCellFilter, UnitCellFilter, StrainFilter])
+def test_cell_filters_relax_a_slab_in_its_plane(model_file: Path, kind: type) -> None:
+    atoms = slab()
+    before = atoms.cell.array
+    atoms.calc = MollifieldCalculator(model_file)
+    filtered = kind(atoms, mask=[True, True, False, False, False, True])
+    stress = atoms.get_stress()
+    with BFGS(filtered, logfile=None) as relaxation:
+        relaxation.run(fmax=0.0, steps=8)
+    np.testing.assert_allclose(atoms.cell.array[2, 2], before[2, 2], atol=1e-9)
+    assert np.abs(atoms.get_stress()).max() < 0.5 * np.abs(stress).max()
+
+
+@pytest.mark.parametrize("pbc", [True, (True, True, False)])
+def test_atomic_stresses(model_file: Path, pbc: object) -> None:
+    """They sum to the stress; in a periodic row of atoms that differ, half of each edge lies at each end."""
+    frame = sheared_crystal()
+    frame.pbc = pbc
+    calc = MollifieldCalculator(model_file)
+    frame.calc = calc
+    stresses = frame.get_stresses()
+    assert stresses.shape == (len(frame), 6)
+    np.testing.assert_allclose(stresses.sum(axis=0), frame.get_stress(), atol=1e-14)
+    assert np.ptp(stresses, axis=0).max() > 1e-4
+    calc.reset()
+    frame.get_stress()
+    assert "stresses" not in calc.results
+
+
+def test_atomic_stresses_share_an_edge_among_its_ends(model_file: Path) -> None:
+    """Two atoms: both have half of the virial, r (x) F, whoever owns the energy."""
+    frame = Atoms("CO", [[0, 0, 0], [0.9, 0.5, 0.3]], cell=[20, 20, 20], pbc=True)
+    calc = MollifieldCalculator(model_file)
+    forces = calc.get_property("forces", frame)
+    half = -0.5 * np.outer(frame.positions[1], forces[1]) / frame.get_volume()
+    for stress in calc.get_property("stresses", frame):
+        np.testing.assert_allclose(voigt_6_to_full_3x3_stress(stress), half, atol=1e-12)
+
+
+def energy_of(atoms: Atoms) -> float:
+    """Called in another process: atoms bring their calculator along."""
+    return atoms.get_potential_energy()
+
+
+def test_atoms_travel_with_their_calculator(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pickled and copied, with results and settings, into another directory or process."""
+    monkeypatch.chdir(model_file.parent)
+    atoms = ethanol()
+    atoms.calc = MollifieldCalculator(model_file.name, always_std=True)
+    energy = atoms.get_potential_energy()
+    pickled = pickle.dumps(atoms)
+    assert len(pickled) < 10_000
+    monkeypatch.chdir("/")
+    for other in (pickle.loads(pickled), copy.deepcopy(atoms)):
+        assert other.calc is not atoms.calc
+        assert other.calc.results["energy"] == energy
+        other.positions[0, 0] += 0.1
+        assert other.get_potential_energy() != energy
+        assert "forces_std" in other.calc.results
+        assert atoms.calc.results["energy"] == energy
+    assert copy.deepcopy(atoms).calc.artefact is atoms.calc.artefact
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        atoms.calc.reset()
+        assert pool.map(energy_of, [atoms]) == [pytest.approx(energy, abs=1e-10)]
+
+
+def test_a_file_that_changed_is_no_longer_the_calculators(tmp_path: Path) -> None:
+    export(build_potential(torch.float32, n_members=1), tmp_path / "model.pt", [ethanol()])
+    pickled = pickle.dumps(MollifieldCalculator(tmp_path / "model.pt"))
+    export(build_potential(torch.float64, n_members=2), tmp_path / "model.pt", [ethanol()])
+    with pytest.raises(ValueError, match=r"model\.pt: has changed since"):
+        pickle.loads(pickled)
+    (tmp_path / "model.pt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.pt"):
+        pickle.loads(pickled)
+
+
+@pytest.mark.parametrize("file", ["frames.traj", "frames.extxyz"])
+def test_stds_come_back_from_files(model_file: Path, tmp_path: Path, file: str) -> None:
+    atoms = sheared_crystal()
+    atoms.calc = MollifieldCalculator(model_file, always_std=True)
+    atoms.get_stresses()
+    written = atoms.calc.results
+    ase.io.write(tmp_path / file, [atoms, atoms])
+    back = ase.io.read(tmp_path / file, ":")[1]
+    names = set(written) - ({"forces_cov"} if file.endswith("extxyz") else set())
+    assert set(back.calc.results) == names
+    for name in names:
+        np.testing.assert_allclose(back.calc.get_property(name, back), written[name], atol=1e-7)
+
+
+def test_single_point_calculators_and_databases_take_stds(model_file: Path, tmp_path: Path) -> None:
+    atoms = ethanol()
+    atoms.calc = MollifieldCalculator(model_file, always_std=True)
+    atoms.get_forces()
+    copied = SinglePointCalculator(atoms, **atoms.calc.results)
+    np.testing.assert_array_equal(copied.get_property("forces_std", atoms), atoms.calc.results["forces_std"])
+    with ase.db.connect(tmp_path / "frames.db") as database:
+        database.write(atoms)
+        assert database.get(id=1).energy == pytest.approx(atoms.calc.results["energy"])
+
+
+def test_other_programs_read_stds_as_arrays(model_file: Path, tmp_path: Path) -> None:
+    atoms = ethanol()
+    atoms.calc = MollifieldCalculator(model_file, always_std=True)
+    atoms.get_forces()
+    ase.io.write(tmp_path / "frame.extxyz", atoms)
+    reader = "import ase.io, sys; a = ase.io.read(sys.argv[1]); print(a.arrays['forces_std'][3], a.info['energy_std'])"
+    command = [sys.executable, "-c", reader, str(tmp_path / "frame.extxyz")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    expected = [atoms.calc.results["forces_std"][3], atoms.calc.results["energy_std"]]
+    np.testing.assert_allclose([float(x) for x in found], expected, atol=1e-7)
 
 
 def test_atoms_on_top_of_each_other_are_named(model_file: Path) -> None:

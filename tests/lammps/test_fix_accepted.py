@@ -43,8 +43,7 @@ def dumped(path) -> dict[int, tuple[np.ndarray, list[str], np.ndarray, np.ndarra
     return frames
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2])
-@pytest.mark.parametrize("move", sorted(MOVES))
+@pytest.mark.parametrize("move, n_ranks", [("swap", 1), ("swap", 2), ("gcmc", 2)])
 def test_trials_are_not_judged(move, n_ranks, stated_model, tmp_path):
     """Frames, numbers and `stop` are those of the trajectory that the dump shows."""
     mc, highest = MOVES[move], 0.0
@@ -73,8 +72,7 @@ def test_trials_are_not_judged(move, n_ranks, stated_model, tmp_path):
         start(tmp_path, crystal(), stated_model, stops.replace(str(1.001 * highest), str(0.999 * highest)), n_ranks)
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2])
-def test_every_frame_of_a_rerun_is_judged(n_ranks, stated_model, tmp_path):
+def test_every_frame_of_a_rerun_is_judged(stated_model, tmp_path):
     """Eleven frames under a fix of every fifth step; `rerun` itself says which to leave out, and nothing but an error
     stops it."""
     commands = MOVING + (
@@ -82,20 +80,20 @@ def test_every_frame_of_a_rerun_is_judged(n_ranks, stated_model, tmp_path):
         "thermo_modify format float %.17g lost error\n"
         "dump d all custom 3 all.dump id type x y z f_u[1]\ndump_modify d sort id format float %.17g\nrun 30\n"
     )
-    expected, _ = start(tmp_path, crystal(), stated_model, commands, n_ranks)
+    expected, _ = start(tmp_path, crystal(), stated_model, commands, n_ranks=2)
     again = (
         "fix u all mollifield/uncertainty 5 file u.xyz\nfix g all mollifield/uncertainty 5 file gap.xyz min_gap 7\n"
         "fix s all mollifield/uncertainty 5 stop 0.001\n"
         "thermo 3\nthermo_style custom step f_u f_u[5] f_u[6]\nthermo_modify format float %.17g lost error\n"
         "rerun all.dump dump x y z"
     )
-    result, _ = start(tmp_path, crystal(), stated_model, again, n_ranks)
+    result, _ = start(tmp_path, crystal(), stated_model, again, n_ranks=2)
     steps = list(range(0, 31, 3))
     assert [frame.info["step"] for frame in read_uncertain(tmp_path / "u.xyz")] == steps
     assert [frame.info["step"] for frame in read_uncertain(tmp_path / "gap.xyz")] == steps[::3]
     np.testing.assert_allclose(result.thermo["f_u"][: len(steps)], expected.thermo["f_u"], rtol=1e-6)
     assert result.thermo["f_u[5]"][: len(steps)].tolist() == list(range(1, 12))
     assert "rerun goes on after step 0: force std" in result.log.read_text()
-    some = again.replace("dump x", "every 6 dump x").replace("u.xyz", "some.xyz").replace("gap.xyz", "other.xyz")
-    start(tmp_path, crystal(), stated_model, some, n_ranks)
-    assert [frame.info["step"] for frame in read_uncertain(tmp_path / "some.xyz")] == steps[::2]
+    after_run = MOVING + "fix u all mollifield/uncertainty 5 file some.xyz\nrun 6\nrerun all.dump every 6 dump x y z"
+    start(tmp_path, crystal(), stated_model, after_run, n_ranks=2)
+    assert [frame.info["step"] for frame in read_uncertain(tmp_path / "some.xyz")] == [0, 5, *steps[::2]]

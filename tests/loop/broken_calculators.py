@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -58,3 +59,57 @@ class WritesFiles(EMT):
         time.sleep(0.1)
         super().calculate(atoms, *arguments, **more)
         os.remove("OUTCAR")  # fails if a neighbour has taken it
+
+
+class StartsPrograms(EMT):
+    """Runs two external programs for ever, one of them in a session of its own; their ids go to ``log``.
+
+    Frames without copper are left alone.
+    """
+
+    def __init__(self, log: str) -> None:
+        super().__init__()
+        self.log = log
+
+    def calculate(self, atoms: Any = None, *arguments: Any, **more: Any) -> None:
+        super().calculate(atoms, *arguments, **more)
+        if "Cu" in atoms.get_chemical_symbols():
+            Path("scratch").touch()
+            shell = ["sh", "-c", "sleep 1000 & wait"]
+            programs = [subprocess.Popen(shell, start_new_session=new) for new in (False, True)]
+            with Path(self.log).open("a") as file:
+                file.write("".join(f"{program.pid}\n" for program in programs))
+            programs[0].wait()
+
+
+class KillsTheSecond(EMT):
+    """Every call leaves a line in ``log``; the frame with copper kills its worker when the other one is at work."""
+
+    def __init__(self, log: str) -> None:
+        super().__init__()
+        self.log = log
+
+    def calculate(self, atoms: Any = None, *arguments: Any, **more: Any) -> None:
+        super().calculate(atoms, *arguments, **more)
+        n_calls = _count(self.log)
+        if "Cu" in atoms.get_chemical_symbols():
+            while n_calls < 2:
+                n_calls = len(Path(self.log).read_text().splitlines())
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+        while not Path(self.log + ".dead").exists():
+            time.sleep(0.01)
+
+
+class HangsOnce(EMT):
+    """Hangs at its seventh call; leaves a file behind, as many codes do."""
+
+    def __init__(self, log: str) -> None:
+        super().__init__()
+        self.log = log
+
+    def calculate(self, *arguments: Any, **more: Any) -> None:
+        Path("WAVECAR").touch()
+        if _count(self.log) == 7:
+            time.sleep(600.0)
+        super().calculate(*arguments, **more)

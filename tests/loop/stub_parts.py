@@ -43,8 +43,11 @@ class LoggedEMT(EMT):
 
 
 def train(task: TrainTask, config: LoopConfig) -> None:
-    """The "model" is what it was trained on."""
+    """The "model" is what it was trained on; beside it lie the keys of both sides' frames."""
     task.directory.mkdir(parents=True, exist_ok=True)
+    sides = {"train": task.frames, "validation": task.valid}
+    keys = {side: [content_key(atoms) for atoms in frames] for side, frames in sides.items()}
+    (task.directory / "sides.json").write_text(json.dumps(keys))
     (task.directory / "started").touch()
     time.sleep(3 * PAUSE)
     energies = [atoms.get_potential_energy() for atoms in task.frames]

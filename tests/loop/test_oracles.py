@@ -9,9 +9,10 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from mollifield_train.active import oracles
+from mollifield_train.active import spool as spool_module
 from mollifield_train.active.config import OracleConfig
 from mollifield_train.active.oracles import compute_label, label_chosen, make_calculator
-from mollifield_train.active.store import Store
+from mollifield_train.active.store import Store, content_key
 
 HERE = __package__
 
@@ -56,8 +57,8 @@ def test_retry_until_it_converges(tmp_path: Path) -> None:
     [
         ("raise", "RuntimeError: no convergence"),
         ("nan", "not finite"),
-        ("segfault", "the worker died"),
-        ("hang", "the worker died"),
+        ("segfault", "the worker died (SIGSEGV)"),
+        ("hang", "ended after 1 s, the timeout"),
     ],
 )
 def test_a_bad_frame_costs_no_other(tmp_path: Path, how: str, reason: str) -> None:
@@ -109,14 +110,14 @@ def test_a_spooled_label_that_the_other_arm_takes_first(tmp_path: Path, monkeypa
     store = Store(tmp_path / "frames.db")
     store.add_given([atoms])
     (frame,) = store.frames(arm="given", status=oracles.CHOSEN)
-    oracles._save(spool, atoms, compute_label(config, atoms), calls=1)
-    load = oracles._load
+    spool_module.save(spool, content_key(atoms), compute_label(config, atoms), calls=1)
+    load = oracles.load
 
     def other_arm_was_faster(path: Path):
         store.record_label(frame.id, *load(path))
         path.unlink()
         return load(path)
 
-    monkeypatch.setattr(oracles, "_load", other_arm_was_faster)
+    monkeypatch.setattr(oracles, "load", other_arm_was_faster)
     assert oracles._already_labelled(store, spool, frame)
     assert store.training_frames("given", 0)[0].columns["calls"] == 1

@@ -80,11 +80,13 @@ def test_repeated_trajectory_replaces_its_candidates(store: Store) -> None:
     again.append(Candidate(frame(4), 4, -1.0, "regular", reason="atoms overlap"))
     store.replace_candidates("active", 1, 0, again)
     rows = store.frames(arm="active")
-    # Step 9 is another trajectory's already; a geometry is labelled once.
     assert sorted((r.columns["trajectory"], r.columns["step"]) for r in rows) == [
-        (0, 1), (0, 3), (0, 4), (1, 9),
+        (0, 1), (0, 3), (0, 4), (0, 9), (1, 9),
     ]  # fmt: skip
-    assert [r.columns["reason"] for r in store.frames(status="discarded")] == ["atoms overlap"]
+    # Step 9 is another trajectory's already; a geometry is labelled once.
+    other = store.frames(trajectory=1)[0]
+    reasons = {r.columns["step"]: r.columns["reason"] for r in store.frames(status="discarded")}
+    assert reasons == {4: "atoms overlap", 9: f"equal to frame {other.id} (active)"}
 
 
 def test_arms_do_not_see_each_other(store: Store) -> None:
@@ -130,3 +132,40 @@ def test_no_half_made_database(tmp_path: Path) -> None:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     connection.close()
     assert {"systems", "text_key_values", "number_key_values", "information"} <= tables
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "overwritten", "text"])
+def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "frames.db"
+    Store(path).add_given([labelled(seed) for seed in range(8)])
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(
+        {
+            "truncated": content[:middle],
+            "empty": b"",
+            "overwritten": content[:middle] + bytes(8192) + content[middle + 8192 :],
+            "text": b"not a database\n" * 1000,
+        }[damage]
+    )
+    with pytest.raises(ValueError, match=r"frames\.db: .*(damaged|malformed|not a database)"):
+        Store(path).frames()
+
+
+def test_a_full_disk_names_the_file_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "frames.db")
+    store.add_given([frame(seed) for seed in range(4)])
+    connect = store._database._database._connect
+
+    def on_full_disk() -> sqlite3.Connection:
+        connection = connect()
+        connection.execute("PRAGMA max_page_count = 1")  # no page more than there are
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._database._database, "_connect", on_full_disk)
+        with pytest.raises(ValueError, match=r"frames\.db: database or disk is full"):
+            store.add_given([frame(seed) for seed in range(100, 200)])
+    assert len(store.frames()) == 4
+    store.add_given([labelled(9)])
+    assert len(store.training_frames("given", 0)) == 1

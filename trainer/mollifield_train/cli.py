@@ -2,24 +2,33 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from .interruption import Interrupted, interruptible, naming_what_is_kept
 
 USER_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; 0 on success, 2 with one line on a mistake of the user's, 1 where a check failed."""
+    """Run one subcommand; its exit status.
+
+    0 on success, 2 with one line on a mistake of the user's, 1 where a check failed, 130 and 143 after Ctrl-C and
+    SIGTERM, with one line that says what is kept.
+    """
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        with interruptible():
+            return options.run(options) or 0
     except BrokenPipeError:
         # The reader of our output has gone (`mollifield info ... | head`); Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        print("mollifield: interrupted", file=sys.stderr)
-        return 130
+    except Interrupted as interrupted:
+        what = "interrupted" if interrupted.signum == signal.SIGINT else "terminated"
+        print(f"mollifield: {what}{interrupted.kept and '; '}{interrupted.kept}", file=sys.stderr)
+        return interrupted.exit_status
     except (ValueError, OSError) as error:
         print(f"mollifield: error: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_ERROR
@@ -33,8 +42,10 @@ def train(options: argparse.Namespace) -> None:
     config = load_train_config(options.config, options.set)
     from .fit import MODEL_FILE
     from .fit import train as fit_committee
+    from .fit import what_is_kept
 
-    result = fit_committee(config, resume=options.resume, initial=options.initial)
+    with naming_what_is_kept(lambda: what_is_kept(config)):
+        result = fit_committee(config, resume=options.resume, initial=options.initial)
     for part in ("train", "valid"):
         if part in result.metrics:
             print(f"{part}: {result.metrics[f'n_{part}']} frames")
@@ -73,9 +84,10 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def loop(options: argparse.Namespace) -> None:
     """`mollifield loop`: active learning, continued where it stopped."""
-    from .active.loop import run
+    from .active.loop import run, what_is_kept
 
-    run(options.config, fresh=options.fresh)
+    with naming_what_is_kept(lambda: what_is_kept(options.config, options.fresh)):
+        run(options.config, fresh=options.fresh)
 
 
 def lammps_check(options: argparse.Namespace) -> int:

@@ -294,7 +294,11 @@ def _describe(model: type[BaseModel], problem: Any) -> str:
     if problem["type"] == "missing":
         return f"key '{location}' is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"key '{location}': {message[0].lower()}{message[1:]}, found {problem['input']!r}"
+    where = f"key '{location}': " if location else ""
+    # A rule about a whole section names its keys and what they are.
+    section = problem["type"] == "value_error" and isinstance(problem["input"], dict)
+    found = "" if section else f", found {problem['input']!r}"
+    return f"{where}{message[0].lower()}{message[1:]}{found}"
 
 
 def _section_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from e3nn.util.jit import script
 from torch import Tensor, nn
 
 from mollifield import contract
+from mollifield.calibration import tables_of
 from mollifield.artefact import load_artefact, save_artefact
 from mollifield.neighbours import find_edges
 from mollifield.potential import types_of
@@ -27,7 +28,7 @@ SPLINE_FORCE_LIMIT = 1e-4
 class ExportedPotential(nn.Module):
     """The model with the attributes that `mollifield.contract` asks of a file."""
 
-    calibration: dict[str, float]
+    calibration: dict[str, Tensor]
     reference_frames: list[dict[str, Tensor]]
     member_tensors: list[str]
     latent_space: dict[str, Tensor]
@@ -37,7 +38,7 @@ class ExportedPotential(nn.Module):
     def __init__(
         self,
         potential: Potential,
-        calibration: dict[str, float],
+        calibration: dict[str, Tensor],
         reference_frames: list[dict[str, Tensor]],
         latent_space: dict[str, Tensor],
         labels: Sequence[str] | None = None,
@@ -52,6 +53,7 @@ class ExportedPotential(nn.Module):
         self.n_members: int = potential.n_members
         self.dtype: str = str(potential.dtype).removeprefix("torch.")
         self.calibration = calibration
+        self.shared_trunk: bool = False
         self.reference_frames = reference_frames
         self.latent_space = latent_space
         if labels is not None:
@@ -115,7 +117,7 @@ def export(
     path: str | Path,
     reference_frames: Sequence[Atoms],
     summary: dict[str, Any] | None = None,
-    calibration: dict[str, float] | None = None,
+    calibration: Mapping[str, Tensor] | Mapping[str, float] | None = None,
     splines: bool = True,
     training_frames: Sequence[Atoms] = (),
     labels: Sequence[str] | None = None,
@@ -128,7 +130,7 @@ def export(
 
     ``models``: one model or the members to be stacked. ``reference_frames``: at least one; a few
     small frames, which every engine recomputes when it loads the file.
-    ``calibration``: factors for raw standard deviations (`contract`). ``training_frames``: what the
+    ``calibration``: tables, or numbers for all species (`mollifield.calibration.tables_of`). ``training_frames``: what the
     members were trained on; without them the file has no latent references. ``labels`` and
     ``undetermined_species``: see `contract`; None where it is not known. Raises `ValueError` when
     there is no reference frame, when no spline is good enough, and when the written file disagrees
@@ -143,7 +145,8 @@ def export(
         potential, summary["splines"] = tabulate(potential, reference_frames)
     frames = [_reference_frame(potential, atoms) for atoms in reference_frames]
     space = latent_space(potential, training_frames) if training_frames else {}
-    wrapped = ExportedPotential(potential, dict(calibration or {}), frames, space, labels, undetermined_species)
+    tables = tables_of(calibration or {}, len(potential.species))
+    wrapped = ExportedPotential(potential, tables, frames, space, labels, undetermined_species)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
         warnings.filterwarnings("ignore", "The TorchScript type system")  # e3nn's annotations

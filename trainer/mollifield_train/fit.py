@@ -106,6 +106,17 @@ def train(
     return TrainResult(best, metrics, directory)
 
 
+def what_is_kept(config: TrainConfig) -> str:
+    """For people whose training was interrupted: what is on disk, and how to go on."""
+    directory = Path(config.directory)
+    folders = [directory, *(directory / "members" / str(m) for m in range(config.committee.n_members))]
+    found = [folder for folder in folders if (folder / LAST_CHECKPOINT).is_file()]
+    if not found:
+        return f"no epoch was finished in {directory}; start again"
+    epoch = read_tensors(found[-1] / LAST_CHECKPOINT)["epoch"]
+    return f"epoch {epoch} of {config.optimiser.epochs} is kept in {found[-1]}; continue with --resume"
+
+
 def export_run(directory: str | Path, path: str | Path) -> None:
     """Export the best weights that a run has so far, finished or not.
 

@@ -1,5 +1,6 @@
 """Tensors in files that exist whole or not at all."""
 
+import io
 import pickle
 import zipfile
 from pathlib import Path
@@ -7,13 +8,14 @@ from typing import Any
 
 import torch
 
-from .durable import replacing
+from .durable import write_bytes
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values with `torch.save`."""
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    """Write tensors and plain values with `torch.save`; a full disk is an OSError that names `path`."""
+    buffer = io.BytesIO()  # to a file, torch hides the system's error
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
 def read_tensors(path: str | Path) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class Prediction:
     """``[N]`` eV/Å, square root of the trace of the 3x3 sample covariance."""
     latent: Array
     """``[M, N, L]``."""
+    stress: Array | None = None
+    """``[6]`` eV/Å^3, mean; Voigt, in ASE's sign. None without three periodic directions."""
 
 
 class Committee(Protocol):
@@ -43,5 +45,5 @@ LoadCommittee = Callable[[Path], Committee]
 
 
 def mean_force_std(committee: Committee, frames: Sequence[Atoms]) -> float:
-    """Force std in eV/Å, mean over atoms and frames (frames may differ in size)."""
+    """Force std in eV/Å, mean over atoms and frames (frames may differ in size, and are not isolated atoms)."""
     return float(np.concatenate([committee.predict(frame).forces_std for frame in frames]).mean())

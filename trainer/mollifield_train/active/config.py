@@ -44,6 +44,11 @@ class OracleConfig(Section):
     def _named(self) -> OracleConfig:
         if (self.kind == "ase") != (self.calculator is not None):
             raise ValueError("'calculator' goes with kind 'ase', and only with it")
+        if self.kind != "tblite" and "method" in self.model_fields_set:
+            raise ValueError(
+                f"'method' means nothing for kind '{self.kind}': it goes with kind 'tblite' only "
+                "(other calculators take theirs in 'arguments')"
+            )
         return self
 
 
@@ -60,7 +65,10 @@ class ExplorerConfig(Section):
     kind: Literal["lammps", "ase"] = "lammps"
     """Who runs the dynamics."""
     n_trajectories: PositiveInt = 2
-    """Trajectories in a round; they start from different labelled frames."""
+    """Trajectories in a round. They start from different labelled frames while there are enough, those that the
+    run began with and those of earlier rounds by turns."""
+    extra_trajectories: NonNegativeInt = 4
+    """Further ones at most, in a round where there are too few candidates for `batch` labels."""
     n_steps: PositiveInt = 4000
     """Steps of a trajectory."""
     timestep: PositiveFloat = 0.5
@@ -80,6 +88,25 @@ class ExplorerConfig(Section):
     n_ranks: PositiveInt = 1
     """MPI ranks of LAMMPS."""
 
+    @model_validator(mode="after")
+    def _consistent(self) -> ExplorerConfig:
+        for key in ("sample_every", "regular_every"):
+            if getattr(self, key) > self.n_steps:
+                raise ValueError(
+                    f"'{key}' ({getattr(self, key)}) is longer than the run ('n_steps': {self.n_steps})"
+                )
+        select, stop = (
+            value.times_training if isinstance(value, TimesTraining) else value
+            for value in (self.select, self.stop)
+        )
+        same_unit = isinstance(self.select, TimesTraining) == isinstance(self.stop, TimesTraining)
+        if stop is not None and same_unit and stop < select:
+            raise ValueError(
+                f"'stop' ({stop:g}) is below 'select' ({select:g}): no frame could be selected before the "
+                "trajectory ends"
+            )
+        return self
+
 
 class AcquisitionConfig(Section):
     """How the active arm chooses."""
@@ -95,19 +122,47 @@ class AcquisitionConfig(Section):
 
 
 class GuardConfig(Section):
-    """Frames that never reach the oracle."""
+    """Geometries that end a trajectory; none of them reaches the oracle."""
 
     min_distance: PositiveFloat = 0.5
-    """Å. Frames with a pair of atoms nearer than this never reach the oracle."""
+    """Å. No two atoms may be nearer than this."""
+    fused: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.7
+    """Nor nearer than this times the shortest distance between atoms of their species in the starting
+    frames, or the sum of their covalent radii, whichever is less."""
+    bonds: bool | Literal["auto"] = "auto"
+    """Whether a frame may not have more fragments, held together by bonds, than the starting frames with the
+    same atoms. `auto`: without periodic directions only, where nothing else holds a molecule together; a
+    molecule in a large periodic box wants `true`, a reaction in the gas phase `false`."""
+    bond_factor: PositiveFloat = 1.6
+    """Atoms nearer than this times the sum of their covalent radii count as bonded."""
     max_gap: PositiveFloat = 3.0
-    """Å. Frames in more pieces than the starting frames, farther apart than this, neither."""
+    """Å. Whatever the bonds, a frame may not have more groups of atoms than the starting frames that are
+    farther apart than this (or than a bond may be long)."""
+
+
+class StartConfig(Section):
+    """What happens to the starting frames before the first training."""
+
+    perturb: bool | Literal["auto"] = "auto"
+    """Shake them, and have the results labelled too. `auto`: where the starting frames teach next to nothing
+    about forces, because there is one only, or because the forces of all vanish."""
+    n_frames: PositiveInt = 10
+    """How many such frames."""
+    amplitude: PositiveFloat = 0.05
+    """Å, mean standard deviation of a coordinate at 300 K; it grows with the square root of the explorer's
+    starting temperature. Frames are shaken by 0.5 to 1.5 times as much, so that they are not all alike."""
+    vanishing: PositiveFloat = 0.1
+    """eV/Å. The forces vanish where the root mean square of all components is below this."""
 
 
 class HoldoutConfig(Section):
-    """Frames on which every model is judged."""
+    """Frames on which every model is judged; never trained on."""
 
+    frames: Path | None = None
+    """Frames to take (extxyz), labelled like those to start from or not, in which case the oracle labels them. None of
+    them may be among the frames to start from. Without a file, the oracle's own dynamics makes them:"""
     n_frames: PositiveInt = 200
-    """Independent frames, labelled by the oracle along its own dynamics; never trained on."""
+    """Independent frames, labelled by the oracle along its own dynamics."""
     temperature: PositiveFloat = 600.0
     """K."""
     timestep: PositiveFloat = 1.0
@@ -116,6 +171,13 @@ class HoldoutConfig(Section):
     """Steps before the first frame."""
     every: PositiveInt = 40
     """Steps between two frames."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> HoldoutConfig:
+        besides = sorted(self.model_fields_set - {"frames"})
+        if self.frames is not None and besides:
+            raise ValueError(f"'{besides[0]}' means nothing beside 'frames', which are taken as they are")
+        return self
 
 
 class WarmConfig(Section):
@@ -135,7 +197,9 @@ class TrainingConfig(Section):
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     """Where to train."""
     valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    """Part of the labelled frames set aside for validation; 0 for none."""
+    """Part of the labelled frames set aside for validation; 0 for none. A frame's side is decided by its content
+    when it is chosen, for good and for all arms. While the run has fewer than 2 / `valid_fraction` labelled
+    frames, all new ones are trained on."""
     model: ModelConfig = Field(default_factory=ModelConfig)
     committee: CommitteeConfig = Field(default_factory=CommitteeConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
@@ -152,11 +216,22 @@ class LoopConfig(Section):
     directory: Path
     """Where the run lives."""
     frames: Path
-    """The frames to start from (extxyz), labelled or not."""
+    """The frames to start from (extxyz), labelled or not. Isolated atoms among them set the energy shifts."""
+    energy_key: str = "auto"
+    """Key of the energy in `frames`. `auto`: REF_energy where the file has it, else ASE's energy."""
+    forces_key: str = "auto"
+    """Key of the forces. `auto`: REF_forces where the file has it, else ASE's forces."""
+    stress_key: str = "auto"
+    """Key of the stress. `auto`: REF_stress where the file has it, else ASE's stress, else none."""
+    check_labels: bool = True
+    """Compute one of the labels that came with `frames` again before anything else, and refuse the run if the
+    oracle's differs by more than 1 meV/atom or 10 meV/Å: another method made them."""
+    start: StartConfig = Field(default_factory=StartConfig)
     rounds: PositiveInt = 3
     """Explore, select, label, retrain: how often. May be raised to continue a finished run."""
     batch: PositiveInt = 10
-    """Labels in a round."""
+    """New labels in a round, for each arm. A frame that the oracle fails on is replaced, by at most 3 times as
+    many attempts as labels; a round that still has fewer says so."""
     arms: Annotated[list[Arm], Field(min_length=1)] = ["active"]
     """`random` adds the comparison: as many labels, drawn from regularly saved frames."""
     parallel: bool = True
@@ -167,6 +242,17 @@ class LoopConfig(Section):
     guard: GuardConfig = Field(default_factory=GuardConfig)
     test_set: HoldoutConfig = Field(default_factory=HoldoutConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LoopConfig:
+        if len(set(self.arms)) < len(self.arms):
+            raise ValueError(f"'arms' lists one twice: {', '.join(self.arms)}")
+        if self.training.committee.n_members < 2:
+            raise ValueError(
+                "'training.committee.n_members' is 1: the loop chooses by the spread of a committee, "
+                "which takes 2 members or more"
+            )
+        return self
 
 
 MAY_CHANGE = {"rounds", "parallel", "directory"}

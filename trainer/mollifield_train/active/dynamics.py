@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from ase import Atoms, units
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
+
+from mollifield_train.active.config import HoldoutConfig, OracleConfig
+from mollifield_train.active.oracles import make_calculator, stress_of
+from mollifield_train.active.workers import still_working
 
 
 def thermalised(frame: Atoms, temperature: float, rng: np.random.Generator) -> Atoms:
     """A copy of the geometry with velocities of ``temperature`` (K), neither drifting nor turning."""
     atoms = Atoms(frame.numbers, frame.get_positions(), cell=frame.cell, pbc=frame.pbc)
     thermalize_momenta(atoms, temperature, rng=rng)
-    Stationary(atoms)
+    if len(atoms) > 1:  # one atom a cell cannot but drift
+        Stationary(atoms)
     if not atoms.pbc.any():
         ZeroRotation(atoms)
     return atoms
@@ -31,3 +39,25 @@ def langevin(
         fixcm=False,
         rng=rng,
     )
+
+
+def oracle_stretch(
+    start: Atoms, n_steps: int, oracle: OracleConfig, settings: HoldoutConfig, damping: float, seed: Sequence[int]
+) -> Atoms:
+    """The labelled frame ``n_steps`` of the oracle's dynamics after ``start``, which has momenta and a label.
+
+    Run in a worker; each step has the oracle's time limit. ``damping`` in fs.
+    """
+    forces = start.get_forces()  # a label, which is not computed again
+    atoms = start.copy()
+    atoms.calc = make_calculator(oracle)
+    rng = np.random.default_rng(seed)
+    dynamics = langevin(atoms, settings.temperature, settings.timestep, damping, rng)
+    for _ in range(n_steps):
+        forces = dynamics.step(forces)
+        still_working()
+    labels = {"energy": float(atoms.get_potential_energy()), "forces": forces, "stress": stress_of(atoms)}
+    if not np.isfinite([labels["energy"], *np.ravel(forces)]).all():
+        raise ValueError("the oracle returned numbers that are not finite")
+    atoms.calc = SinglePointCalculator(atoms, **labels)  # a stress of None is left out
+    return atoms

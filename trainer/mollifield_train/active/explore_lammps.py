@@ -15,7 +15,7 @@ from mollifield_lammps import (
     write_data,
 )
 from mollifield_train.active.config import ExplorerConfig
-from mollifield_train.active.explorers import Exploration, Task, Trace
+from mollifield_train.active.explorers import Exploration, Task, Trace, cut_unphysical
 
 _LOG = "log.lammps"
 
@@ -38,11 +38,13 @@ def explore_with_lammps(task: Task, config: ExplorerConfig) -> Exploration:
         if not (task.directory / "uncertain.extxyz").exists():
             raise  # it never started: a mistake, not a trajectory that went wrong
         end = f"failed: {error}"
-    return Exploration(
+    found = Exploration(
         _read_trace(task.directory / _LOG, end),
         read_uncertain(task.directory / "uncertain.extxyz", rotation),
         read_uncertain(task.directory / "regular.extxyz", rotation),
     )
+    # LAMMPS knows nothing of fragments: what it ran beyond the first unphysical frame is thrown away.
+    return cut_unphysical(found, task.why_unphysical)
 
 
 def write_deck(task: Task, config: ExplorerConfig, species: list[str]) -> str:

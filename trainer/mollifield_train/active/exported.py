@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from mollifield import load_artefact, uncertainty
 from mollifield.potential import evaluate
@@ -32,10 +33,15 @@ class ExportedCommittee:
             members=True,
         )
         found = uncertainty.spread(self._artefact, out)
+        stress = None
+        if atoms.pbc.all():
+            virial = out.virial.mean(dim=0).cpu().numpy()
+            stress = full_3x3_to_voigt_6_stress(-virial / atoms.get_volume())
         return Prediction(
             energy=float(out.energies.mean()),
             energy_std=found.energy_std,
             forces=out.forces.mean(dim=0).cpu().numpy(),
             forces_std=found.forces_std,
             latent=np.asarray(out.latent.cpu().numpy(), dtype=np.float64),
+            stress=stress,
         )

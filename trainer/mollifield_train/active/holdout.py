@@ -1,69 +1,114 @@
-"""Independent test frames: the oracle's own dynamics, one stored frame at a time."""
+"""Independent test frames: from a file, or by the oracle's own dynamics, one stored frame at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-from mollifield_train.active.config import LoopConfig
-from mollifield_train.active.dynamics import langevin, thermalised
-from mollifield_train.active.oracles import make_calculator
-from mollifield_train.active.store import GIVEN, LABELLED, TEST, Store
 
+from mollifield_train.active.config import LoopConfig
+from mollifield_train.active.duplicates import Geometries
+from mollifield_train.active.dynamics import oracle_stretch, thermalised
+from mollifield_train.active.oracles import label_chosen, local_workers, result_or_reason
+from mollifield_train.active.processes import single_threaded_children
+from mollifield_train.active.spool import spool_file
+from mollifield_train.active.start import check_labels, is_isolated_atom, read_loop_frames
+from mollifield_train.active.store import FAILED, GIVEN, LABELLED, TEST, Store, content_key
+
+Say = Callable[[str], None]
 _STREAM = 600
 """Keeps this dynamics' random numbers apart from the explorers'."""
+_PROGRESS = 10
+"""Lines of progress while the frames are made."""
 
 
-def make_test_set(config: LoopConfig, database: Path, say: Callable[[str], None]) -> None:
+def make_test_set(config: LoopConfig, database: Path, spool: Path, say: Say) -> None:
+    """Put the test frames into the store, or those of them that are missing.
+
+    Raises:
+        ValueError: the oracle fails, or the file's frames are not fit for it.
+    """
+    store = Store(database)
+    if config.test_set.frames is None:
+        _run_dynamics(config, store, spool.parent, say)
+    else:
+        _take_from_file(config.test_set.frames, config, store, spool, say)
+
+
+def _take_from_file(path: Path, config: LoopConfig, store: Store, spool: Path, say: Say) -> None:
+    frames = read_loop_frames(path, config)
+    _refuse_known(frames, path, config, store)
+    stored = store.frames(arm=TEST)
+    if stored and {content_key(atoms) for atoms in frames} != {frame.columns["content"] for frame in stored}:
+        raise ValueError(
+            f"{path} has changed since the run was started with it; bring the old frames back, choose another "
+            "directory, or start again with --fresh"
+        )
+    if config.check_labels and not stored:
+        check_labels(frames, path, config, spool)
+    store.add_given(frames, source=TEST, arm=TEST)
+    for frame in store.frames(arm=TEST, status=LABELLED):  # the label that was computed again
+        spool_file(spool, frame.columns["content"]).unlink(missing_ok=True)
+    label_chosen(store, config.oracle, spool, TEST, report=say)
+    n_labelled, n_failed = (len(store.frames(arm=TEST, status=status)) for status in (LABELLED, FAILED))
+    if n_labelled == 0:
+        raise ValueError(f"{path}: none of {len(frames)} test frames could be labelled")
+    besides = f"; {n_failed} could not be labelled" if n_failed else ""
+    say(f"test set: {n_labelled} frames of {path}{besides}")
+
+
+def _refuse_known(frames: list[Atoms], path: Path, config: LoopConfig, store: Store) -> None:
+    """Raise ValueError for a test frame that models learn from."""
+    given = Geometries(
+        (f"frame {frame.columns['step']}", frame.atoms) for frame in store.frames(arm=GIVEN, source=GIVEN)
+    )
+    for index, atoms in enumerate(frames):
+        twin = given.find(atoms)
+        if twin is not None:
+            raise ValueError(f"{path}: frame {index} is {twin} of {config.frames}: a test frame must not be trained on")
+
+
+def _run_dynamics(config: LoopConfig, store: Store, folder: Path, say: Say) -> None:
     """Continue the oracle's dynamics until the store holds all test frames.
 
     Each frame is stored with its momenta, and each stretch between two frames has its own random
     stream, so that an interrupted dynamics continues exactly and repeats no stored frame.
     """
-    store = Store(database)
     done = store.frames(arm=TEST)
-    settings = config.test_set
-    if len(done) >= settings.n_frames:
+    n_frames, temperature = config.test_set.n_frames, config.test_set.temperature
+    if len(done) >= n_frames:
         return
-    say(f"test set: {settings.n_frames} frames at {settings.temperature:g} K by the oracle")
-    if done:
-        last = done[-1].atoms
-    else:
-        rng = np.random.default_rng([config.seed, _STREAM])
-        given = store.frames(arm=GIVEN, status=LABELLED)[0].atoms
-        last = thermalised(given, settings.temperature, rng)
-        last.calc = given.calc
-    for index in range(len(done), settings.n_frames):
-        last = _next_frame(last, index, config)
-        store.add_test(last, index)
-    say("test set: complete")
+    say(f"test set: {n_frames} frames at {temperature:g} K by the oracle")
+    last = done[-1].atoms if done else _first(config, store)
+    with single_threaded_children(), local_workers(config.oracle, folder)(1) as pool:
+        for index in range(len(done), n_frames):
+            last = _next_frame(pool, last, index, config, say)
+            store.add_test(last, index)
+            if index + 1 == n_frames or (index + 1) % -(-n_frames // _PROGRESS) == 0:
+                say(f"test set: {index + 1} of {n_frames} frames")
 
 
-def _next_frame(last: Atoms, index: int, config: LoopConfig) -> Atoms:
+def _first(config: LoopConfig, store: Store) -> Atoms:
+    """A starting frame with velocities."""
+    labelled = [frame.atoms for frame in store.frames(arm=GIVEN, status=LABELLED)]
+    given = next(atoms for atoms in labelled if not is_isolated_atom(atoms))
+    first = thermalised(given, config.test_set.temperature, np.random.default_rng([config.seed, _STREAM]))
+    first.calc = given.calc
+    return first
+
+
+def _next_frame(pool: Executor, last: Atoms, index: int, config: LoopConfig, say: Say) -> Atoms:
     """The labelled frame one stretch after ``last``, by another path where the oracle fails."""
-    for attempt in range(config.oracle.retries + 1):
-        rng = np.random.default_rng([config.seed, _STREAM, index, attempt])
-        try:
-            return _run_stretch(last, index, config, rng)
-        except Exception as problem:  # noqa: BLE001  # a calculator may raise anything
-            error = problem
-    raise ValueError(f"test set: no frame {index + 1}, the oracle failed: {error}") from error
-
-
-def _run_stretch(
-    last: Atoms, index: int, config: LoopConfig, rng: np.random.Generator
-) -> Atoms:
     settings = config.test_set
-    forces = last.get_forces()  # a label, which is not computed again
-    atoms = last.copy()
-    atoms.calc = make_calculator(config.oracle)
-    damping = config.explorer.damping
-    dynamics = langevin(atoms, settings.temperature, settings.timestep, damping, rng)
-    for _ in range(settings.every + (settings.n_equilibration if index == 0 else 0)):
-        forces = dynamics.step(forces)
-    energy = float(atoms.get_potential_energy())
-    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
-    return atoms
+    n_steps = settings.every + (settings.n_equilibration if index == 0 else 0)
+    for attempt in range(config.oracle.retries + 1):
+        seed = [config.seed, _STREAM, index, attempt]
+        stretch = pool.submit(oracle_stretch, last, n_steps, config.oracle, settings, config.explorer.damping, seed)
+        frame = result_or_reason(stretch)
+        if isinstance(frame, Atoms):
+            return frame
+        say(f"test set: frame {index + 1}, attempt {attempt + 1}: {frame}")
+    raise ValueError(f"test set: no frame {index + 1}, the oracle failed: {frame}")

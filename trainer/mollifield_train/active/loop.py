@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ase.io
-
 from mollifield_train.active.config import LoopConfig, check_same_run, load_loop_config
 from mollifield_train.durable import (
     only_process,
@@ -18,12 +16,15 @@ from mollifield_train.durable import (
     write_json,
 )
 from mollifield_train.active.holdout import make_test_set
-from mollifield_train.active.oracles import label_chosen
 from mollifield_train.active.processes import Job, run_together
 from mollifield_train.active.rounds import ArmRun, Parts, Paths
+from mollifield_train.active.spool import remove_stale_claims
+from mollifield_train.active.start import prepare_start, start_fingerprint
 from mollifield_train.active.store import GIVEN, Store
 
 MakeParts = Callable[[LoopConfig], Parts]
+_FRAMES = "frames_fingerprint"
+"""In config.json, beside the config: changes with the starting frames."""
 
 
 def run(config_path: str | Path, fresh: bool = False) -> Path:
@@ -38,6 +39,15 @@ def run(config_path: str | Path, fresh: bool = False) -> Path:
             run with other settings, or another process is running there.
     """
     return run_loop(load_loop_config(config_path), fresh, default_parts)
+
+
+def what_is_kept(config_path: str | Path, fresh: bool) -> str:
+    """For people whose loop was interrupted: what is on disk, and how to go on."""
+    directory = load_loop_config(config_path).directory
+    if not (directory / "config.json").exists():
+        return f"nothing was begun in {directory}"
+    command = "without --fresh" if fresh else "the same command again"
+    return f"labels, models and finished epochs are kept in {directory}; continue with {command}"
 
 
 def default_parts(config: LoopConfig) -> Parts:
@@ -88,23 +98,36 @@ def _claim(root: Path, config: LoopConfig, fresh: bool) -> None:
 def _check_config(root: Path, config: LoopConfig) -> None:
     marker, content = root / "config.json", config.model_dump(mode="json")
     if marker.exists():
-        check_same_run(read_json(marker), content, root)
+        before = read_json(marker)
+        started_with = before.pop(_FRAMES, None)
+        check_same_run(before, content, root)
         say("loop", f"continuing the run in {root}")
+        if started_with is not None:
+            content[_FRAMES] = started_with
+    write_json(marker, content)
+
+
+def _check_frames(root: Path, config: LoopConfig) -> None:
+    """Refuse to continue a run whose starting frames have changed, and remember those of a new one."""
+    marker = root / "config.json"
+    content, frames = read_json(marker), start_fingerprint(config)
+    if content.setdefault(_FRAMES, frames) != frames:
+        raise ValueError(
+            f"{config.frames} has changed since the run in {root} was started with it; bring the old frames "
+            "back, choose another directory, or start again with --fresh"
+        )
     write_json(marker, content)
 
 
 def _prepare(config: LoopConfig, paths: Paths) -> None:
-    """Put the given frames into the store; have those without labels labelled."""
-    try:
-        frames = ase.io.read(config.frames, index=":")
-    except Exception as error:  # ase.io raises whatever its formats raise
-        raise ValueError(f"{config.frames}: cannot read frames: {error}") from error
-    paths.root.joinpath("labels").mkdir(exist_ok=True)
+    """Put the starting frames into the store, labelled."""
+    paths.spool.mkdir(exist_ok=True)
+    remove_stale_claims(paths.spool)
     store = Store(paths.store)
-    store.add_given(frames)
-    label_chosen(store, config.oracle, paths.spool, GIVEN, report=lambda text: say(GIVEN, text))
-    if not store.training_frames(GIVEN, 0):
-        raise ValueError(f"{config.frames}: none of {len(frames)} frames could be labelled")
+    if store.frames(arm=GIVEN):
+        _check_frames(paths.root, config)
+    prepare_start(config, store, paths.spool, lambda text: say("start", text))
+    _check_frames(paths.root, config)
 
 
 def _work(config: LoopConfig, jobs: list[Job]) -> None:
@@ -123,7 +146,7 @@ def _arm_run(arm: str, config: LoopConfig, make_parts: MakeParts) -> ArmRun:
 
 def _make_test_set(config: LoopConfig) -> None:
     paths = Paths(config.directory)
-    make_test_set(config, paths.store, lambda text: say("start", text))
+    make_test_set(config, paths.store, paths.spool, lambda text: say("start", text))
 
 
 def _run_start(config: LoopConfig, make_parts: MakeParts) -> None:

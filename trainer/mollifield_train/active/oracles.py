@@ -8,27 +8,24 @@ loop is killed before it has written it to the store.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
-import json
-import multiprocessing
-import os
-import signal
-import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from numpy.typing import NDArray
 
 from mollifield_train.active.config import OracleConfig
-from mollifield_train.durable import replacing
-from mollifield_train.active.processes import exit_with_parent, single_threaded_children
+from mollifield_train.active.processes import single_threaded_children
+from mollifield_train.active.spool import Claims, load, save, spool_file
 from mollifield_train.active.store import CHOSEN, Label, Store, StoredFrame, content_key
+from mollifield_train.active.workers import WorkerPool
 
 _CALCULATORS = {
     "tblite": "tblite.ase.TBLite",
@@ -37,13 +34,8 @@ _CALCULATORS = {
 }
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A label, or the error of the last attempt; ``calls`` counts the attempts."""
-
-    label: Label | None
-    error: str
-    calls: int
+MakeExecutor = Callable[[int], Executor]
+Result = TypeVar("Result")
 
 
 def make_calculator(config: OracleConfig) -> Calculator:
@@ -73,97 +65,34 @@ def compute_label(config: OracleConfig, atoms: Atoms) -> Label:
     """
     atoms = atoms.copy()
     atoms.calc = make_calculator(config)
-    stress = None
-    with _own_folder():
-        energy, forces = float(atoms.get_potential_energy()), np.array(atoms.get_forces())
-        if atoms.pbc.all():
-            with contextlib.suppress(PropertyNotImplementedError):
-                stress = np.array(atoms.get_stress())
+    energy, forces = float(atoms.get_potential_energy()), np.array(atoms.get_forces())
+    stress = stress_of(atoms)
     numbers = [energy, *forces.ravel(), *(stress if stress is not None else [])]
     if not np.isfinite(numbers).all():
         raise ValueError("the oracle returned numbers that are not finite")
     return Label(energy, forces, stress)
 
 
-def _work(config: OracleConfig, atoms: Atoms, spool: Path) -> Outcome:
-    """Run in a worker: try, try again, and save the label before returning it."""
-    error = ""
-    for attempt in range(1, config.retries + 2):
-        try:
-            with _time_limit(config.timeout):
-                label = compute_label(config, atoms)
-                _save(spool, atoms, label, attempt)
-                return Outcome(label, "", attempt)
-        except Exception as problem:  # noqa: BLE001  # a calculator may raise anything
-            error = f"{type(problem).__name__}: {problem}"
-    return Outcome(None, error, config.retries + 1)
+def stress_of(atoms: Atoms) -> NDArray[np.float64] | None:
+    """The stress by the calculator of ``atoms``, if it has one and all directions are periodic: Voigt [6], eV/Å^3."""
+    if atoms.pbc.all():
+        with contextlib.suppress(PropertyNotImplementedError):
+            return np.array(atoms.get_stress())
+    return None
 
 
-@contextlib.contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    """End this worker if the block takes longer.
-
-    A calculation that hangs in compiled code cannot be interrupted, only ended with its process;
-    the loop sees a broken pool. Executors that run tasks in threads have no limit.
-    """
-    if not _owns_process():
-        yield
-        return
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+def _attempt(config: OracleConfig, atoms: Atoms, spool: Path, number: int) -> Label:
+    """Run in a worker: save the label before returning it. ``number`` counts the attempts, from 1."""
+    label = compute_label(config, atoms)
+    # Where it cannot be saved, the loop still has it, and puts it into the store or ends there.
+    with contextlib.suppress(OSError):
+        save(spool, content_key(atoms), label, number)
+    return label
 
 
-@contextlib.contextmanager
-def _own_folder() -> Iterator[None]:
-    """Work in an empty folder: calculators that write files use the same names for every frame."""
-    if not _owns_process():
-        yield
-        return
-    before = os.getcwd()
-    with tempfile.TemporaryDirectory(prefix="oracle-") as folder:
-        os.chdir(folder)
-        try:
-            yield
-        finally:
-            os.chdir(before)
-
-
-def _owns_process() -> bool:
-    """Whether this is a worker process of ours, not a thread among others."""
-    in_worker = multiprocessing.parent_process() is not None
-    return in_worker and threading.current_thread() is threading.main_thread()
-
-
-def _spool_file(spool: Path, content: str) -> Path:
-    return spool / f"{content}.json"
-
-
-def _save(spool: Path, atoms: Atoms, label: Label, calls: int) -> None:
-    content = {
-        "energy": label.energy,
-        "forces": label.forces.tolist(),
-        "stress": None if label.stress is None else label.stress.tolist(),
-        "calls": calls,
-    }
-    with replacing(_spool_file(spool, content_key(atoms))) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-
-
-def _load(path: Path) -> tuple[Label, int]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    stress = None if content["stress"] is None else np.array(content["stress"])
-    return Label(content["energy"], np.array(content["forces"]), stress), content["calls"]
-
-
-def local_processes(n_workers: int) -> Executor:
-    """Fresh processes on this machine, each with one thread, that die with the loop."""
-    return ProcessPoolExecutor(
-        n_workers, mp_context=multiprocessing.get_context("spawn"), initializer=exit_with_parent
-    )
+def local_workers(config: OracleConfig, folder: Path) -> MakeExecutor:
+    """Workers on this machine, each with one thread, that die with the loop; they work below ``folder``."""
+    return partial(WorkerPool, folder=folder, timeout=config.timeout)
 
 
 def label_chosen(
@@ -171,7 +100,7 @@ def label_chosen(
     config: OracleConfig,
     spool: Path,
     arm: str,
-    executor: Callable[[int], Executor] = local_processes,
+    executor: MakeExecutor | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Label every chosen frame of ``arm``; frames that fail are marked and the run goes on.
@@ -181,34 +110,91 @@ def label_chosen(
         config: the oracle.
         spool: folder for labels on their way to the store.
         arm: whose frames.
-        executor: makes a ``concurrent.futures.Executor`` with the number of workers given.
+        executor: makes a ``concurrent.futures.Executor`` with the number of workers given; none: `local_workers`
+            with folders beside ``spool``.
         report: is told about every failure.
+
+    Raises:
+        OSError: the disk is full. Nothing is marked as failed for that.
     """
     spool = spool.resolve()  # workers change their directory
-    chosen = store.frames(arm=arm, status=CHOSEN)
-    todo = [frame for frame in chosen if not _already_labelled(store, spool, frame)]
+    left = store.frames(arm=arm, status=CHOSEN)
+    while left:
+        with Claims(spool) as claims:
+            ours = claims.take([frame.columns["content"] for frame in left])
+            frames = [frame for frame in left if frame.columns["content"] in ours]
+            todo = [frame for frame in frames if not _already_labelled(store, spool, frame)]
+            # Closed at once, with its workers, if something here is interrupted.
+            with contextlib.closing(_labels(config, todo, spool, executor)) as labels:
+                for frame, result, calls in labels:
+                    if isinstance(result, Label):
+                        store.record_label(frame.id, result, calls)
+                        spool_file(spool, frame.columns["content"]).unlink(missing_ok=True)
+                    else:
+                        report(f"no label for frame {frame.id}: {result}")
+                        store.record_failure(frame.id, result, calls)
+        # The other arm has the rest computed; it is there, or has failed, when the claims are free.
+        left = [frame for frame in left if frame.columns["content"] not in ours]
 
-    def record(frame: StoredFrame, outcome: Outcome) -> None:
-        if outcome.label is None:
-            report(f"no label for frame {frame.id}: {outcome.error}")
-            store.record_failure(frame.id, outcome.error, outcome.calls)
-        else:
-            store.record_label(frame.id, outcome.label, outcome.calls)
-            _spool_file(spool, frame.columns["content"]).unlink(missing_ok=True)
 
-    with single_threaded_children():
-        suspects = _label_together(config, spool, todo, executor, record)
-        for frame in suspects:
-            if not _already_labelled(store, spool, frame):
-                record(frame, _label_alone(config, spool, frame, executor))
+def label_again(
+    config: OracleConfig, frame: StoredFrame, spool: Path, executor: MakeExecutor | None = None
+) -> tuple[Label | str, int]:
+    """The oracle's label (or why there is none) of a frame that has one already, and the calls that it took."""
+    path = spool_file(spool.resolve(), frame.columns["content"])
+    if path.exists():
+        return load(path)
+    ((_, result, calls),) = _labels(config, [frame], spool.resolve(), executor)
+    return result, calls
+
+
+def _labels(
+    config: OracleConfig,
+    frames: Sequence[StoredFrame],
+    spool: Path,
+    executor: MakeExecutor | None,
+) -> Generator[tuple[StoredFrame, Label | str, int], None, None]:
+    """Each frame with its label, or the reason of the last failure, and the number of calls, as they come."""
+    if not frames:
+        return
+    executor = executor or local_workers(config, spool.parent)
+    with single_threaded_children(), executor(min(config.workers, len(frames))) as pool:
+        running = {
+            pool.submit(_attempt, config, frame.atoms, spool, 1): (frame, 1) for frame in frames
+        }
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                frame, number = running.pop(future)
+                result = result_or_reason(future)
+                if isinstance(result, str) and number <= config.retries:
+                    again = pool.submit(_attempt, config, frame.atoms, spool, number + 1)
+                    running[again] = frame, number + 1
+                else:
+                    yield frame, result, number
+
+
+def result_or_reason(future: Future[Result]) -> Result | str:
+    """What a calculation gave, or why it failed.
+
+    Raises:
+        OSError: the disk is full, which no frame is to blame for.
+    """
+    try:
+        return future.result()
+    except BrokenExecutor as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001  # a calculator may raise anything
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return f"{type(error).__name__}: {error}"
 
 
 def _already_labelled(store: Store, spool: Path, frame: StoredFrame) -> bool:
     """Take a label from the spool of a killed run, or from another arm with the same geometry."""
     content = frame.columns["content"]
-    path = _spool_file(spool, content)
+    path = spool_file(spool, content)
     try:
-        spooled = _load(path)
+        spooled = load(path)
     except FileNotFoundError:  # perhaps because the other arm has just taken it into the store
         found = store.find_label(content)
     else:
@@ -218,39 +204,5 @@ def _already_labelled(store: Store, spool: Path, frame: StoredFrame) -> bool:
     if found is None:
         return False
     # Counted here too: an arm alone would have paid for it.
-    store.record_label(frame.id, *found)
+    store.record_label(frame.id, *found, shared=True)
     return True
-
-
-def _label_together(
-    config: OracleConfig,
-    spool: Path,
-    frames: Sequence[StoredFrame],
-    executor: Callable[[int], Executor],
-    record: Callable[[StoredFrame, Outcome], None],
-) -> list[StoredFrame]:
-    """Label in parallel; return the frames left over when a worker died and broke the pool."""
-    if not frames:
-        return []
-    left = {frame.id: frame for frame in frames}
-    with executor(min(config.workers, len(frames))) as pool:
-        futures = {}
-        with contextlib.suppress(BrokenExecutor):
-            for frame in frames:
-                futures[pool.submit(_work, config, frame.atoms, spool)] = frame
-        for future in as_completed(futures):
-            with contextlib.suppress(BrokenExecutor):
-                record(futures[future], future.result())
-                del left[futures[future].id]
-    return list(left.values())
-
-
-def _label_alone(
-    config: OracleConfig, spool: Path, frame: StoredFrame, executor: Callable[[int], Executor]
-) -> Outcome:
-    """Label one frame in a pool of its own, so that a dying worker is this frame's fault."""
-    for _ in range(config.retries + 1):
-        with executor(1) as pool, contextlib.suppress(BrokenExecutor):
-            return pool.submit(_work, config, frame.atoms, spool).result()
-    calls = config.retries + 1
-    return Outcome(None, f"the worker died (or took more than {config.timeout} s)", calls)

@@ -6,11 +6,15 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any
+
+from mollifield_train.interruption import SIGNALS, Interrupted, interruptible
 
 _BAD_INPUT = 2
 """Exit status of a job that met bad input."""
@@ -49,6 +53,21 @@ def single_threaded_children() -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextlib.contextmanager
+def starting_children() -> Iterator[None]:
+    """Processes started in the block are deaf to Ctrl-C and SIGTERM until they listen themselves.
+
+    Python would print a traceback for a signal that meets it while it imports. A signal for this process comes through
+    when the block ends.
+    """
+    resource_tracker.ensure_running()  # or the first start of a process would do it, and let signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @dataclass(frozen=True)
 class Job:
     """A call to make in a process of its own; everything in it must be picklable."""
@@ -65,18 +84,20 @@ def run_together(jobs: Sequence[Job]) -> None:
 
     Raises:
         ValueError: a job met bad input; its message, with the job's name in front.
+        Interrupted: a job was (and perhaps this process is about to be).
+        ChildProcessError: a job was killed.
         RuntimeError: a job failed in another way; its traceback is on stderr.
     """
     context = multiprocessing.get_context("spawn")
     running = {}
-    with single_threaded_children():
+    try:
         for job in jobs:
             ours, theirs = context.Pipe(duplex=False)
             process = context.Process(target=_child, args=(job, theirs), name=job.name)
-            process.start()
-            theirs.close()
-            running[process.sentinel] = process, ours
-    try:
+            with single_threaded_children(), starting_children():
+                process.start()
+                theirs.close()
+                running[process.sentinel] = process, ours
         while running:
             for sentinel in multiprocessing.connection.wait(list(running)):
                 process, message = running.pop(sentinel)
@@ -93,6 +114,11 @@ def _check(process: Any, message: Any) -> None:
     with message:
         if process.exitcode == _BAD_INPUT and message.poll():
             raise ValueError(f"{process.name}: {message.recv()}")
+    if process.exitcode in [128 + signum for signum in SIGNALS]:
+        raise Interrupted(process.exitcode - 128)
+    if process.exitcode < 0:
+        cause = signal.Signals(-process.exitcode).name
+        raise ChildProcessError(f"{process.name} was ended by {cause}; what is done is kept, start again to go on")
     if process.exitcode != 0:
         raise RuntimeError(f"{process.name} failed with exit status {process.exitcode}")
 
@@ -100,7 +126,10 @@ def _check(process: Any, message: Any) -> None:
 def _child(job: Job, message: Any) -> None:
     exit_with_parent()
     try:
-        job.function(*job.arguments)
+        with interruptible():
+            job.function(*job.arguments)
+    except Interrupted as interrupted:
+        sys.exit(interrupted.exit_status)  # the loop says what there is to say
     except (ValueError, OSError) as error:
         message.send(str(error))
         sys.exit(_BAD_INPUT)

@@ -6,17 +6,22 @@ What is done follows from the store and from files that appear whole or not at a
 step       is done when
 =========  ============================================================================
 explore    ``trajectory-<i>.json`` exists for every trajectory (candidates are in the store)
-select     the round has frames past ``candidate``
-label      the round has no ``chosen`` frames left
+spend      the round has ``batch`` new labels and no ``chosen`` frames left; or ``model.pt``
+           exists, where the candidates ran out
 train      ``model.pt`` exists
 evaluate   ``metrics.json`` exists (``predictions.npz`` beside it is written first)
 =========  ============================================================================
+
+To spend a round's budget is to choose frames, have them labelled, and replace those that failed: by other
+candidates, and by those of further trajectories. What is to be done next follows from the statuses of the round's
+frames alone, which change in one transaction each.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,29 +30,35 @@ from typing import Protocol
 import numpy as np
 from ase import Atoms
 
-from mollifield_train.active import acquisition
+from mollifield_train.active.choosing import choose_random, choose_uncertain
 from mollifield_train.active.committee import Committee, LoadCommittee, mean_force_std
 from mollifield_train.active.config import LoopConfig, TimesTraining
-from mollifield_train.active.descriptors import frame_descriptor
-from mollifield_train.durable import replacing, write_json
-from mollifield_train.active.explorers import Explorer, Task
-from mollifield_train.active.guard import count_fragments, why_unphysical
+from mollifield_train.active.explorers import Exploration, Explorer, Task
+from mollifield_train.active.guard import Guard
 from mollifield_train.active.oracles import label_chosen
+from mollifield_train.active.scores import predict_frames, summarise
+from mollifield_train.active.sides import side_rule
+from mollifield_train.active.start import is_isolated_atom
+from mollifield_train.active.starts import start_order
 from mollifield_train.active.store import (
     CANDIDATE,
-    CHOSEN,
     DISCARDED,
+    DUPLICATE,
+    FAILED,
     GIVEN,
     LABELLED,
     TEST,
+    TRAIN,
+    VALIDATION,
     Candidate,
     Store,
     StoredFrame,
 )
+from mollifield_train.durable import replacing, write_json
 
 Say = Callable[[str], None]
-_RANDOM_CHOICE = 7
-"""Keeps the random arm's choices apart from the trajectories' random numbers."""
+MAX_TRIES = 3
+"""A round sends at most this many times ``batch`` frames to the oracle: one that is broken ends some day."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,8 @@ class TrainTask:
     """One training: ``frames`` into ``model``, which appears whole or not at all."""
 
     frames: Sequence[Atoms]
+    valid: Sequence[Atoms]
+    """Frames to judge epochs by; no training of any round learns from one of them."""
     directory: Path
     """For checkpoints and logs; a killed training continues from what is here."""
     model: Path
@@ -111,189 +124,196 @@ class ArmRun:
         """All rounds."""
         for number in range(1, self.config.rounds + 1):
             self.explore(number)
-            self.select(number)
-            self.label(number)
+            self.spend(number)
             self.train(number)
             self.evaluate(number)
 
     def explore(self, number: int) -> None:
         """Run the trajectories that are missing and store their frames as candidates."""
-        folder = self.paths.round(self.arm, number)
-        missing = [
-            index
-            for index in range(self.config.explorer.n_trajectories)
-            if not (folder / f"trajectory-{index}.json").exists()
-        ]
-        if not missing:
-            return
-        committee = self.parts.load_committee(self.paths.round(self.arm, number - 1) / "model.pt")
-        trained_on = [f.atoms for f in self.store.training_frames(self.arm, number - 1)]
-        training_std = mean_force_std(committee, trained_on)
-        for index in missing:
-            self._explore_one(number, index, committee, training_std)
+        done = self._n_trajectories(number)
+        self._run_trajectories(number, range(done, self.config.explorer.n_trajectories))
 
-    def _explore_one(
-        self, number: int, index: int, committee: Committee, training_std: float
-    ) -> None:
-        folder = self.paths.round(self.arm, number)
+    def _folder(self, number: int) -> Path:
+        return self.paths.round(self.arm, number)
+
+    def _committee(self, number: int) -> Committee:
+        """The one that a round explores and chooses with."""
+        return self.parts.load_committee(self._folder(number - 1) / "model.pt")
+
+    def _n_trajectories(self, number: int) -> int:
+        index = 0
+        while (self._folder(number) / f"trajectory-{index}.json").exists():
+            index += 1
+        return index
+
+    def _run_trajectories(self, number: int, indices: Sequence[int]) -> None:
+        if not indices:
+            return
         settings = self.config.explorer
-        # The same for every arm: arms differ in what they learnt, not in their luck.
-        seeds = np.random.SeedSequence([self.config.seed, number, index]).generate_state(2)
-        given = self.store.frames(arm=GIVEN, status=LABELLED)
+        committee = self._committee(number)
+        given, found = self._starts(number)
+        training_std = mean_force_std(committee, given + found)
         select = threshold(settings.select, training_std)
-        work = folder / f"trajectory-{index}"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        found = self.parts.explore(
-            Task(
-                model=self.paths.round(self.arm, number - 1) / "model.pt",
-                start=given[int(seeds[0]) % len(given)].atoms,
+        stop = None if settings.stop is None else threshold(settings.stop, training_std)
+        if stop is not None and stop < select:
+            self.say(f"round {number}: stop ({stop:.3f} eV/Å) is below select ({select:.3f} eV/Å)")
+        guard = Guard(self.config.guard, given)
+        starts = start_order(given, found, self.config.seed, number)
+        for index in indices:
+            # The same for every arm: arms differ in what they learnt, not in their luck.
+            seed = np.random.SeedSequence([self.config.seed, number, index]).generate_state(1)[0]
+            work = self._folder(number) / f"trajectory-{index}"
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir(parents=True)
+            task = Task(
+                model=self._folder(number - 1) / "model.pt",
+                start=starts[index % len(starts)],
                 directory=work,
-                seed=int(seeds[1]) % 900_000_000 + 1,
+                seed=int(seed) % 900_000_000 + 1,
                 select=select,
-                stop=None if settings.stop is None else threshold(settings.stop, training_std),
-            ),
-            settings,
+                stop=stop,
+                why_unphysical=guard,
+            )
+            self._keep(number, index, self.parts.explore(task, settings), task, committee)
+
+    def _starts(self, number: int) -> tuple[list[Atoms], list[Atoms]]:
+        """Frames that trajectories of a round may start from: given ones, and those found before."""
+        frames = [
+            frame
+            for frame in self.store.training_frames(self.arm, number - 1)
+            if not is_isolated_atom(frame.atoms)
+        ]
+        return (
+            [frame.atoms for frame in frames if frame.columns["arm"] == GIVEN],
+            [frame.atoms for frame in frames if frame.columns["arm"] != GIVEN],
         )
-        max_fragments = max(count_fragments(f.atoms, self.config.guard.max_gap) for f in given)
+
+    def _keep(
+        self, number: int, index: int, found: Exploration, task: Task, committee: Committee
+    ) -> None:
+        """Store what a trajectory found; its trace, written last, says that it is done."""
         kept = [(frame, "regular") for frame in found.regular]
         if self.arm != "random":
             kept = [(frame, "threshold") for frame in found.uncertain] + kept
-        candidates = [
-            self._judge(frame, source, committee, max_fragments) for frame, source in kept
-        ]
+        candidates = []
+        for frame, source in kept:
+            reason = task.why_unphysical(frame)
+            std = -1.0 if reason else float(committee.predict(frame).forces_std.max())
+            candidates.append(Candidate(frame, int(frame.info["step"]), std, source, reason))
         self.store.replace_candidates(self.arm, number, index, candidates)
+        trace = dataclasses.asdict(found.trace) | {"select": task.select}
+        write_json(self._folder(number) / f"trajectory-{index}.json", trace)
         n_discarded = sum(candidate.reason is not None for candidate in candidates)
-        trace = dataclasses.asdict(found.trace)
-        write_json(folder / f"trajectory-{index}.json", trace | {"select": select})
         self.say(
-            f"round {number}: trajectory {index + 1} of {settings.n_trajectories}: "
-            f"{found.trace.end} after {found.trace.step[-1] if found.trace.step else 0} steps, "
-            f"{len(found.uncertain)} frames above {select:.3f} eV/Å, {n_discarded} discarded"
+            f"round {number}: trajectory {index + 1}: {found.trace.step[-1] if found.trace.step else 0} steps, "
+            f"{found.trace.end}; {len(found.uncertain)} frames above {task.select:.3f} eV/Å, {n_discarded} discarded"
         )
 
-    def _judge(
-        self, frame: Atoms, source: str, committee: Committee, max_fragments: int
-    ) -> Candidate:
-        guard = self.config.guard
-        reason = why_unphysical(frame, guard.min_distance, guard.max_gap, max_fragments)
-        std = -1.0 if reason else float(committee.predict(frame).forces_std.max())
-        return Candidate(frame, int(frame.info["step"]), std, source, reason)
+    def spend(self, number: int) -> None:
+        """Choose frames and have them labelled until the round has its ``batch`` of new labels.
 
-    def select(self, number: int) -> None:
-        """Choose the batch of this round."""
-        frames = self.store.frames(arm=self.arm, round=number)
-        if any(frame.columns["status"] not in (CANDIDATE, DISCARDED) for frame in frames):
+        A failure is replaced. Where candidates run out, further trajectories look for more, and where those
+        run out too, the round says what is missing.
+        """
+        if (self._folder(number) / "model.pt").exists():
             return
+        why = ""
+        while not why:
+            label_chosen(self.store, self.config.oracle, self.paths.spool, self.arm, report=self.say)
+            frames = self.store.frames(arm=self.arm, round=number)
+            status = Counter(frame.columns["status"] for frame in frames)
+            short = self.config.batch - status[LABELLED]
+            left = MAX_TRIES * self.config.batch - status[LABELLED] - status[FAILED]
+            if short <= 0:
+                why = "the budget is spent"
+            elif left <= 0:
+                why = f"{short} MISSING: the oracle failed too often"
+            elif status[CANDIDATE]:
+                self._choose(number, frames, min(short, left))
+            elif not self._explore_further(number):
+                n_trajectories = self._n_trajectories(number)
+                why = f"{short} MISSING: no candidates left in {n_trajectories} trajectories"
+        self.say(
+            f"round {number}: {status[LABELLED]} new labels, {status[FAILED]} frames failed; {why}"
+        )
+
+    def _explore_further(self, number: int) -> bool:
+        """One more trajectory, if the round may have one."""
+        settings, index = self.config.explorer, self._n_trajectories(number)
+        if index >= settings.n_trajectories + settings.extra_trajectories:
+            return False
+        self.say(f"round {number}: too few candidates, another trajectory")
+        self._run_trajectories(number, [index])
+        return True
+
+    def _choose(self, number: int, frames: Sequence[StoredFrame], n_batch: int) -> None:
+        """Mark frames of the round for labelling, each for training or for validation."""
         pool = [frame for frame in frames if frame.columns["status"] == CANDIDATE]
-        chosen = self._choose_random(pool, number) if self.arm == "random" else self._choose(
-            pool, number
-        )  # fmt: skip
-        self.store.choose([frame.id for frame in chosen])
-        self.say(f"round {number}: {len(chosen)} of {len(pool)} candidates chosen")
-
-    def _choose_random(self, pool: list[StoredFrame], number: int) -> list[StoredFrame]:
-        rng = np.random.default_rng([self.config.seed, _RANDOM_CHOICE, number])
-        indices = acquisition.random_choice(len(pool), self.config.batch, rng)
-        return [pool[index] for index in indices]
-
-    def _choose(self, pool: list[StoredFrame], number: int) -> list[StoredFrame]:
-        """Frames above the threshold first; if there are too few, the most uncertain others."""
-        above = [frame for frame in pool if frame.columns["source"] == "threshold"]
-        batch = self._best(above, number)
-        short = self.config.batch - len(batch)
-        rest = [frame for frame in pool if frame not in above]
-        std = np.array([frame.columns["std"] for frame in rest])
-        return batch + [rest[index] for index in acquisition.most_uncertain(std, short)]
-
-    def _best(self, pool: list[StoredFrame], number: int) -> list[StoredFrame]:
-        settings, batch = self.config.acquisition, self.config.batch
-        std = np.array([frame.columns["std"] for frame in pool])
-        if settings.kind == "most_uncertain" or not pool:
-            return [pool[index] for index in acquisition.most_uncertain(std, batch)]
-        committee = self.parts.load_committee(self.paths.round(self.arm, number - 1) / "model.pt")
-
-        def describe(frames: Sequence[StoredFrame]) -> np.ndarray:
-            return np.array(
-                [
-                    frame_descriptor(
-                        committee.predict(frame.atoms).latent,
-                        frame.atoms.numbers,
-                        committee.species,
-                        settings.descriptor,
-                    )
-                    for frame in frames
-                ]
-            )
-
-        known = describe(self.store.training_frames(self.arm, number - 1))
-        descriptors = describe(pool)
-        if settings.kind == "farthest_points":
-            indices = acquisition.farthest_points(descriptors, batch, known)
+        if self.arm == "random":
+            n_tried = sum(frame.columns["status"] in (LABELLED, FAILED) for frame in frames)
+            chosen = choose_random(pool, n_batch, self.config.seed, number, n_tried)
         else:
-            indices = acquisition.uncertain_then_diverse(
-                std, descriptors, batch, known, settings.pool_factor
-            )
-        return [pool[index] for index in indices]
-
-    def label(self, number: int) -> None:
-        """Have the chosen frames labelled."""
-        n_chosen = len(self.store.frames(arm=self.arm, round=number, status=CHOSEN))
-        if n_chosen == 0:
-            return
-        label_chosen(
-            self.store, self.config.oracle, self.paths.spool, self.arm, report=self.say
-        )
-        n_failed = n_chosen - len(self.store.frames(arm=self.arm, round=number, status=LABELLED))
-        self.say(f"round {number}: labelled, {max(n_failed, 0)} without success")
+            known = self.store.labelled_frames(self.arm, number)
+            known = [frame.atoms for frame in known if not is_isolated_atom(frame.atoms)]
+            committee = self._committee(number)
+            chosen = choose_uncertain(pool, n_batch, known, committee, self.config.acquisition)
+        n_start = len(self.store.frames(arm=GIVEN, status=LABELLED))
+        n_before = n_start + (number - 1) * self.config.batch
+        self.store.choose([frame.id for frame in chosen], side_rule(self.config, n_before))
+        self.say(f"round {number}: {len(chosen)} of {len(pool)} candidates chosen")
 
     def train(self, number: int) -> None:
         """Train on all labels so far, warm from the round before."""
         folder = self.paths.round(self.arm, number)
         if (folder / "model.pt").exists():
             return
-        frames = [frame.atoms for frame in self.store.training_frames(self.arm, number)]
-        if not frames:
+        frames = self._labelled(number, TRAIN)
+        if not any(not is_isolated_atom(atoms) for atoms in frames):
             raise ValueError(f"{self.arm}, round {number}: no labelled frames to train on")
-        self.say(f"round {number}: training on {len(frames)} frames")
-        before = self.paths.round(self.arm, number - 1) / "training" if number else None
+        valid = self._labelled(number, VALIDATION)
+        besides = f", validating with {len(valid)}" if valid else ""
+        self.say(f"round {number}: training on {len(frames)} frames{besides}")
+        before = self._folder(number - 1) / "training" if number else None
         self.parts.train(
-            TrainTask(frames, folder / "training", folder / "model.pt", before), self.config
+            TrainTask(frames, valid, folder / "training", folder / "model.pt", before), self.config
         )
+
+    def _labelled(self, number: int, side: str) -> list[Atoms]:
+        return [frame.atoms for frame in self.store.labelled_frames(self.arm, number, side)]
 
     def evaluate(self, number: int) -> None:
         """Predict the test frames; write the predictions and their summary."""
-        folder = self.paths.round(self.arm, number)
+        folder = self._folder(number)
         if (folder / "metrics.json").exists():
             return
         committee = self.parts.load_committee(folder / "model.pt")
-        frames = [frame.atoms for frame in self.store.frames(arm=TEST)]
-        predictions = [committee.predict(atoms) for atoms in frames]
-        reference = np.array([atoms.get_forces() for atoms in frames])
-        energies = np.array([atoms.get_potential_energy() for atoms in frames])
-        arrays = {
-            "energy": np.array([p.energy for p in predictions]),
-            "energy_std": np.array([p.energy_std for p in predictions]),
-            "forces": np.array([p.forces for p in predictions]),
-            "forces_std": np.array([p.forces_std for p in predictions]),
-            "energy_reference": energies,
-            "forces_reference": reference,
-        }
+        tests = [frame.atoms for frame in self.store.frames(arm=TEST, status=LABELLED)]
+        arrays = predict_frames(committee, tests)
         with replacing(folder / "predictions.npz") as temporary:
             np.savez(temporary, **arrays)
-        energy_error = (arrays["energy"] - energies) / reference.shape[1]
-        metrics = {
-            "arm": self.arm,
-            "round": number,
-            "n_frames": len(self.store.training_frames(self.arm, number)),
-            "oracle_calls": self.store.oracle_calls(self.arm, number),
-            "force_rmse": float(np.sqrt(np.mean((arrays["forces"] - reference) ** 2))),
-            "energy_rmse_per_atom": float(np.sqrt(np.mean(energy_error**2))),
-            "mean_force_std": float(arrays["forces_std"].mean()),
-            "max_force_std": float(arrays["forces_std"].max()),
-        }
+        metrics = {"arm": self.arm, "round": number} | self._counts(number) | summarise(arrays)
         write_json(folder / "metrics.json", metrics)
         self.say(f"round {number}: test force RMSE {1000 * metrics['force_rmse']:.0f} meV/Å")
+
+    def _counts(self, number: int) -> dict[str, int]:
+        """What the arm has after a round and what it cost, from the beginning of the run."""
+        own = [] if self.arm == GIVEN else self.store.frames(arm=self.arm)
+        own = [frame.columns for frame in own if frame.columns["round"] <= number]
+        new = [columns for columns in own if columns["status"] == LABELLED]
+        reasons = [c["reason"] for c in own if c["status"] == DISCARDED]
+        n_duplicates = sum(reason.startswith(DUPLICATE) for reason in reasons)
+        given = self.store.frames(arm=GIVEN, status=FAILED)
+        return {
+            "n_frames": len(self.store.labelled_frames(self.arm, number)),
+            "n_valid": len(self.store.labelled_frames(self.arm, number, VALIDATION)),
+            "n_new": len(new),
+            "n_missing": number * self.config.batch - len(new),
+            "oracle_calls": self.store.oracle_calls(self.arm, number),
+            "n_shared": sum(columns.get("shared", 0) for columns in new),
+            "n_failed": len(given) + sum(columns["status"] == FAILED for columns in own),
+            "n_discarded": len(reasons) - n_duplicates,
+            "n_duplicates": n_duplicates,
+        }
 
 
 def threshold(setting: float | TimesTraining, training_std: float) -> float:

@@ -2,15 +2,17 @@
 
 Columns (key-value pairs of each row): ``status``, ``content`` (hash of the geometry), ``arm``,
 ``round``, ``trajectory``, ``step``, ``std`` (largest force std when it was found, eV/Å), ``source``
-(``given``, ``threshold`` or ``regular``), ``calls`` (oracle calls spent on it), ``reason`` (why it
-was discarded or failed). Labels are the row's own energy (eV), forces (eV/Å) and stress (eV/Å^3).
+(``given``, ``perturbed``, ``threshold`` or ``regular``), ``calls`` (oracle calls spent on it), ``shared``
+(1 where the label came from the other arm), ``side`` (``train`` or ``validation``, decided when a frame is
+chosen), ``reason`` (why it was discarded or failed). Labels are the row's own energy (eV), forces (eV/Å) and
+stress (eV/Å^3).
 
 Each method is one SQLite transaction, so a killed process leaves either all of it or nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,21 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
+from mollifield_train.active.duplicates import Geometries
 from mollifield_train.data import content as geometry
-from mollifield_train.durable import replacing
+from mollifield_train.durable import NamedDatabase, replacing
 
 CANDIDATE, CHOSEN, LABELLED = "candidate", "chosen", "labelled"
 FAILED, DISCARDED = "failed", "discarded"
+DUPLICATE = "equal to"
+"""How the reason begins why a frame was discarded that the run has already."""
 GIVEN, TEST = "given", "test"
 """The arms of the frames that every arm starts from, and of those it is judged by."""
+PERTURBED = "perturbed"
+"""The source of frames made by shaking the given ones; their arm is ``GIVEN``."""
+TRAIN, VALIDATION = "train", "validation"
+SideOf = Callable[[str], str]
+"""From the key of a geometry to the side where it belongs."""
 
 
 @dataclass(frozen=True)
@@ -59,43 +69,66 @@ class StoredFrame:
     columns: dict[str, Any] = field(repr=False)
 
 
+def always_train(content: str) -> str:
+    """Every frame is trained on."""
+    return TRAIN
+
+
 def content_key(atoms: Atoms) -> str:
     """The key of a frame's geometry, see ``mollifield_train.data.content``."""
     return geometry.content_key(atoms.numbers, atoms.get_positions(), atoms.cell.array, atoms.pbc)
 
 
 class Store:
-    """The frames of one run. Any number of processes may open the same file."""
+    """The frames of one run. Any number of processes may open the same file.
+
+    Every method raises ValueError with the file's name if it is damaged, or the disk full.
+    """
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
             # ase.db creates its tables one by one; a kill in between would leave a broken file.
             with replacing(path) as temporary, self._connect(temporary) as database:
                 database.count()
+        elif path.stat().st_size == 0:  # SQLite would take it for a new database
+            raise ValueError(f"{path}: damaged, an empty file")
         # A lock file would outlive a killed process; SQLite's own locks do not.
-        self._database = self._connect(path)
+        self._database = NamedDatabase(self._connect(path), path)
+        with self._database as database:
+            found = database.connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise ValueError(f"{path}: damaged: {' '.join(found.split())}")
 
     @staticmethod
     def _connect(path: Path) -> Any:
         return ase.db.connect(path, type="db", use_lock_file=False)
 
-    def add_given(self, frames: Sequence[Atoms]) -> None:
-        """Add the frames that the run starts from; those already there are left alone.
+    def add_given(
+        self,
+        frames: Sequence[Atoms],
+        source: str = GIVEN,
+        side_of: SideOf = always_train,
+        calls: Mapping[str, int] | None = None,
+        arm: str = GIVEN,
+    ) -> None:
+        """Add frames that the run starts from, or (``arm``) is judged by; those already there are left alone.
 
-        Frames with a label (energy and forces) are labelled at no cost, the others chosen.
+        Frames with a label (energy and forces) are labelled, at the cost of the ``calls`` to the oracle that
+        were made to check them (by the frame's key); the others are chosen.
         """
         with self._database as database:
-            known = {row.content for row in database.select(arm=GIVEN)}
+            known = {row.content for row in database.select(arm=arm)}
             for step, atoms in enumerate(frames):
                 content = content_key(atoms)
                 if content in known:
                     continue
                 known.add(content)
+                label = label_of(atoms)
                 database.write(
-                    _bare(atoms, _label_of(atoms)),
-                    status=CHOSEN if _label_of(atoms) is None else LABELLED,
-                    content=content, arm=GIVEN, round=0, trajectory=0, step=step,
-                    source=GIVEN, calls=0,
+                    _bare(atoms, label),
+                    status=CHOSEN if label is None else LABELLED,
+                    content=content, arm=arm, round=0, trajectory=0, step=step,
+                    source=source, calls=(calls or {}).get(content, 0), side=side_of(content),
                 )  # fmt: skip
 
     def add_test(self, atoms: Atoms, index: int) -> None:
@@ -110,35 +143,71 @@ class Store:
     def replace_candidates(
         self, arm: str, round_: int, trajectory: int, candidates: Iterable[Candidate]
     ) -> None:
-        """Store what one trajectory found, instead of what an interrupted one left behind."""
+        """Store what one trajectory found, instead of what an interrupted one left behind.
+
+        A frame that the arm has already, or that it is judged by, is discarded with that reason.
+        """
+        where = dict(arm=arm, round=round_, trajectory=trajectory)
+        known = self._known(arm, round_, trajectory)
+        seen = set()
+        rows = []
+        for candidate in candidates:
+            # A frame above the threshold comes again among those at regular intervals.
+            content = content_key(candidate.atoms)
+            if content in seen:
+                continue
+            seen.add(content)
+            reason = candidate.reason
+            if reason is None:
+                twin = known.find(candidate.atoms)
+                reason = None if twin is None else f"{DUPLICATE} {twin}"
+                known.add(f"step {candidate.step} of the same trajectory", candidate.atoms)
+            rows.append((candidate, content, reason))
         with self._database as database:
-            where = dict(arm=arm, round=round_, trajectory=trajectory)
             database.delete([row.id for row in database.select(**where)])
-            seen = {row.content for row in database.select(arm=arm)}
-            for candidate in candidates:
-                content = content_key(candidate.atoms)
-                if content in seen:
-                    continue
-                seen.add(content)
-                columns = {} if candidate.reason is None else {"reason": candidate.reason}
+            for candidate, content, reason in rows:
+                columns = {} if reason is None else {"reason": reason}
                 database.write(
                     _bare(candidate.atoms, None),
-                    status=CANDIDATE if candidate.reason is None else DISCARDED,
+                    status=CANDIDATE if reason is None else DISCARDED,
                     content=content, step=candidate.step, std=candidate.std,
                     source=candidate.source, calls=0, **where, **columns,
                 )  # fmt: skip
 
-    def choose(self, ids: Iterable[int]) -> None:
-        """Mark candidates as the batch to label: all of them or, if killed, none."""
+    def _known(self, arm: str, round_: int, trajectory: int) -> Geometries:
+        """Frames that a trajectory of an arm cannot find anew."""
+        spent = (CHOSEN, LABELLED, FAILED)
+
+        def counts(columns: dict[str, Any]) -> bool:
+            this_round = columns["round"] == round_ and columns["arm"] == arm
+            if this_round and columns["trajectory"] == trajectory:
+                return False
+            return columns["status"] in spent or (this_round and columns["status"] == CANDIDATE)
+
+        frames = self.frames(arm=GIVEN) + self.frames(arm=TEST) + self.frames(arm=arm)
+        return Geometries(
+            (f"frame {f.id} ({f.columns['arm']})", f.atoms) for f in frames if counts(f.columns)
+        )
+
+    def choose(self, ids: Iterable[int], side_of: SideOf = always_train) -> None:
+        """Mark candidates as the batch to label: all of them or, if killed, none.
+
+        This is where a frame's side is decided, unless the other arm has decided it.
+        """
         with self._database as database:
             for id_ in ids:
-                database.update(int(id_), status=CHOSEN)
+                content = database.get(id=int(id_)).content
+                sides = {row.get("side") for row in database.select(content=content)} - {None}
+                side = sides.pop() if sides else side_of(content)
+                database.update(int(id_), status=CHOSEN, side=side)
 
-    def record_label(self, id_: int, label: Label, calls: int) -> None:
-        """Store a label in the row of its frame."""
+    def record_label(self, id_: int, label: Label, calls: int, shared: bool = False) -> None:
+        """Store a label in the row of its frame; ``shared``: the other arm had it computed."""
         with self._database as database:
             atoms = database.get_atoms(id=id_)
-            database.update(id_, atoms=_bare(atoms, label), status=LABELLED, calls=calls)
+            database.update(
+                id_, atoms=_bare(atoms, label), status=LABELLED, calls=calls, shared=int(shared)
+            )
 
     def record_failure(self, id_: int, reason: str, calls: int) -> None:
         """Mark a frame that the oracle could not label, with the last error."""
@@ -149,7 +218,7 @@ class Store:
         """A label that any arm already has for this geometry, and the calls that it took."""
         with self._database as database:
             for row in database.select(content=content, status=LABELLED, limit=1):
-                label = _label_of(row.toatoms())
+                label = label_of(row.toatoms())
                 return None if label is None else (label, row.calls)
         return None
 
@@ -161,12 +230,20 @@ class Store:
                 for row in database.select(sort="id", **where)
             ]
 
-    def training_frames(self, arm: str, round_: int) -> list[StoredFrame]:
-        """Labelled frames that the model of ``arm`` may learn from after ``round_``."""
+    def labelled_frames(self, arm: str, round_: int, side: str | None = None) -> list[StoredFrame]:
+        """What ``arm`` knows after ``round_``; with ``side``, only the frames of that side."""
         labelled = self.frames(arm=GIVEN, status=LABELLED)
         if arm != GIVEN:
             labelled += self.frames(arm=arm, status=LABELLED)
-        return [frame for frame in labelled if frame.columns["round"] <= round_]
+        return [
+            frame
+            for frame in labelled
+            if frame.columns["round"] <= round_ and side in (None, frame.columns["side"])
+        ]
+
+    def training_frames(self, arm: str, round_: int) -> list[StoredFrame]:
+        """Labelled frames that the model of ``arm`` may learn from after ``round_``."""
+        return self.labelled_frames(arm, round_, TRAIN)
 
     def oracle_calls(self, arm: str, round_: int) -> int:
         """Oracle calls spent on an arm (and on the given frames) up to and including a round."""
@@ -174,7 +251,8 @@ class Store:
         return sum(f.columns["calls"] for f in frames if f.columns["round"] <= round_)
 
 
-def _label_of(atoms: Atoms) -> Label | None:
+def label_of(atoms: Atoms) -> Label | None:
+    """The energy, forces and stress that a frame carries; None without energy or forces."""
     results = {} if atoms.calc is None else atoms.calc.results
     if "energy" not in results or "forces" not in results:
         return None

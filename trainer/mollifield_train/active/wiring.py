@@ -19,6 +19,8 @@ from mollifield_train.config import DataConfig, TrainConfig
 from mollifield_train.fit import MODEL_FILE, train
 from mollifield_train.members import LAST_CHECKPOINT
 
+TRAIN_FILE, VALID_FILE = "train.extxyz", "valid.extxyz"
+
 
 def make_parts(config: LoopConfig) -> Parts:
     """The parts that a config asks for. Each process uses as many threads as it was started with."""
@@ -35,10 +37,10 @@ def make_parts(config: LoopConfig) -> Parts:
 def train_committee(task: TrainTask, config: LoopConfig) -> None:
     """Train with ``mollifield_train.fit``; see ``rounds.Trainer``."""
     task.directory.mkdir(parents=True, exist_ok=True)
-    frames = task.directory / "train.extxyz"
-    if not frames.exists():
-        with replacing(frames) as temporary:
-            ase.io.write(temporary, list(task.frames), format="extxyz")
+    for name, frames in ((VALID_FILE, task.valid), (TRAIN_FILE, task.frames)):
+        if frames and not (task.directory / name).exists():
+            with replacing(task.directory / name) as temporary:
+                ase.io.write(temporary, list(frames), format="extxyz")
     started = (task.directory / LAST_CHECKPOINT).exists()
     result = train(
         train_config(task, config), resume=started, initial=task.initial, progress=False
@@ -59,8 +61,11 @@ def train_config(task: TrainTask, config: LoopConfig) -> TrainConfig:
         dtype=settings.dtype,
         device=settings.device,
         directory=str(task.directory),
+        # The loop decides which frames are for validation, once and for all its trainings.
         data=DataConfig(
-            train=str(task.directory / "train.extxyz"), valid_fraction=settings.valid_fraction
+            train=str(task.directory / TRAIN_FILE),
+            valid=str(task.directory / VALID_FILE) if task.valid else None,
+            valid_fraction=0.0,
         ),
         model=settings.model,
         committee=settings.committee,

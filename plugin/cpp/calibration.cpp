@@ -1,0 +1,98 @@
+#include "calibration.hpp"
+
+#include "contract.hpp"
+
+#include <torch/script.h>
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+namespace mollifield {
+
+CalibrationTable::CalibrationTable(std::vector<double> raw, std::vector<double> calibrated) :
+    x(std::move(raw)), y(std::move(calibrated))
+{
+  for (auto *const values : {&x, &y}) {
+    values->insert(values->begin(), 0.0);
+    for (std::size_t k = 1; k < values->size(); k++)
+      if (!(values->at(k) > values->at(k - 1)) || !std::isfinite(values->at(k)))
+        throw std::runtime_error("the knots of its calibration are not positive and rising");
+  }
+}
+
+double CalibrationTable::operator()(double raw) const
+{
+  if (x.empty()) return raw;
+  if (raw > x.back()) return raw * (y.back() / x.back());
+  const std::size_t k = std::max<std::ptrdiff_t>(std::lower_bound(x.begin(), x.end(), raw) - x.begin(), 1);
+  return y[k - 1] + (raw - x[k - 1]) * ((y[k] - y[k - 1]) / (x[k] - x[k - 1]));
+}
+
+double CalibrationTable::slope(double raw) const
+{
+  if (x.empty()) return 1.0;
+  if (raw > x.back()) return y.back() / x.back();
+  const std::size_t k = std::max<std::ptrdiff_t>(std::lower_bound(x.begin(), x.end(), raw) - x.begin(), 1);
+  return (y[k] - y[k - 1]) / (x[k] - x[k - 1]);
+}
+
+namespace {
+
+using Entries = c10::impl::GenericDict;
+
+// Rows of a table [n_rows, K, 2], or the factor of version 1 in each of them; empty where there is neither.
+std::vector<CalibrationTable> tables(const Entries &entries, const std::string &key, int n_rows)
+{
+  const auto factor = entries.find(key + "_factor");
+  if (factor != entries.end() && factor->value().isDouble())
+    return std::vector<CalibrationTable>(n_rows, CalibrationTable({1.0}, {factor->value().toDouble()}));
+  const auto found = entries.find(key);
+  if (found == entries.end()) return {};
+  const at::Tensor knots = found->value().toTensor().to(at::kCPU, at::kDouble).contiguous();
+  if (knots.dim() != 3 || knots.size(0) != n_rows || knots.size(1) < 1 || knots.size(2) != 2)
+    throw std::runtime_error("calibration '" + key + "' is no table of knots for " + std::to_string(n_rows) + " row(s)");
+  std::vector<CalibrationTable> rows;
+  for (int row = 0; row < n_rows; row++) {
+    std::vector<double> raw, calibrated;
+    for (std::int64_t k = 0; k < knots.size(1); k++) {
+      raw.push_back(knots[row][k][0].item<double>());
+      calibrated.push_back(knots[row][k][1].item<double>());
+    }
+    rows.emplace_back(std::move(raw), std::move(calibrated));
+  }
+  return rows;
+}
+
+std::vector<double> numbers(const Entries &entries, const char *key, int n_rows)
+{
+  const auto found = entries.find(key);
+  if (found == entries.end()) return {};
+  if (found->value().isDouble()) return std::vector<double>(n_rows, found->value().toDouble());
+  const at::Tensor values = found->value().toTensor().to(at::kCPU, at::kDouble).contiguous();
+  if (values.dim() != 1 || values.size(0) != n_rows)
+    throw std::runtime_error("calibration '" + std::string(key) + "' does not have " + std::to_string(n_rows) + " number(s)");
+  return {values.data_ptr<double>(), values.data_ptr<double>() + n_rows};
+}
+
+}    // namespace
+
+Calibration read_calibration(const torch::jit::Module &module, int n_species)
+{
+  const auto entries = module.attr(contract::CALIBRATION_KEY).toGenericDict();
+  Calibration found;
+  found.force = tables(entries, contract::FORCE_STD, n_species);
+  const auto energy = tables(entries, contract::ENERGY_STD, 1);
+  found.states_std = !found.force.empty() || !energy.empty();
+  if (found.force.empty()) found.force.resize(n_species);
+  if (!energy.empty()) found.energy = energy.front();
+  found.force_noise = numbers(entries, contract::FORCE_NOISE_STD, n_species);
+  found.states_force_noise = !found.force_noise.empty();
+  found.force_noise.resize(n_species, 0.0);
+  const auto energy_noise = numbers(entries, contract::ENERGY_NOISE_STD, 1);
+  if (!energy_noise.empty()) found.energy_noise = energy_noise.front();
+  return found;
+}
+
+}    // namespace mollifield

@@ -1,0 +1,36 @@
+// From the members' outputs to means, standard deviations and covariances; mollifield/uncertainty.py says the same in
+// Python. Sample statistics (ddof = 1); a single member has no spread. Units: eV, Å.
+#pragma once
+
+#include "calibration.hpp"
+
+#include <array>
+#include <vector>
+
+namespace mollifield {
+
+// Of one atom. Covariances: xx yy zz xy xz yz.
+struct ForceSpread {
+  std::array<double, 3> mean{};
+  std::array<double, 6> covariance{};
+  double std = 0.0;        // sqrt(trace of covariance)
+  double raw_std = 0.0;    // without the calibration
+};
+
+// `forces` [M, 3], `outside`: LatentSpace::outside_std, which is added to both stds in quadrature.
+ForceSpread force_spread(const double *forces, int n_members, const CalibrationTable &table, double outside);
+
+// Of the total energy.
+struct EnergySpread {
+  double mean = 0.0;
+  double raw_std = 0.0;        // of the members
+  double members_std = 0.0;    // that, calibrated
+  double slope = 1.0;          // d members_std / d raw_std
+  double std = 0.0;            // members_std, and in quadrature what lies outside of the training data
+};
+
+// `energies` [M]; `outside_squares`: sum of outside_std^2 over all atoms, (eV/Å)^2.
+EnergySpread energy_spread(const std::vector<double> &energies, const CalibrationTable &table, double n_atoms,
+                           double outside_squares);
+
+}    // namespace mollifield

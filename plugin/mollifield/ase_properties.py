@@ -1,0 +1,26 @@
+"""Standard deviations as properties that ASE knows, so that its files and calculators carry them.
+
+ASE writes and reads back results whose names are in its tables, and drops all others. With these entries
+``ase.io.write`` keeps stds in trajectories, extended xyz and single-point calculators, and ``ase.io.read`` finds them,
+in any program that has imported `mollifield`. Elsewhere extended xyz gives them as ``atoms.arrays["forces_std"]`` and
+``atoms.info["energy_std"]``. Extended xyz has no matrices: ``forces_cov`` survives in trajectories only.
+"""
+
+from ase.calculators.calculator import all_properties
+from ase.io import extxyz
+from ase.outputs import ArrayProperty, ScalarProperty, all_outputs
+
+STD_PROPERTIES = ["energy_std", "forces_std", "forces_cov"]
+
+
+def register() -> None:
+    """Enter the names into ASE's tables; a second call changes nothing."""
+    for output, written_as in (
+        (ScalarProperty("energy_std", float), extxyz.per_config_properties),
+        (ArrayProperty("forces_std", float, ("natoms",)), extxyz.per_atom_properties),
+        (ArrayProperty("forces_cov", float, ("natoms", 3, 3)), None),
+    ):
+        for table in (all_properties, written_as):
+            if table is not None and output.name not in table:
+                table.append(output.name)
+        all_outputs.setdefault(output.name, output)

@@ -1,0 +1,101 @@
+"""How a model file turns the spread of its members into standard deviations: tables by quantity and species."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from . import contract
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """See CALIBRATION_KEY in `mollifield.contract`; None or 0 where a file states nothing."""
+
+    force_knots: Array | None = None
+    """[n_species, K, 2], eV/Å: pairs (raw, calibrated)."""
+    energy_knots: Array | None = None
+    """[1, K, 2], eV/atom."""
+    force_noise: Array | None = None
+    """[n_species], eV/Å."""
+    energy_noise: float = 0.0
+    """eV/atom."""
+
+    def force_std(self, raw: Array, types: NDArray[np.int64]) -> Array:
+        """Raw stds ``[N]`` (eV/Å) of atoms of ``types [N]`` -> calibrated ``[N]``."""
+        if self.force_knots is None:
+            return raw
+        found = np.empty_like(raw)
+        for species in np.unique(types):
+            rows = types == species
+            found[rows] = interpolated(self.force_knots[species], raw[rows])
+        return found
+
+    def energy_std(self, raw: float, n_atoms: int) -> float:
+        """Raw std of a total energy (eV) of ``n_atoms`` -> calibrated."""
+        if self.energy_knots is None:
+            return raw
+        return n_atoms * float(interpolated(self.energy_knots[0], np.array([raw / n_atoms]))[0])
+
+    def described(self) -> str:
+        """One line for people."""
+        parts = [
+            f"{name} x {np.array2string(knots[:, -1, 1] / knots[:, -1, 0], precision=4)} ({knots.shape[1]} knot(s))"
+            for name, knots in (("force std", self.force_knots), ("energy std", self.energy_knots))
+            if knots is not None
+        ]
+        if self.force_noise is not None:
+            parts.append(f"force noise {np.array2string(self.force_noise, precision=4)} eV/Å")
+        if self.energy_noise:
+            parts.append(f"energy noise {self.energy_noise:.4g} eV/atom")
+        return ", ".join(parts) or "none"
+
+
+def interpolated(knots: Array, raw: Array) -> Array:
+    """Piecewise linear through (0, 0) and ``knots [K, 2]``; beyond the last one proportional to it."""
+    x, y = np.concatenate([[[0.0, 0.0]], knots]).T
+    return np.where(raw > x[-1], raw * (y[-1] / x[-1]), np.interp(raw, x, y))
+
+
+def read_calibration(stated: Mapping[str, Tensor] | Mapping[str, float], n_species: int) -> Calibration:
+    """What a file's attribute says, of any readable version. Raises `ValueError` for tables that are none."""
+    tables = tables_of(stated, n_species)
+    arrays = {key: np.asarray(table.to(torch.float64).cpu().numpy()) for key, table in tables.items()}
+    for key, n_rows in ((contract.FORCE_STD, n_species), (contract.ENERGY_STD, 1)):
+        knots = arrays.get(key)
+        if knots is None:
+            continue
+        if knots.ndim != 3 or knots.shape[0] != n_rows or knots.shape[1] < 1 or knots.shape[2] != 2:
+            raise ValueError(f"calibration '{key}' has shape {list(knots.shape)}, expected [{n_rows}, K, 2]")
+        if not (np.isfinite(knots).all() and (knots > 0.0).all() and (np.diff(knots, axis=1) > 0.0).all()):
+            raise ValueError(f"calibration '{key}': its knots are not positive and rising")
+    noise = arrays.get(contract.FORCE_NOISE_STD)
+    if noise is not None and noise.shape != (n_species,):
+        raise ValueError(f"calibration '{contract.FORCE_NOISE_STD}' has shape {list(noise.shape)}, expected [{n_species}]")
+    return Calibration(
+        force_knots=arrays.get(contract.FORCE_STD),
+        energy_knots=arrays.get(contract.ENERGY_STD),
+        force_noise=noise,
+        energy_noise=float(arrays[contract.ENERGY_NOISE_STD].item()) if contract.ENERGY_NOISE_STD in arrays else 0.0,
+    )
+
+
+def tables_of(stated: Mapping[str, Tensor] | Mapping[str, float], n_species: int) -> dict[str, Tensor]:
+    """Tables of `mollifield.contract` from tables, or from the plain numbers of version 1.
+
+    There, the factors ``force_std_factor`` and ``energy_std_factor`` hold for all species.
+    """
+    tables = {}
+    for key, value in stated.items():
+        if isinstance(value, Tensor):
+            tables[key] = value
+            continue
+        rows = 1 if key.startswith("energy") else n_species
+        knot = [[1.0, float(value)]] if key.endswith("_factor") else float(value)
+        tables[key.removesuffix("_factor")] = torch.tensor([knot] * rows, dtype=torch.float64)
+    return tables
