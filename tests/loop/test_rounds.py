@@ -158,6 +158,7 @@ def test_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     output = capsys.readouterr().out
     assert "3 MISSING: no candidates left in 3 trajectories" in output
     assert "6 MISSING: no candidates left in 3 trajectories" in output
+    assert "random: 3 of 9 new labels, 6 MISSING" in output
 
 
 def test_a_broken_oracle_is_not_asked_for_ever(tmp_path: Path) -> None:
