@@ -76,7 +76,7 @@ def sides(config: LoopConfig, arm: str, number: int) -> dict[str, set[str]]:
     return {side: set(keys) for side, keys in found.items()}
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_no_validation_frame_was_ever_trained_on(tmp_path: Path, seed: int) -> None:
     """With the split drawn anew in each round, half of a round's validation frames and more had been."""
     training = {"valid_fraction": 0.4}
