@@ -14,7 +14,6 @@ from mollifield_train.active.config import load_loop_config
 from mollifield_train.durable import read_json
 from mollifield_train.active.figures import binned_rms
 from mollifield_train.active.loop import run
-from mollifield_train.active.report import summary
 from mollifield_train.active.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -160,14 +159,3 @@ def test_reliability_bins() -> None:
     np.testing.assert_allclose(predicted, actual, rtol=0.08)
     _, doubled = binned_rms(std, 2 * std, n_bins=10)
     np.testing.assert_allclose(doubled, 2 * predicted)
-
-
-@pytest.mark.parametrize(("random", "word"), [(0.08, "25% worse"), (0.2, "50% better"), (0.1, "no better and no worse")])
-def test_summary_says_who_won(random: float, word: str) -> None:
-    rows = [
-        {"arm": arm, "n_frames": n, "force_rmse": rmse}
-        for arm, n, rmse in [
-            ("active", 20, 0.3), ("active", 30, 0.1), ("random", 20, 0.3), ("random", 30, random),
-        ]
-    ]  # fmt: skip
-    assert word in summary(rows)

@@ -11,7 +11,7 @@ from .data.batches import Batch, collate
 from .loss import energy_force, mollifier
 from .predict import Prediction, displaced_gradient, stress
 
-VIRIAL_WEIGHT = 1.0
+VIRIAL_WEIGHT = 0.1
 """Weight of a squared virial an atom in (eV)² over that of a squared force component in (eV/Å)², with `stress: auto`."""
 
 _MOLLIFIER_STREAM = 1  # keeps its random numbers apart from the batch order's, which share the seed
