@@ -113,12 +113,12 @@ def test_stress_of_the_committee_is_the_calculators(model_file: Path) -> None:
 
 
 def test_deck_heats_on_a_straight_line(tmp_path: Path) -> None:
-    settings = ExplorerConfig(temperature=(300.0, 600.0), timestep=0.5, damping=100.0, n_steps=7)
+    settings = ExplorerConfig(temperature=(300.0, 600.0), timestep=0.5, damping=100.0, n_steps=70)
     deck = write_deck(task(Path("m.pt"), tmp_path, ethanol(), 0.2, 3.0), settings, ["C", "H", "O"])
     assert "fix bath all langevin 300 600 0.1 5 zero yes" in deck  # ps
     assert "timestep 0.0005" in deck
     assert "file uncertain.extxyz select 0.2 stop 3\n" in deck
-    assert deck.endswith("run 7\n")
+    assert deck.endswith("run 70\n")
 
 
 def test_threshold_relative_to_training_frames(model_file: Path) -> None:

@@ -204,7 +204,7 @@ class ArmRun:
         self.store.replace_candidates(self.arm, number, index, candidates)
         trace = dataclasses.asdict(found.trace) | {"select": task.select}
         write_json(self._folder(number) / f"trajectory-{index}.json", trace)
-        n_discarded = sum(candidate.reason is not None for candidate in candidates)
+        n_discarded = len({candidate.step for candidate in candidates if candidate.reason is not None})
         self.say(
             f"round {number}: trajectory {index + 1}: {found.trace.step[-1] if found.trace.step else 0} steps, "
             f"{found.trace.end}; {len(found.uncertain)} frames above {task.select:.3f} eV/Å, {n_discarded} discarded"
