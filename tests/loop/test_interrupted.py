@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from mollifield_train.active import loop
+from mollifield_train.active.config import load_loop_config
 from mollifield_train.active.store import LABELLED, Store
 from mollifield_train.cli import main
 from tests.loop import stub_parts
@@ -30,7 +31,7 @@ if __name__ == "__main__":
 def write_config(directory: Path) -> Path:
     stub_parts.write_frames(directory)
     path = directory / "loop.yaml"
-    content = stub_parts.make_config(directory).model_dump(mode="json")
+    content = stub_parts.make_config(directory).model_dump(mode="json", exclude_unset=True)
     path.write_text(yaml.safe_dump(content | {"rounds": 1, "batch": 2}))
     return path
 
@@ -87,8 +88,7 @@ def test_a_damaged_file_is_named(
     run = tmp_path / "run"
     run.mkdir()
     Store(run / "frames.db")
-    (run / "config.json").write_text(stub_parts.make_config(tmp_path).model_copy(update={"rounds": 1, "batch": 2})
-                                     .model_dump_json())  # fmt: skip
+    (run / "config.json").write_text(load_loop_config(config).model_dump_json())
     (run / file).write_text("{ half a li" * 1000)
     assert main(["loop", str(config)]) == 2
     (line,) = capsys.readouterr().err.splitlines()

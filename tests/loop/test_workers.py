@@ -110,6 +110,7 @@ def test_a_dead_worker_costs_its_own_frame_only(tmp_path: Path) -> None:
     def mark_death(_: object) -> None:
         (tmp_path / "log.dead").touch()
 
+    tmp_path.joinpath("labels").mkdir()
     store = Store(tmp_path / "frames.db")
     store.add_given(frames())
     config = OracleConfig(
