@@ -4,25 +4,16 @@ A field's docstring is its documentation. An unknown key is an error that names 
 one, with the file and the full path of the key. Paths are relative to the working directory.
 """
 
-import difflib
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
 from ase.data import chemical_symbols
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-NonNegativeInt = Annotated[int, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """A block of the file: no unknown keys, no infinite numbers, never changed after it is read."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+from .section import Section, validated
 
 
 class DataConfig(Section):
@@ -204,9 +195,6 @@ class TrainConfig(Section):
     optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)
 
 
-AnySection = TypeVar("AnySection", bound=BaseModel)
-
-
 def load_train_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> TrainConfig:
     """Read a YAML file; `overrides` are 'section.key=value' with YAML values.
 
@@ -271,45 +259,3 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         values[key] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"--set {override}: '{text}' is not valid YAML") from error
-
-
-def validated(model: type[AnySection], values: dict[str, Any], source: str) -> AnySection:
-    """`model` filled from `values`; raises ValueError naming `source` and the path of each key."""
-    try:
-        return model.model_validate(values)
-    except pydantic.ValidationError as error:
-        problems = [_describe(model, problem) for problem in error.errors()]
-        raise ValueError("; ".join(f"{source}: {problem}" for problem in problems)) from None
-
-
-def _describe(model: type[BaseModel], problem: Any) -> str:
-    location = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = list(_section_at(model, problem["loc"][:-1]).model_fields)
-        nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean '{nearest[0]}'?" if nearest else f"known keys: {', '.join(known)}"
-        return f"unknown key '{location}'; {hint}"
-    if problem["type"] == "missing":
-        return f"key '{location}' is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    where = f"key '{location}': " if location else ""
-    # A rule about a whole section names its keys and what they are.
-    section = problem["type"] == "value_error" and isinstance(problem["input"], dict)
-    found = "" if section else f", found {problem['input']!r}"
-    return f"{where}{message[0].lower()}{message[1:]}{found}"
-
-
-def _section_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
-    """The section class that a path of keys leads to; union tags and list indices are skipped."""
-    for part in location:
-        field = model.model_fields.get(str(part))
-        candidates = [] if field is None else _classes(field.annotation)
-        model = candidates[0] if candidates else model
-    return model
-
-
-def _classes(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    arguments = getattr(annotation, "__args__", ())
-    return [found for argument in arguments for found in _classes(argument)]
