@@ -7,9 +7,10 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor, nn
 
+from .backends import BACKENDS, Backend, choose_backend
 from .initialisation import member_normal_
 from .linear import EquivariantLinear
-from .messages import BACKENDS, Backend, NoBasis, RadialMessages, SplineMessages, choose_backend
+from .messages import NoBasis, RadialMessages, SplineMessages
 from .product import SquaredUpdate, Update
 from .radial import BesselBasis, RadialNetwork
 from .repulsion import ZBLRepulsion
