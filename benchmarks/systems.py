@@ -15,7 +15,9 @@ from mollifield.artefact import Artefact
 from mollifield.neighbours import find_edges
 from mollifield.potential import types_of
 from mollifield_train.export import export
-from mollifield_train.model import Potential
+from mollifield_train.model.architecture import Architecture
+from mollifield_train.model.equivariant.config import EquivariantConfig
+from mollifield_train.model.equivariant.network import EquivariantPotential
 from torch import Tensor
 
 R_MAX = 5.0  # Å
@@ -36,14 +38,20 @@ def ethanol(seed: int = 0) -> Atoms:
     return atoms
 
 
-def potential(system: str, backend: str, n_members: int = 1) -> Potential:
+def potential(system: str, backend: str, n_members: int = 1) -> EquivariantPotential:
     """Untrained; 2 layers, l_max 2, 32 channels of each l, float32."""
     species = SPECIES[system]
-    return Potential(
-        species=species, r_max=R_MAX, atomic_shifts=[0.0] * len(species), energy_scale=1.0,
-        average_neighbours=28.0 if system == "silicon" else 8.0, l_max=2, n_layers=2, n_channels=32,
-        n_members=n_members, dtype=torch.float32, backend=backend,
-    )  # fmt: skip
+    return EquivariantPotential(
+        Architecture(
+            settings=EquivariantConfig(r_max=R_MAX, l_max=2, n_layers=2, n_channels=32, backend=backend),
+            species=tuple(species),
+            average_neighbours=28.0 if system == "silicon" else 8.0,
+            atomic_shifts=(0.0,) * len(species),
+            energy_scale=1.0,
+            n_members=n_members,
+            dtype=torch.float32,
+        )
+    )
 
 
 def write_model(

@@ -15,27 +15,31 @@ import mollifield_train.export
 from mollifield import MollifieldCalculator, find_edges, load_artefact
 from mollifield.potential import evaluate, types_of
 from mollifield_train.export import ExportedPotential, export
-from mollifield_train.model import Potential
+from mollifield_train.model.architecture import Architecture
+from mollifield_train.model.equivariant.config import EquivariantConfig
+from mollifield_train.model.equivariant.network import EquivariantPotential
+from mollifield_train.model.protocol import Potential
+from mollifield_train.model.samples import initialise
 
 from .lammps_session import LammpsSession
 
 R_MAX = 4.0
 
 
-def build_potential(dtype: torch.dtype, n_members: int = 3, **settings: object) -> Potential:
+def build_potential(dtype: torch.dtype, n_members: int = 3, **settings: object) -> EquivariantPotential:
     """An untrained committee: weights are random, the physics must hold all the same."""
-    potential = Potential(
-        species=["H", "C", "O"],
-        r_max=R_MAX,
-        atomic_shifts=[-13.6, -1030.0, -2042.0],
-        energy_scale=2.0,
-        average_neighbours=8.0,
-        n_channels=8,
-        n_members=n_members,
-        dtype=dtype,
-        **settings,
+    potential = EquivariantPotential(
+        Architecture(
+            settings=EquivariantConfig(r_max=R_MAX, n_channels=8, **settings),
+            species=("H", "C", "O"),
+            average_neighbours=8.0,
+            atomic_shifts=(-13.6, -1030.0, -2042.0),
+            energy_scale=2.0,
+            n_members=n_members,
+            dtype=dtype,
+        )
     )
-    potential.initialise(7)
+    initialise(potential, 7)
     with torch.no_grad():
         potential.readout.weight_2.mul_(10.0)  # forces of a few eV/Å, as in a trained model
     return potential

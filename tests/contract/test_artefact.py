@@ -12,8 +12,11 @@ from ase import Atoms
 from mollifield import contract, find_edges, load_artefact
 from mollifield.artefact import describe, verify_reference
 from mollifield.potential import evaluate, types_of
-from mollifield_train.export import export, stack_members
-from mollifield_train.model import Potential
+from mollifield_train.export import export
+from mollifield_train.model.architecture import Architecture
+from mollifield_train.model.equivariant.config import EquivariantConfig
+from mollifield_train.model.equivariant.network import EquivariantPotential
+from mollifield_train.model.samples import initialise, stack_members
 
 from ..conftest import build_potential, eager_engine, ethanol, exported_engine, sheared_crystal, squared_potential
 
@@ -54,7 +57,7 @@ def test_stacking_keeps_each_member(tmp_path: Path) -> None:
     singles = []
     for seed in (7, 8, 9):  # member m of a committee is drawn from seed + m
         single = build_potential(torch.float64, n_members=1)
-        single.initialise(seed)
+        initialise(single, seed)
         single.readout.weight_2.data.mul_(10.0)
         singles.append(single)
     export(singles, tmp_path / "model.pt", [ethanol()], splines=False)
@@ -65,8 +68,11 @@ def test_stacking_keeps_each_member(tmp_path: Path) -> None:
 
 
 def test_stacking_refuses_other_architectures() -> None:
-    other = Potential(
-        species=["H"], r_max=3.0, atomic_shifts=[0.0], energy_scale=1.0, average_neighbours=1.0
+    other = EquivariantPotential(
+        Architecture(
+            settings=EquivariantConfig(r_max=3.0), species=("H",), average_neighbours=1.0, atomic_shifts=(0.0,),
+            energy_scale=1.0, n_members=1, dtype=torch.float32,
+        )
     )
     with pytest.raises(ValueError, match="member 1 has species"):
         stack_members([build_potential(torch.float32), other])

@@ -5,11 +5,13 @@ import pytest
 import torch
 from e3nn import o3
 
+from mollifield_train.model.backends import choose_backend
 from mollifield_train.model.convolution import ConvolutionE3nn
 from mollifield_train.model.irreps import tensor_product_paths
 from mollifield_train.model.linear import EquivariantLinear
 from mollifield_train.model.radial import BesselBasis, polynomial_envelope
 from mollifield_train.model.repulsion import ZBLRepulsion
+from mollifield_train.model.samples import initialise
 
 from ..conftest import build_potential
 
@@ -111,8 +113,8 @@ def test_repulsion_is_the_screened_coulomb_energy() -> None:
 def test_a_member_depends_on_its_own_seed_only() -> None:
     committee = build_potential(torch.float32, n_members=3)
     single = build_potential(torch.float32, n_members=1)
-    committee.initialise(20)
-    single.initialise(22)
+    initialise(committee, 20)
+    initialise(single, 22)
     for (name, ours), (_, theirs) in zip(
         committee.named_parameters(), single.named_parameters(), strict=True
     ):
@@ -127,4 +129,4 @@ def test_building_a_model_leaves_the_default_dtype_alone() -> None:
 
 def test_unknown_backend_is_refused() -> None:
     with pytest.raises(ValueError, match="backend 'fast': allowed are auto, e3nn, native"):
-        build_potential(torch.float32, backend="fast")
+        choose_backend("fast")

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
-from ase.data import chemical_symbols
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny
 
-from .section import Section, validated
+from .model import ARCHITECTURES, DEFAULT_KIND
+from .model.config import ArchitectureConfig
+from .section import Section, Tagged, validated
 
 
 class DataConfig(Section):
@@ -37,43 +38,10 @@ class DataConfig(Section):
     """Key of the stress; `auto` as for the energy. A stress counts where all three directions are periodic."""
 
 
-class ModelConfig(Section):
-    """Architecture of one member."""
+ModelConfig = Annotated[SerializeAsAny[ArchitectureConfig], Tagged(ARCHITECTURES, DEFAULT_KIND)]
+"""Architecture of one member: one of `mollifield_train.model`, by its `kind`, each with its config class there."""
 
-    l_max: NonNegativeInt = 2
-    """Largest angular momentum of the node features and spherical harmonics."""
-    n_layers: PositiveInt = 2
-    """Message-passing layers; the receptive field is n_layers * r_max."""
-    n_channels: PositiveInt = 32
-    """Channels of each angular momentum."""
-    n_radial: PositiveInt = 8
-    """Radial basis functions."""
-    radial_hidden: list[PositiveInt] = Field(default_factory=lambda: [64])
-    """Widths of the hidden layers of the radial network."""
-    r_max: PositiveFloat = 5.0
-    """Cutoff in Å."""
-    readout_hidden: PositiveInt = 16
-    """Width of the last readout's hidden layer, which is also the length of the latent vector."""
-    correlation: Literal[1, 2] = 1
-    """Messages of an atom enter its update linearly (1), or with products of pairs as well (2)."""
-    backend: Literal["auto", "native", "e3nn"] = "auto"
-    """Who computes: the compiled operators, e3nn, or the former where they are built."""
-    zbl: bool = False
-    """Add the Ziegler-Biersack-Littmark repulsion between close nuclei."""
-    shifts: Literal["auto", "least_squares", "isolated_atoms"] | dict[str, float] = "auto"
-    """Energy of each species in eV. `auto`: from isolated atoms in `data.train` (frames of one atom without neighbours
-    within 8 Å), by least squares for the species that have none. `least_squares`: fitted to the training
-    frames, and again to what is left after training, each member by itself and by absolute errors; species whose
-    energies the compositions do not tell apart are named, see `mollifield_train.data.shifts`. `isolated_atoms`: from
-    those alone. Or a mapping such as {H: -13.6, O: -2041.8}. Energies that are not fitted are kept as they are."""
-
-    @pydantic.field_validator("shifts")
-    @classmethod
-    def _symbols_exist(cls, shifts: Any) -> Any:
-        for symbol in shifts if isinstance(shifts, dict) else ():
-            if symbol not in chemical_symbols[1:]:
-                raise ValueError(f"'{symbol}' is not a chemical symbol")
-        return shifts
+default_model = ARCHITECTURES[DEFAULT_KIND].section
 
 
 class CommitteeConfig(Section):
@@ -189,7 +157,7 @@ class TrainConfig(Section):
     directory: str = "runs/mollifield"
     """Where the run writes its checkpoints, logs and model.pt."""
     data: DataConfig
-    model: ModelConfig = Field(default_factory=ModelConfig)
+    model: ModelConfig = Field(default_factory=default_model)
     committee: CommitteeConfig = Field(default_factory=CommitteeConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)

@@ -14,6 +14,7 @@ from mollifield_train.config import (
     ModelConfig,
     OptimiserConfig,
     Section,
+    default_model,
     read_yaml,
     validated,
 )
@@ -200,7 +201,7 @@ class TrainingConfig(Section):
     """Part of the labelled frames set aside for validation; 0 for none. A frame's side is decided by its content
     when it is chosen, for good and for all arms. While the run has fewer than 2 / `valid_fraction` labelled
     frames, all new ones are trained on."""
-    model: ModelConfig = Field(default_factory=ModelConfig)
+    model: ModelConfig = Field(default_factory=default_model)
     committee: CommitteeConfig = Field(default_factory=CommitteeConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)

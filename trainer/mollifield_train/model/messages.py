@@ -32,6 +32,8 @@ class SplineMessages(nn.Module):
     are continuous, and both vanish at ``r_max`` and beyond.
     """
 
+    MEMBER_BUFFERS = ("knots",)
+
     def __init__(self, messages: RadialMessages, basis: BesselBasis, n_knots: int) -> None:
         super().__init__()
         self.r_max = basis.r_max
