@@ -1,11 +1,13 @@
 """Configuration: defaults, and errors that name file, key and remedy."""
 
+import copy
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field, PositiveInt, SerializeAsAny
 
+from mollifield_train.active.config import LoopConfig, check_same_run
 from mollifield_train.config import TrainConfig, load_train_config
 from mollifield_train.section import Kind, Section, Tagged, validated
 
@@ -182,3 +184,14 @@ def test_mistakes_in_a_list_of_kinds_are_named(monkeypatch):
     monkeypatch.setitem(SHAPES, "polygon", Kind(Polygon, dict))
     with pytest.raises(ValueError, match=r"unknown key 'many\.1\.cornres'; did you mean 'corners'\?$"):
         validated(Picture, {"many": [{"kind": "circle"}, {"kind": "polygon", "cornres": 3}]}, "file")
+
+
+def test_a_loop_that_names_no_kind_of_model_is_continued(tmp_path):
+    """Begun before there was a choice."""
+    now = LoopConfig(directory=tmp_path, frames=tmp_path / "frames.xyz").model_dump(mode="json")
+    before = copy.deepcopy(now)
+    del before["training"]["model"]["kind"]
+    check_same_run(before, now, tmp_path)
+    before["training"]["model"]["l_max"] = 7
+    with pytest.raises(ValueError, match="holds a run with other settings: training changed"):
+        check_same_run(before, now, tmp_path)

@@ -130,7 +130,7 @@ def export(
         raise ValueError("an exported model needs at least one reference frame")
     potential = copy.deepcopy(potential).cpu().eval()
     summary = dict(summary or {})
-    if splines and isinstance(potential, Tabulable) and potential.can_tabulate:
+    if splines and isinstance(potential, Tabulable) and potential.can_tabulate():
         potential, summary["splines"] = tabulate(potential, reference_frames)
     frames = [_reference_frame(potential, atoms) for atoms in reference_frames]
     space = latent_space(potential, training_frames) if training_frames else {}

@@ -10,7 +10,7 @@ from .data.statistics import Statistics
 from .model import ARCHITECTURES, DEFAULT_KIND, build
 from .model.architecture import Architecture
 from .model.protocol import Potential
-from .model.samples import initialise, load_member_state, member_state
+from .model.samples import initialise, load_member_state, member_state, rebuilt
 from .tensor_file import read_tensors
 
 MEMBERS_FILE = "members.pt"
@@ -45,15 +45,13 @@ def pack(model: Potential, state: dict[str, torch.Tensor] | None = None) -> dict
     }
 
 
-def unpack(packed: dict[str, Any], backend: str | None = None) -> Potential:
-    """The model that `pack` packed, on the CPU; ``backend`` for an architecture that has several."""
+def unpack(packed: dict[str, Any]) -> Potential:
+    """The model that `pack` packed, on the CPU."""
     settings = dict(packed["settings"])
     species, average_neighbours = settings.pop("species"), settings.pop("average_neighbours")
     kind = settings.setdefault("kind", DEFAULT_KIND)
     if kind not in ARCHITECTURES:
         raise ValueError(f"weights of architecture '{kind}', which isn't known here; known are {', '.join(ARCHITECTURES)}")
-    if backend is not None:
-        settings["backend"] = backend
     model = build(
         Architecture(
             settings=ARCHITECTURES[kind].section.model_validate(settings),
@@ -69,12 +67,12 @@ def unpack(packed: dict[str, Any], backend: str | None = None) -> Potential:
     return model
 
 
-def load_members(path: str | Path, backend: str | None = None) -> Potential:
+def load_members(path: str | Path) -> Potential:
     """Best weights from a run's directory, its members.pt, or a checkpoint of a committee.
 
     Raises ValueError where there is none, or the file is not one of these.
     """
-    return _unpack_best(*_read_members(path), backend)
+    return _unpack_best(*_read_members(path))
 
 
 def trained_before(path: str | Path) -> list[str]:
@@ -88,7 +86,7 @@ def warm_start(config: TrainConfig, path: str | Path) -> tuple[Potential, list[s
     Raises ValueError if its architecture or number of members differs from the config.
     """
     path, content = _read_members(path)
-    model = _unpack_best(path, content, getattr(config.model, "backend", None))
+    model = _unpack_best(path, content)
     network = config.model.of_the_network()
     wanted = {f"model.{key}": value for key, value in network.items()}
     wanted |= {"committee.n_members": config.committee.n_members, "dtype": config.dtype}
@@ -99,6 +97,8 @@ def warm_start(config: TrainConfig, path: str | Path) -> tuple[Potential, list[s
     ]
     if different:
         raise ValueError(f"{path}: not the architecture of this config: {'; '.join(different)}")
+    # With this config's word on what weights do not depend on, such as who computes.
+    model = rebuilt(model, member_state(model), settings=config.model)
     return model, content.get("trained_on", [])
 
 
@@ -115,8 +115,8 @@ def _read_members(path: str | Path) -> tuple[Path, dict[str, Any]]:
     return path, read_tensors(path)
 
 
-def _unpack_best(path: Path, content: dict[str, Any], backend: str | None) -> Potential:
+def _unpack_best(path: Path, content: dict[str, Any]) -> Potential:
     packed = content.get("best", content.get("potential"))
     if packed is None:
         raise ValueError(f"{path}: not a file of trained members; keys: {', '.join(content)}")
-    return unpack(packed, backend)
+    return unpack(packed)

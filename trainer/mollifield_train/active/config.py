@@ -18,6 +18,7 @@ from mollifield_train.config import (
     read_yaml,
     validated,
 )
+from mollifield_train.model import DEFAULT_KIND
 
 Arm = Literal["active", "random"]
 
@@ -279,7 +280,8 @@ def check_same_run(old: dict[str, Any], new: dict[str, Any], directory: Path) ->
             for key, value in config["oracle"].items()
             if key not in {"workers", "retries", "timeout"}
         }
-        return kept
+        model = {"kind": DEFAULT_KIND} | config["training"]["model"]  # older runs say no kind
+        return kept | {"training": config["training"] | {"model": model}}
 
     before, now = essential(old), essential(new)
     changed = sorted(key for key in before | now if before.get(key) != now.get(key))

@@ -65,7 +65,6 @@ class Staged(Protocol):
 class Tabulable(Protocol):
     """Has a faster form with tables in the place of networks, to run and not to train."""
 
-    @property
     def can_tabulate(self) -> bool: ...  # noqa: D102
     def tabulated(self, n_knots: int) -> Potential: ...  # noqa: D102
 
@@ -78,7 +77,7 @@ class Rescalable(Protocol):
 
 
 @runtime_checkable
-class Weighted(Protocol):
+class ScalesWeights(Protocol):
     """Wants initial weights of other sizes than N(0, 1)."""
 
     def scale_initial_weights(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .protocol import Potential, Weighted
+from .protocol import Potential, ScalesWeights
 
 
 def member_state(model: Potential) -> dict[str, Tensor]:
@@ -47,7 +47,7 @@ def initialise(model: Potential, seed: int) -> None:
         for parameter in model.parameters():
             for member, generator in zip(parameter, generators, strict=True):
                 member.copy_(torch.randn(member.shape, generator=generator, dtype=torch.float64))
-        if isinstance(model, Weighted):
+        if isinstance(model, ScalesWeights):
             model.scale_initial_weights()
 
 

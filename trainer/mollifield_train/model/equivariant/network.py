@@ -174,7 +174,6 @@ class EquivariantPotential(ScaledPotential):
         self.readout.weight_2.data.mul_(factor.unsqueeze(2).to(self.dtype))
         self.energy_scale.fill_(energy_scale)
 
-    @property
     def can_tabulate(self) -> bool:
         """Whether the backend has an operator for splines."""
         return self.backend == "native"
@@ -184,7 +183,7 @@ class EquivariantPotential(ScaledPotential):
 
         Needs the native backend (`SplineMessages`).
         """
-        if not self.can_tabulate:
+        if not self.can_tabulate():
             raise ValueError(f"splines need backend native; this model has {self.backend}")
         model = copy.deepcopy(self)
         for layer in model.layers:
