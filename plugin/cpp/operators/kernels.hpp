@@ -113,9 +113,8 @@ std::int64_t workspace_size(const Coupling<T> &coupling, std::int64_t n_channels
   return coupling.n_pairs * (3 + widest_vector) + 3 * coupling.n_paths * n_channels + widest_vector * widest_vector;
 }
 
-// The fastest set that this processor runs; MOLLIFIELD_ISA = portable | avx2 | avx512 asks for a lower one.
+// For the instruction set that instruction_sets.hpp tells.
 template <class T>
 const Kernels<T> &kernels();
-const char *instruction_set();
 
 }  // namespace mollifield::operators
