@@ -291,9 +291,9 @@ void PairMollifield::warn_of_exclusions() const
   const auto &n = *neighbor;
   bool removes = false;
   for (int k = 0; k < n.nex_type; k++) removes = removes || (map[n.ex1_type[k]] >= 0 && map[n.ex2_type[k]] >= 0);
-  for (int k = 0; k < n.nex_group; k++)
-    removes = removes || (count_modelled(group->bitmask[n.ex1_group[k]]) && count_modelled(group->bitmask[n.ex2_group[k]]));
-  for (int k = 0; k < n.nex_mol; k++) removes = removes || count_modelled(group->bitmask[n.ex_mol_group[k]]);
+  const auto has_any = [this](int number) { return count_modelled(group->bitmask[number]) > 0; };
+  for (int k = 0; k < n.nex_group; k++) removes = removes || (has_any(n.ex1_group[k]) && has_any(n.ex2_group[k]));
+  for (int k = 0; k < n.nex_mol; k++) removes = removes || has_any(n.ex_mol_group[k]);
   if (removes && comm->me == 0)
     error->warning(FLERR, "Pair style mollifield: neigh_modify exclude removes edges that the model was trained with");
 }

@@ -1,4 +1,4 @@
-"""fix mollifield/uncertainty judges what a run has been through: no trial of a Monte Carlo fix, every frame of a rerun."""
+"""fix mollifield/uncertainty judges what a run goes through: no trial of a Monte Carlo fix, every frame of a rerun."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,8 @@ def dumped(path) -> dict[int, tuple[np.ndarray, list[str], np.ndarray, np.ndarra
 def test_trials_are_not_judged(move, n_ranks, stated_model, tmp_path):
     """Frames, numbers and `stop` are those of the trajectory that the dump shows."""
     mc, highest = MOVES[move], 0.0
-    counts = "variable tried equal f_mc[{}]\nvariable done equal f_mc[{}]\n".format(*((1, 2) if move == "swap" else (3, 4)))
+    tried, done = (1, 2) if move == "swap" else (3, 4)
+    counts = f"variable tried equal f_mc[{tried}]\nvariable done equal f_mc[{done}]\n"
     counts += 'run 8\nprint "moves $(v_tried) $(v_done)"\n'
     commands = MOVING + mc + "fix u all mollifield/uncertainty 1 file u.xyz\n" + OUTPUT + counts
     result, _ = start(tmp_path, crystal(), stated_model, commands, n_ranks)

@@ -1,4 +1,4 @@
-"""What surrounds fix mollifield/uncertainty: hybrid styles, types without a model, moments without values, step numbers."""
+"""Around fix mollifield/uncertainty: hybrid styles, types without a model, moments without values, step numbers."""
 
 import numpy as np
 import pytest

@@ -3,8 +3,6 @@
 import pytest
 import torch
 
-import mollifield_train.export
-from mollifield import contract
 from mollifield_train.export import export
 
 from ..conftest import build_potential, sheared_crystal
@@ -15,20 +13,12 @@ WARNING = "moves the box by the virial, but model"
 
 
 @pytest.fixture
-def labelled_model(tmp_path, monkeypatch):
+def labelled_model(tmp_path):
     """Exports a file that says what it was trained on; None: that does not say."""
-    script = mollifield_train.export.script
 
     def write(labels):
-        def with_labels(wrapped):
-            if labels is not None:
-                wrapped.__annotations__ = {**type(wrapped).__annotations__, contract.LABELS_KEY: list[str]}
-                setattr(wrapped, contract.LABELS_KEY, labels)
-            return script(wrapped)
-
-        monkeypatch.setattr(mollifield_train.export, "script", with_labels)
         path = tmp_path / f"{'_'.join(labels or ['silent'])}.pt"
-        export(build_potential(torch.float64, 1), path, [sheared_crystal()])
+        export(build_potential(torch.float64, 1), path, [sheared_crystal()], labels=labels)
         return path
 
     return write
