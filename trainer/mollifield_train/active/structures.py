@@ -26,8 +26,10 @@ _BOND = 1.25
 """Atoms nearer than this times the sum of their covalent radii are drawn as bonded."""
 _LAYER_GAP = 0.5
 """Å. Atoms farther apart than this along the view, with none between them, are in different layers."""
-_THICKEST = 4.0
-"""Å. A layer thicker than this is no layer (a liquid, a hot crystal) and is cut into equal slices."""
+_THICKEST = 2.0
+"""Å. A layer thicker than this is no layer: all is cut into equal slices, as in a liquid."""
+_SLICE = 4.0
+"""Å, thickness of such a slice, at most."""
 _NEAR_BOUNDARY = 0.15
 """Of a period: how far atoms may be moved to the cell's other side to keep rows and layers whole."""
 MAX_LAYERS = 4
@@ -129,7 +131,11 @@ def _wrapped(fractional: Array) -> Array:
     gaps, middles = following - places, 0.5 * (places + following)
     middles -= np.round(middles)
     near = np.abs(middles) < _NEAR_BOUNDARY
-    cut = middles[near][np.argmax(gaps[near])] if near.any() else 0.0
+    cut = 0.0
+    if near.any():
+        # Of gaps about as wide, the one below the boundary: atoms at the origin stay there.
+        wide = middles[near & (gaps > 0.7 * gaps[near].max())]
+        cut = wide[np.lexsort((np.abs(wide), wide > 0.0))[0]]
     return fractional - np.floor(fractional - cut)
 
 
@@ -141,7 +147,7 @@ def _layer_of(along: Array, height: float) -> NDArray[np.int64]:
     thickness = max(np.ptp(along[layer == k]) for k in range(layer.max() + 1)) * height
     if thickness <= _THICKEST:
         return layer
-    n_slices = int(np.ceil(np.ptp(along) * height / _THICKEST))
+    n_slices = int(np.ceil(np.ptp(along) * height / _SLICE))
     slices = (along - along.min()) / np.ptp(along) * n_slices
     return np.minimum(slices.astype(np.int64), n_slices - 1)
 
