@@ -41,6 +41,8 @@ _STYLE = {
     "legend.frameon": False,
 }
 _MEV = 1000.0
+ZERO = 1e-5
+"""eV/Å. A force std below this is zero but for the rounding of float32."""
 
 
 def learning_curve(metrics: Sequence[dict[str, Any]]) -> str:
@@ -143,7 +145,7 @@ def trajectories(traces: Sequence[Sequence[dict[str, Any]]], timestep: float) ->
             for index, trace in enumerate(round_traces):
                 time = np.array(trace["step"]) * timestep / 1000
                 std = np.array(trace["max_std"], dtype=float)
-                std[std <= 0.0] = np.nan  # a perfect crystal, see the report; it has no place on this axis
+                std[std < ZERO] = np.nan  # a perfect crystal, see the report; it has no place on this axis
                 label = f"trajectory {index + 1}" if len(round_traces) == most else None
                 axes.plot(time, std, linewidth=0.9, color=colours[index % len(colours)], label=label)
             axes.axhline(round_traces[0]["select"], color=_INK, linestyle="--", linewidth=0.8)

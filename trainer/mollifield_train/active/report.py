@@ -21,8 +21,6 @@ from mollifield_train.active.rounds import Paths
 from mollifield_train.active.store import DISCARDED, FAILED, LABELLED, TEST, Store, StoredFrame
 
 _N_PICTURES, _N_CRYSTALS = 6, 3
-_CERTAIN = 1e-9
-"""eV/Å. A force std below this is zero but for rounding."""
 _ENDS = {
     "complete": "ran to the end",
     "stopped": "ended at the uncertainty 'stop'",
@@ -49,8 +47,8 @@ figure {{ margin: 1rem 0 0; }}
 figure svg {{ display: block; width: 100%; height: auto; }}
 figcaption, .note {{ color: var(--soft); font-size: .9rem; }}
 .scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .93rem; }}
-th, td {{ padding: .35rem .6rem; text-align: right; border-bottom: 1px solid var(--line); }}
+table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .82rem; line-height: 1.3; }}
+th, td {{ padding: .35rem .3rem; text-align: right; border-bottom: 1px solid var(--line); }}
 th {{ color: var(--soft); font-weight: 500; vertical-align: bottom; }}
 th:first-child, td:first-child, table.text td, table.text th {{ text-align: left; }}
 </style></head><body><main>
@@ -154,7 +152,7 @@ _COLUMNS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
     ("Arm", lambda row: row["arm"]),
     ("Round", lambda row: str(row["round"])),
     ("Labelled frames", lambda row: str(row["n_frames"])),
-    ("of which for validation", lambda row: str(row["n_valid"])),
+    ("for validation", lambda row: str(row["n_valid"])),
     ("New labels", lambda row: str(row["n_new"])),
     ("Oracle calls", lambda row: str(row["oracle_calls"])),
     ("Failed", lambda row: str(row["n_failed"])),
@@ -164,8 +162,8 @@ _COLUMNS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
     ("without offset", lambda row: f"{1000 * row['energy_rmse_per_atom_shifted']:.2f}"),
     ("Stress RMSE (GPa)", lambda row: f"{row['stress_rmse'] / GPa:.3f}"),
     ("Pressure error (GPa)", lambda row: f"{row['pressure_error'] / GPa:.3f}"),
-    ("Mean force std (meV/Å)", lambda row: f"{1000 * row['mean_force_std']:.1f}"),
-    ("Largest force std (meV/Å)", lambda row: f"{1000 * row['max_force_std']:.0f}"),
+    ("Mean std (meV/Å)", lambda row: f"{1000 * row['mean_force_std']:.1f}"),
+    ("Largest std (meV/Å)", lambda row: f"{1000 * row['max_force_std']:.0f}"),
 ]
 
 
@@ -191,7 +189,8 @@ def _about_rounds(config: LoopConfig, metrics: list[dict[str, Any]], n_tests: in
     text = (
         f"Errors and standard deviations on the same {n_tests} test frames, {origin}. Frames, calls and failures are "
         "counted from the beginning of the run; a call that gave no label counts. Labels that came with the "
-        "starting frames cost nothing. Energies are per atom; their offset is the mean error, which no force and no "
+        f"starting frames cost nothing{', but for the one that is computed again as a check' * config.check_labels}. "
+        "Stds are of forces. Energies are per atom; their offset is the mean error, which no force and no "
         "energy difference sees."
     )
     n_shared = sum(row["n_shared"] for row in {row["arm"]: row for row in metrics}.values())
@@ -230,7 +229,7 @@ def _parity(predictions: dict[str, np.ndarray], formulas: list[str], arm: str, n
 
 def _reliability(predictions: dict[str, np.ndarray]) -> str:
     error = predictions["forces"] - predictions["forces_reference"]
-    certain = predictions["forces_std"] < _CERTAIN
+    certain = predictions["forces_std"] < figures.ZERO
     note = _about_certain(certain, np.linalg.norm(error, axis=1))
     title = "How far the uncertainty can be believed"
     if certain.all():
@@ -274,13 +273,17 @@ def _trajectories(config: LoopConfig, paths: Paths, arm: str) -> str:
     n_steps = config.explorer.n_steps
     ends = Counter(trace["end"].partition(":")[0] for round_traces in traces for trace in round_traces)
     text = ", ".join(f"{n} {_ENDS.get(end, end)}" for end, n in ends.most_common())
+    stds = [std for round_traces in traces for trace in round_traces for std in trace["max_std"]]
+    interrupted = (
+        " Where a line is interrupted the std is zero: all atoms are on sites of a perfect crystal, where members agree "
+        "by symmetry."
+    ) * any(std < figures.ZERO for std in stds)
     return _figure(
         "Uncertainty along the trajectories",
         figures.trajectories(traces, config.explorer.timestep),
         f"Largest force std of an atom during the dynamics of the {arm} arm; the thermostat rises "
         f"from {cold:g} to {hot:g} K over {n_steps * config.explorer.timestep / 1000:g} ps. Frames "
-        f"above the dashed line are candidates for labelling. Of {ends.total()} trajectories, {text}. Where a line is "
-        "interrupted the std is zero: all atoms are on sites of a perfect crystal, where members agree by symmetry.",
+        f"above the dashed line are candidates for labelling. Of {ends.total()} trajectories, {text}.{interrupted}",
     )
 
 
@@ -304,14 +307,17 @@ def _gallery(
         stds.append(committee.predict(frame.atoms).forces_std)
         time = frame.columns["step"] * config.explorer.timestep / 1000
         titles.append(f"round {number}, {time:.2f} ps: {1000 * stds[-1].max():.0f} meV/Å")
+    view = "A molecule lies in its own principal plane."
+    if any(frame.atoms.pbc.any() for frame in worst):
+        view = (
+            "A crystal is seen along an axis of its cell (dashed), layer by layer from the bottom, so that no atom hides "
+            "another; bonds to atoms beyond the cell end half way, and those between layers are left out."
+        )
     return _figure(
         "The most uncertain frames that were labelled",
         figures.gallery([frame.atoms for frame in worst], stds, titles),
         f"{len(worst)} frames with the largest force std among those labelled in the {arm} arm; colour is the force "
-        "std of the atom under the model that found the frame, and the number above is its largest. A molecule lies "
-        "in its own principal plane. A crystal is seen along an axis of its cell (dashed), layer by layer from the "
-        "bottom, so that no atom hides another; bonds to atoms beyond the cell end half way, and those between "
-        "layers are left out.",
+        f"std of the atom under the model that found the frame, and the number above is its largest. {view}",
     )
 
 

@@ -28,6 +28,8 @@ _LAYER_GAP = 0.5
 """Å. Atoms farther apart than this along the view, with none between them, are in different layers."""
 _THICKEST = 4.0
 """Å. A layer thicker than this is no layer (a liquid, a hot crystal) and is cut into equal slices."""
+_NEAR_BOUNDARY = 0.15
+"""Of a period: how far atoms may be moved to the cell's other side to keep rows and layers whole."""
 MAX_LAYERS = 4
 
 
@@ -90,17 +92,14 @@ def _layers(atoms: Atoms, std: Array, first: Array, second: Array, shift: Array)
     plane = np.array([right, np.cross(normal, right)]).T  # [3, 2]
     fractional = np.linalg.solve(cell.T, atoms.get_positions().T).T
     height = abs(cell[axis] @ normal)
-    layer, fractional[:, axis] = _layer_of(fractional[:, axis], height, bool(atoms.pbc[axis]))
-    wrapped = fractional.copy()
-    for k in (axis - 2, axis - 1):
-        if atoms.pbc[k]:
-            wrapped[:, k] = _wrapped(wrapped[:, k])
-    positions = wrapped @ cell
+    for k in np.flatnonzero(atoms.pbc):
+        fractional[:, k] = _wrapped(fractional[:, k])
+    layer = _layer_of(fractional[:, axis], height)
+    positions = fractional @ cell
     vectors = atoms.get_positions()[second] + shift @ atoms.cell.array - atoms.get_positions()[first]
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) @ np.array([cell[axis - 2], cell[axis - 1]]) @ plane
     found = []
-    names = _shown(layer, std)
-    for name in names:
+    for name in _shown(layer, std):
         indices = np.flatnonzero(layer == name)
         indices = indices[np.argsort(positions[indices] @ normal)]
         bonded = (layer[first] == name) & (layer[second] == name)
@@ -123,32 +122,28 @@ def _view(cell: Array, pbc: NDArray[np.bool_]) -> int:
 
 
 def _wrapped(fractional: Array) -> Array:
-    """Into [0, 1), where atoms just below a boundary, by thermal motion, stay outside, beside their row."""
-    return fractional - np.floor(fractional + 0.12)
+    """Into one period, cut where there are no atoms near the boundary: a row that moves about it stays together."""
+    fractional = fractional - np.floor(fractional)
+    places = np.sort(fractional)
+    following = np.append(places[1:], places[0] + 1.0)
+    gaps, middles = following - places, 0.5 * (places + following)
+    middles -= np.round(middles)
+    near = np.abs(middles) < _NEAR_BOUNDARY
+    cut = middles[near][np.argmax(gaps[near])] if near.any() else 0.0
+    return fractional - np.floor(fractional - cut)
 
 
-def _layer_of(along: Array, height: float, periodic: bool) -> tuple[NDArray[np.int64], Array]:
-    """The layer of each atom, counted from the bottom, and its fractional coordinate with layers kept whole."""
-    along = along - np.floor(along) if periodic else along.copy()
+def _layer_of(along: Array, height: float) -> NDArray[np.int64]:
+    """The layer of each atom, counted from the bottom, by its fractional coordinate."""
     order = np.argsort(along)
-    steps = np.diff(along[order], append=along[order[0]] + 1.0) * height
-    cuts = np.flatnonzero(steps > _LAYER_GAP)
-    if periodic and len(cuts):
-        # Begin above the gap nearest to the boundary, so that no layer lies half at the bottom, half at the top.
-        last = cuts[-1]
-        along[order[last + 1 :]] -= 1.0
-        order = np.roll(order, len(order) - 1 - last)
-        cuts = np.flatnonzero(np.diff(along[order]) * height > _LAYER_GAP)
-    else:
-        cuts = cuts[cuts < len(order) - 1]
     layer = np.zeros(len(along), dtype=np.int64)
-    layer[order] = np.searchsorted(cuts, np.arange(len(order)), side="left")
+    layer[order[1:]] = np.cumsum(np.diff(along[order]) * height > _LAYER_GAP)
     thickness = max(np.ptp(along[layer == k]) for k in range(layer.max() + 1)) * height
-    if thickness > _THICKEST:
-        span = np.ptp(along) * height
-        n_slices = int(np.ceil(span / _THICKEST))
-        layer = np.minimum(((along - along.min()) * height / span * n_slices).astype(np.int64), n_slices - 1)
-    return layer, along
+    if thickness <= _THICKEST:
+        return layer
+    n_slices = int(np.ceil(np.ptp(along) * height / _THICKEST))
+    slices = (along - along.min()) / np.ptp(along) * n_slices
+    return np.minimum(slices.astype(np.int64), n_slices - 1)
 
 
 def _shown(layer: NDArray[np.int64], std: Array) -> list[int]:
