@@ -28,8 +28,8 @@ class OracleConfig(Section):
 
     kind: Literal["tblite", "emt", "lj", "ase"] = "tblite"
     """`tblite` (GFN-xTB), `emt` and `lj` (for tests), or `ase` for any other calculator."""
-    method: str = "GFN2-xTB"
-    """Only for `tblite`."""
+    method: str | None = None
+    """Only for `tblite`; null: GFN2-xTB."""
     calculator: str | None = None
     """Only for `ase`: the import path of a class, such as `ase.calculators.vasp.Vasp`."""
     arguments: dict[str, Any] = Field(default_factory=dict)
@@ -46,12 +46,19 @@ class OracleConfig(Section):
     def _named(self) -> OracleConfig:
         if (self.kind == "ase") != (self.calculator is not None):
             raise ValueError("'calculator' goes with kind 'ase', and only with it")
-        if self.kind != "tblite" and "method" in self.model_fields_set:
+        if self.kind != "tblite" and self.method is not None:
             raise ValueError(
                 f"'method' means nothing for kind '{self.kind}': it goes with kind 'tblite' only "
                 "(other calculators take theirs in 'arguments')"
             )
         return self
+
+    @property
+    def name(self) -> str:
+        """What the reference method is called in messages and reports."""
+        if self.kind == "tblite":
+            return self.method or "GFN2-xTB"
+        return self.calculator or self.kind
 
 
 class TimesTraining(Section):
