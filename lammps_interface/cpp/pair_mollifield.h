@@ -87,6 +87,7 @@ class PairMollifield : public Pair {
   void connect_ghosts();
   void count_work();
   void evaluate(bool);
+  [[noreturn]] void fail_on_this_rank(const std::string &) const;
   void follow_driver();
   void tally_energies();
   void tally_forces();

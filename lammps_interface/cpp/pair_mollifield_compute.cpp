@@ -9,9 +9,11 @@
 #include "update.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <exception>
 #include <numeric>
+#include <thread>
 
 using namespace LAMMPS_NS;
 
@@ -92,8 +94,8 @@ void PairMollifield::add_edges(int i, std::size_t centre)
     // The list has a skin.
     if (square > r_max * r_max) continue;
     if (square < MIN_DISTANCE * MIN_DISTANCE)
-      error->one(FLERR, "Pair style mollifield: atoms {} and {} are {} A apart, less than {} A", atom->tag[i],
-                 atom->tag[j], std::sqrt(square), MIN_DISTANCE);
+      fail_on_this_rank(fmt::format("atoms {} and {} are {} A apart, less than {} A", atom->tag[i], atom->tag[j],
+                                    std::sqrt(square), MIN_DISTANCE));
     s.edge_centre.push_back(static_cast<int>(centre));
     s.edge_neighbour.push_back(node_of(j));
     s.graph.edge_vectors.insert(s.graph.edge_vectors.end(), d, d + 3);
@@ -170,13 +172,24 @@ void PairMollifield::evaluate(bool members)
       if (s.driver && driving.moments) s.evaluation.edge_moments = s.driver->evaluate(s.graph, driving).edge_moments;
     }
   } catch (const std::exception &failure) {
-    error->one(FLERR, "Pair style mollifield: {}", failure.what());
+    fail_on_this_rank(failure.what());
   }
   const auto finite = [](double value) { return std::isfinite(value); };
   const auto &e = s.evaluation;
   if (!std::all_of(e.member_energies.begin(), e.member_energies.end(), finite) ||
       !std::all_of(e.edge_gradients.begin(), e.edge_gradients.end(), finite))
-    error->one(FLERR, "Pair style mollifield: energy or forces are not finite at step {}", update->ntimestep);
+    fail_on_this_rank(fmt::format("energy or forces are not finite at step {}", update->ntimestep));
+}
+
+// error->one() aborts all ranks and their launcher with them, which may not have passed on yet why: print it before.
+void PairMollifield::fail_on_this_rank(const std::string &problem) const
+{
+  if (comm->nprocs > 1 && screen) {
+    fprintf(screen, "ERROR on proc %d: Pair style mollifield: %s\n", comm->me, problem.c_str());
+    fflush(screen);
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  }
+  error->one(FLERR, "Pair style mollifield: {}", problem);
 }
 
 // Energies and forces of the run are the driver's also on a step that evaluates the committee.

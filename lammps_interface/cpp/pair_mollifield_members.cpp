@@ -97,7 +97,7 @@ void PairMollifield::reduce_latent()
   try {
     for (std::size_t k = 0; k < scale.size(); k++) scale[k] = space.factor(k, scale.size());
   } catch (const std::exception &failure) {
-    error->one(FLERR, "Pair style mollifield: {}", failure.what());
+    fail_on_this_rank(failure.what());
   }
   for (std::size_t node = 0; node < n_nodes; node++) {
     const int i = s.atoms[node];

@@ -45,7 +45,8 @@ double LatentSpace::distance(int species, const std::vector<double> &features) c
 double LatentSpace::outside_std(int species, double distance) const
 {
   if (reach.empty() || !std::isfinite(reach[species])) return 0.0;
-  return force_scale * std::clamp(distance / reach[species] - 1.0, 0.0, contract::OUTSIDE_LIMIT);
+  const double excess = std::max(distance / reach[species] - 1.0, 0.0);
+  return force_scale * std::min(excess * excess, contract::OUTSIDE_LIMIT);
 }
 
 LatentSpace read_latent_space(const torch::jit::Module &module, int n_species)

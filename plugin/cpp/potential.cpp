@@ -114,9 +114,10 @@ std::vector<double> to_vector(const at::Tensor &tensor)
 void Potential::Implementation::read_attributes()
 {
   const auto version = attribute(contract::FORMAT_VERSION_KEY).toInt();
+  std::string readable;
+  for (const int known : contract::READABLE_VERSIONS) readable += (readable.empty() ? "" : ", ") + std::to_string(known);
   if (std::ranges::find(contract::READABLE_VERSIONS, version) == std::ranges::end(contract::READABLE_VERSIONS))
-    throw std::runtime_error("its format version is " + std::to_string(version) + ", this build reads up to " +
-                             std::to_string(contract::FORMAT_VERSION));
+    throw std::runtime_error("its format version is " + std::to_string(version) + ", this build reads " + readable);
   for (const c10::IValue &symbol : attribute(contract::SPECIES_KEY).toListRef()) species.push_back(symbol.toStringRef());
   r_max = attribute(contract::R_MAX_KEY).toDouble();
   n_layers = static_cast<int>(attribute(contract::N_LAYERS_KEY).toInt());
@@ -246,13 +247,18 @@ Potential::Potential(const std::string &path, const Options &options) : impl(std
   }
   const ThreadGuard thread_guard(impl->threads);
   const PlainExecutorGuard executor_guard;
+  bool unexported = false;
   try {
     impl->checksum = check_archive(path);
-    impl->module = torch::jit::load(path, impl->device);
+    unexported = is_training_checkpoint(path);
+    if (!unexported) impl->module = torch::jit::load(path, impl->device);
   } catch (const std::exception &error) {
     throw std::runtime_error("model file '" + path + "' is truncated, corrupt or not a model exported by mollifield: " +
                              first_line(error));
   }
+  if (unexported)
+    throw std::runtime_error("'" + path + "' is a training checkpoint, not an exported model; write one with " +
+                             "'mollifield export RUN_DIRECTORY -o model.pt'");
   try {
     impl->verified = options.verify;
     impl->module.eval();

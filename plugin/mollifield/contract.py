@@ -121,7 +121,7 @@ LATENT_STD_FLOOR = 1e-3
 # How far the training data reach, optional: the largest latent distance of a reference to the nearest other one of its
 # species, but LATENT_REACH_FLOOR at least. An atom farther than that from all references is *outside*: no training atom
 # resembles it, and members that were taught alike may agree there by chance. Its force variance gets, in addition,
-# the square of  f = LATENT_FORCE_SCALE * min(d / reach - 1, OUTSIDE_LIMIT),  isotropic (f^2 / 3 on the diagonal of the
+# the square of  f = LATENT_FORCE_SCALE * min((d / reach - 1)^2, OUTSIDE_LIMIT),  isotropic (f^2 / 3 on the diagonal of the
 # covariance), and the variance of the total energy that of  f * 1 Å  for each such atom.
 LATENT_REACH = "reach"  # [n_species] float64; infinite: not known
 LATENT_FORCE_SCALE = "force_scale"  # [1] float64, eV/Å: RMS length of a force on a training atom

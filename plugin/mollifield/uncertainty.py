@@ -119,4 +119,4 @@ def outside_std(latent_space: dict[str, Tensor], latent: Tensor, types: Tensor) 
     reach = latent_space[contract.LATENT_REACH].to(distance)[types.to(distance.device)]
     scale = latent_space[contract.LATENT_FORCE_SCALE].to(distance)
     excess = torch.where(reach.isfinite(), distance / reach - 1.0, 0.0)
-    return scale * excess.clamp(min=0.0, max=contract.OUTSIDE_LIMIT)
+    return scale * excess.clamp(min=0.0).square().clamp(max=contract.OUTSIDE_LIMIT)

@@ -13,7 +13,9 @@ from mollifield import contract, find_edges, load_artefact
 from mollifield.artefact import describe, verify_reference
 from mollifield.potential import evaluate, types_of
 from mollifield_train.export import export, stack_members
+from mollifield_train.members import pack
 from mollifield_train.model import Potential
+from mollifield_train.tensor_file import write_tensors
 
 from ..conftest import build_potential, eager_engine, ethanol, exported_engine, sheared_crystal, squared_potential
 
@@ -138,6 +140,19 @@ def test_foreign_files(tmp_path: Path) -> None:
     text.write_text("not a model")
     with pytest.raises(ValueError, match="truncated, or not a model file"):
         load_artefact(text)
+
+
+@pytest.mark.parametrize("content", [{"potential"}, {"potential", "best"}])
+def test_training_checkpoint_is_to_be_exported(content: set[str], tmp_path: Path) -> None:
+    """members.pt and last.ckpt, of which nothing is damaged."""
+    path = tmp_path / "members.pt"
+    write_tensors(path, dict.fromkeys(content, pack(build_potential(torch.float32))) | {"metrics": {}})
+    expected = r"members.pt: a training checkpoint, .*`mollifield export RUN_DIRECTORY -o model.pt`"
+    with pytest.raises(ValueError, match=expected):
+        load_artefact(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="members.pt: truncated"):
+        load_artefact(path)
 
 
 def test_disagreeing_reference_is_refused(model_file: Path) -> None:

@@ -1,5 +1,6 @@
 """Both explorers on the same untrained committee: same interface, same meaning of the numbers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ from ase import Atoms
 
 from mollifield import MollifieldCalculator
 from mollifield_train.active.committee import mean_force_std
-from mollifield_train.active.config import ExplorerConfig, TimesTraining
+from mollifield_train.active.config import ExplorerConfig, GuardConfig, TimesTraining
 from mollifield_train.active.explore_lammps import explore_with_lammps, write_deck
 from mollifield_train.active.explorers import AseExplorer, Explorer, Task
 from mollifield_train.active.exported import ExportedCommittee
+from mollifield_train.active.guard import Guard
 from mollifield_train.active.rounds import threshold
 from tests.conftest import ethanol, sheared_crystal
 
@@ -80,6 +82,21 @@ def test_select_and_stop(explore: Explorer, model_file: Path, tmp_path: Path) ->
     assert len(stopped.uncertain) >= 1
 
 
+def test_geometry_ends_a_trajectory(explore: Explorer, model_file: Path, tmp_path: Path) -> None:
+    """An untrained committee tears the molecule, and need not be unsure of the pieces."""
+    guard = Guard(GuardConfig(), [ethanol()])
+    settings = SETTINGS.model_copy(update={"n_steps": 400, "timestep": 1.0, "temperature": (3000.0, 3000.0)})
+    found = explore(
+        replace(task(model_file, tmp_path, ethanol(), select=1e-6), why_unphysical=guard), settings
+    )
+    last = max(frame.info["step"] for frame in found.regular + found.uncertain)
+    assert found.trace.end.startswith("unphysical: ") and found.trace.end.endswith(f"at step {last}")
+    assert last < 400 and found.trace.step[-1] < last
+    for frame in found.regular + found.uncertain:
+        # The frame that shows why is there, and it is the last one.
+        assert (guard(frame) is not None) == (frame.info["step"] == last)
+
+
 def test_same_task_same_trajectory(explore: Explorer, model_file: Path, tmp_path: Path) -> None:
     first, second = (
         explore(task(model_file, tmp_path / name, ethanol(), 1e-6), SETTINGS) for name in "ab"
@@ -87,13 +104,21 @@ def test_same_task_same_trajectory(explore: Explorer, model_file: Path, tmp_path
     np.testing.assert_array_equal(first.regular[-1].positions, second.regular[-1].positions)
 
 
+def test_stress_of_the_committee_is_the_calculators(model_file: Path) -> None:
+    atoms = sheared_crystal()
+    atoms.calc = MollifieldCalculator(model_file)
+    committee = ExportedCommittee(model_file)
+    np.testing.assert_allclose(committee.predict(atoms).stress, atoms.get_stress(), rtol=1e-9)
+    assert committee.predict(ethanol()).stress is None
+
+
 def test_deck_heats_on_a_straight_line(tmp_path: Path) -> None:
-    settings = ExplorerConfig(temperature=(300.0, 600.0), timestep=0.5, damping=100.0, n_steps=7)
+    settings = ExplorerConfig(temperature=(300.0, 600.0), timestep=0.5, damping=100.0, n_steps=70)
     deck = write_deck(task(Path("m.pt"), tmp_path, ethanol(), 0.2, 3.0), settings, ["C", "H", "O"])
     assert "fix bath all langevin 300 600 0.1 5 zero yes" in deck  # ps
     assert "timestep 0.0005" in deck
     assert "file uncertain.extxyz select 0.2 stop 3\n" in deck
-    assert deck.endswith("run 7\n")
+    assert deck.endswith("run 70\n")
 
 
 def test_threshold_relative_to_training_frames(model_file: Path) -> None:

@@ -1,6 +1,12 @@
 """Labels come back, failures are recorded, and neither ends the run."""
 
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +18,8 @@ from mollifield_train.active import oracles
 from mollifield_train.active import spool as spool_module
 from mollifield_train.active.config import OracleConfig
 from mollifield_train.active.oracles import compute_label, label_chosen, make_calculator
-from mollifield_train.active.store import Store, content_key
+from mollifield_train.active.spool import Claims
+from mollifield_train.active.store import Candidate, Store, content_key
 
 HERE = __package__
 
@@ -121,3 +128,60 @@ def test_a_spooled_label_that_the_other_arm_takes_first(tmp_path: Path, monkeypa
     monkeypatch.setattr(oracles, "load", other_arm_was_faster)
     assert oracles._already_labelled(store, spool, frame)
     assert store.training_frames("given", 0)[0].columns["calls"] == 1
+
+
+class SlowEMT(EMT):
+    """Leaves time for the other arm to ask for the same."""
+
+    def __init__(self, log: str) -> None:
+        super().__init__()
+        self.log = log
+
+    def calculate(self, *arguments: Any, **more: Any) -> None:
+        with Path(self.log).open("a") as file:
+            file.write("call\n")
+        time.sleep(0.2)
+        super().calculate(*arguments, **more)
+
+
+def test_arms_never_compute_one_geometry_twice(tmp_path: Path) -> None:
+    """Both ask at the same time, in different order; each gets all labels, and each frame is computed once."""
+    config = OracleConfig(
+        kind="ase", calculator=f"{__name__}.SlowEMT", arguments={"log": str(tmp_path / "log")}, retries=0
+    )
+    frames = [crystal("Al", seed) for seed in range(4)]
+    spool = tmp_path / "labels"
+    spool.mkdir()
+    Store(tmp_path / "frames.db")
+
+    def label(arm: str, order: list[Atoms]) -> None:
+        store = Store(tmp_path / "frames.db")
+        store.replace_candidates(arm, 1, 0, [Candidate(a, k, 0.1, "regular") for k, a in enumerate(order)])
+        store.choose([frame.id for frame in store.frames(arm=arm)])
+        both_ready.wait()
+        label_chosen(store, config, spool, arm, executor=ThreadPoolExecutor)
+
+    both_ready = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as arms:
+        first = arms.submit(label, "active", frames)
+        second = arms.submit(label, "random", frames[::-1])
+        first.result(timeout=60)
+        second.result(timeout=60)
+    rows = Store(tmp_path / "frames.db").frames(status="labelled")
+    assert len(rows) == 8
+    assert len((tmp_path / "log").read_text().split()) == 4
+    assert sum(row.columns["shared"] for row in rows) == 4
+    assert not list(spool.iterdir())
+
+
+def test_a_killed_process_holds_no_claim(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from mollifield_train.active.spool import Claims; "
+        "assert Claims(Path(sys.argv[1])).take(['k1']); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert (tmp_path / "k1.claim").exists()
+    with Claims(tmp_path) as claims, Claims(tmp_path) as others:
+        assert claims.take(["k1", "k2"]) == {"k1", "k2"}
+        assert others.take(["k2", "k3"]) == {"k3"}
+    assert not list(tmp_path.iterdir())

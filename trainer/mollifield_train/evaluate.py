@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mollifield import uncertainty
 from mollifield.artefact import Artefact, load_artefact
 from mollifield.potential import evaluate
 
@@ -29,6 +30,10 @@ class FrameErrors:
     stress: np.ndarray | None
     """[M, 3, 3]; None where the frame has no stress label."""
     frame: Frame
+    energy_std: float | None = None
+    """eV; as the engines state it for an exported model, of the members as they are in training. None: a single member."""
+    forces_variance: np.ndarray | None = None
+    """[N, 3], (eV/Å)^2: the diagonals of the atoms' covariances, likewise."""
 
 
 def committee_errors(
@@ -60,8 +65,8 @@ def error_summary(frames: Sequence[FrameErrors]) -> dict[str, float]:
     """Root-mean-square and mean absolute errors, in meV/atom, meV/Å and meV/Å^3.
 
     `*_rmse`, `*_mae`: of the mean over members. `*_rmse_members`: of single members. `*_std`: root
-    mean square of the members' sample standard deviation, which equals the RMSE of the mean where
-    the spread is calibrated; only for two members or more. A label that no frame has is left out.
+    mean square of the std that goes with the mean, which equals its RMSE where that is calibrated
+    (of stress: of the members' sample std); only for two members or more. A label that no frame has is left out.
     """
     deviations = {
         ("energy", "mev_per_atom"): [
@@ -75,7 +80,19 @@ def error_summary(frames: Sequence[FrameErrors]) -> dict[str, float]:
         if found:
             flat = np.concatenate([values.reshape(len(values), -1) for values in found], axis=1)
             summary |= _summarise(name, unit, flat)
-    return summary
+    stated = {
+        "energy_std_mev_per_atom": [
+            np.array([f.energy_std / len(f.frame.numbers)]) ** 2
+            for f in frames if f.frame.energy is not None and f.energy_std is not None
+        ],
+        "forces_std_mev_per_A": [
+            f.forces_variance.ravel()
+            for f in frames if f.frame.forces is not None and f.forces_variance is not None
+        ],
+    }  # fmt: skip
+    return summary | {
+        key: MILLI * float(np.sqrt(np.mean(np.concatenate(variances)))) for key, variances in stated.items() if variances
+    }
 
 
 def parity_plot(frames: Sequence[FrameErrors], path: str | Path) -> None:
@@ -101,7 +118,7 @@ def parity_plot(frames: Sequence[FrameErrors], path: str | Path) -> None:
     _scatter(axes[0], energies - zero, predicted - zero, "energy, relative to its mean (eV/atom)")
     _scatter(axes[1], forces, mean_forces, "force component (eV/Å)")
     if many:
-        std = np.concatenate([f.forces.std(axis=0, ddof=1).ravel() for f in with_forces])
+        std = np.sqrt(np.concatenate([f.forces_variance.ravel() for f in with_forces]))
         axes[2].loglog(std, np.abs(mean_forces - forces) + 1e-6, ".", markersize=1)
         axes[2].set_xlabel("committee std (eV/Å)")
         axes[2].set_ylabel("error (eV/Å)")
@@ -116,7 +133,7 @@ def _summarise(name: str, unit: str, deviations: np.ndarray) -> dict[str, float]
         "mae": np.mean(np.abs(mean)),
         "rmse_members": np.sqrt(np.mean(deviations**2)),
     }
-    if len(deviations) > 1:
+    if len(deviations) > 1 and name == "stress":
         found["std"] = np.sqrt(np.mean(deviations.var(axis=0, ddof=1)))
     return {f"{name}_{key}_{unit}": MILLI * float(value) for key, value in found.items()}
 
@@ -132,9 +149,8 @@ def _predicted(
         forces = torch.split(prediction.forces.double().cpu(), batch.n_atoms.tolist(), dim=1)
         for k, graph in enumerate(batch.graphs):
             labelled = graph.frame.stress is not None
-            yield FrameErrors(
-                energies[:, k], forces[k].numpy(), stresses[:, k] if labelled else None, graph.frame
-            )
+            members = (energies[:, k], forces[k].numpy())
+            yield FrameErrors(*members, stresses[:, k] if labelled else None, graph.frame, *_raw_spread(*members))
 
 
 def _evaluate_frame(artefact: Artefact, frame: Frame) -> FrameErrors:
@@ -146,9 +162,18 @@ def _evaluate_frame(artefact: Artefact, frame: Frame) -> FrameErrors:
     if frame.stress is not None:
         volume = abs(np.linalg.det(frame.cell))
         stresses = -found.virial.cpu().numpy() / volume
-    return FrameErrors(
-        found.energies.cpu().numpy(), found.forces.cpu().numpy(), stresses, frame
-    )
+    members = (found.energies.cpu().numpy(), found.forces.cpu().numpy())
+    if artefact.n_members == 1:
+        return FrameErrors(*members, stresses, frame)
+    stated = uncertainty.spread(artefact, found)
+    return FrameErrors(*members, stresses, frame, stated.energy_std, stated.forces_cov.diagonal(axis1=1, axis2=2))
+
+
+def _raw_spread(energies: np.ndarray, forces: np.ndarray) -> tuple[float, np.ndarray] | tuple[None, None]:
+    if len(energies) == 1:
+        return None, None
+    covariance = uncertainty.forces_covariance(forces)
+    return float(uncertainty.energy_std(energies)), covariance.diagonal(axis1=1, axis2=2)
 
 
 def _scatter(axes: Any, reference: np.ndarray, predicted: np.ndarray, label: str) -> None:

@@ -11,8 +11,14 @@ from .data.batches import Batch, collate
 from .loss import energy_force, mollifier
 from .predict import Prediction, displaced_gradient, stress
 
-VIRIAL_WEIGHT = 1.0
-"""Weight of a squared virial an atom in (eV)² over that of a squared force component in (eV/Å)², with `stress: auto`."""
+VIRIAL_WEIGHT = 0.1
+"""Weight of a squared virial an atom in (eV)² over that of a squared force component in (eV/Å)², with `stress: auto`.
+
+Chosen on 60 frames of copper (EMT, one cell, displaced atoms; three seeds): against no stress term the error of the stress
+is 21 to 46 times smaller and that of the forces by 1 to 22%; with 0.3 and 1 the forces of two seeds got worse by more than
+a quarter. Then tried on silicon (AIMD, with strained frames, whose energies tell of stress): stress 1.7 to 2.9 times
+and pressure 2.2 to 3.5 times smaller, forces 1 to 9% worse.
+"""
 
 _MOLLIFIER_STREAM = 1  # keeps its random numbers apart from the batch order's, which share the seed
 

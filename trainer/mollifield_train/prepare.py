@@ -139,7 +139,7 @@ def _split_notes(
             f"{fraction:g}: from {validation_from(fraction)} frames on)"
         )
     known = sum(frame.content in trained_before for frame in frames) if trained_before else 0
-    if known:
+    if known and fraction > 0.0:
         notes.append(f"{known} of {len(frames)} frames were trained on by the initial model and stay training frames")
     return notes
 

@@ -10,14 +10,14 @@ from typing import Any
 import matplotlib
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols, covalent_radii
-from ase.neighborlist import natural_cutoffs, neighbor_list
+from ase.units import GPa
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
+
+from mollifield_train.active import structures
 
 Array = NDArray[np.float64]
 
@@ -41,37 +41,51 @@ _STYLE = {
     "legend.frameon": False,
 }
 _MEV = 1000.0
+ZERO = 1e-5
+"""eV/Å. A force std below this is zero but for the rounding of float32."""
 
 
 def learning_curve(metrics: Sequence[dict[str, Any]]) -> str:
-    """Force RMSE on the test frames against the number of training frames, one line an arm."""
+    """RMSE of forces and of energies on the test frames against the number of labelled frames, one line an arm."""
     with matplotlib.rc_context(_STYLE):
-        figure, (axes,) = _axes(1, width=8.2, height=3.4)
-        for arm in dict.fromkeys(row["arm"] for row in metrics):
-            rows = [row for row in metrics if row["arm"] == arm]
-            x = [row["n_frames"] for row in rows]
-            y = [_MEV * row["force_rmse"] for row in rows]
-            axes.plot(x, y, "o-", color=ARM_COLOURS[arm], label=arm, markersize=5, linewidth=1.6)
-        axes.set(xlabel="training frames", ylabel="force RMSE (meV/Å)")
-        axes.set_xticks(sorted({row["n_frames"] for row in metrics}))
-        axes.set_ylim(0, 1.08 * _MEV * max(row["force_rmse"] for row in metrics))
-        axes.legend()
+        figure, panels = _axes(2, width=8.2, height=3.4)
+        for axes, key, label in (
+            (panels[0], "force_rmse", "force RMSE (meV/Å)"),
+            (panels[1], "energy_rmse_per_atom_shifted", "energy RMSE without offset (meV/atom)"),
+        ):
+            for arm in dict.fromkeys(row["arm"] for row in metrics):
+                rows = [row for row in metrics if row["arm"] == arm]
+                x = [row["n_frames"] for row in rows]
+                y = [_MEV * row[key] for row in rows]
+                axes.plot(x, y, "o-", color=ARM_COLOURS[arm], label=arm, markersize=5, linewidth=1.6)
+            axes.set(xlabel="labelled frames", ylabel=label)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_ylim(0, 1.08 * _MEV * max(row[key] for row in metrics))
+        panels[0].legend()
         return _svg(figure)
 
 
-def parity(predictions: dict[str, Array]) -> str:
-    """Predicted against reference energies and force components of the test frames."""
+def parity(predictions: dict[str, Array], groups: Sequence[str]) -> str:
+    """Predicted against reference energies, force components and stresses (where there are any) of the test frames.
+
+    Args:
+        predictions: see ``scores.predict_frames``.
+        groups: the composition of each frame; energies count from the mean of their own.
+    """
     with matplotlib.rc_context(_STYLE):
-        figure, (left, right) = _axes(2, width=8.2, height=3.9)
-        n_atoms = predictions["forces"].shape[1]
-        reference = predictions["energy_reference"]
-        origin = reference.mean()
-        _parity(left, _MEV * (reference - origin) / n_atoms,
-                _MEV * (predictions["energy"] - origin) / n_atoms)  # fmt: skip
-        left.set(xlabel="reference (meV/atom, from the mean)", ylabel="model (meV/atom)",
-                 title="Energy")  # fmt: skip
-        _parity(right, predictions["forces_reference"].ravel(), predictions["forces"].ravel())
-        right.set(xlabel="reference (eV/Å)", ylabel="model (eV/Å)", title="Force components")
+        with_stress = "stress" in predictions
+        figure, panels = _axes(2 + with_stress, width=8.2, height=2.9 if with_stress else 3.9)
+        reference, names = predictions["energy_reference"], np.array(groups)
+        origin = np.array([reference[names == name].mean() for name in names])
+        _parity(panels[0], _MEV * (reference - origin) / predictions["n_atoms"],
+                _MEV * (predictions["energy"] - origin) / predictions["n_atoms"])  # fmt: skip
+        panels[0].set(xlabel="reference (meV/atom, from the mean)", ylabel="model (meV/atom)",
+                      title="Energy")  # fmt: skip
+        _parity(panels[1], predictions["forces_reference"].ravel(), predictions["forces"].ravel())
+        panels[1].set(xlabel="reference (eV/Å)", ylabel="model (eV/Å)", title="Force components")
+        if with_stress:
+            _parity(panels[2], predictions["stress_reference"].ravel() / GPa, predictions["stress"].ravel() / GPa)
+            panels[2].set(xlabel="reference (GPa)", ylabel="model (GPa)", title="Stress components")
         return _svg(figure)
 
 
@@ -86,7 +100,7 @@ def reliability(std: Array, error: Array, components: Array) -> str:
     """How far the committee's std can be believed.
 
     Args:
-        std: ``[n]`` predicted force std of each atom, eV/Å.
+        std: ``[n]`` predicted force std of each atom, eV/Å, above zero.
         error: ``[n]`` length of its force error, eV/Å.
         components: ``[n, 3]`` force error of each atom.
     """
@@ -125,62 +139,57 @@ def trajectories(traces: Sequence[Sequence[dict[str, Any]]], timestep: float) ->
     """Largest force std along the trajectories, one panel a round; ``timestep`` in fs."""
     with matplotlib.rc_context(_STYLE):
         figure, panels = _axes(len(traces), width=9.0, height=3.1, sharey=True)
+        colours = matplotlib.colormaps["tab10"].colors
+        most = max(len(round_traces) for round_traces in traces)
         for number, (axes, round_traces) in enumerate(zip(panels, traces, strict=True), start=1):
             for index, trace in enumerate(round_traces):
                 time = np.array(trace["step"]) * timestep / 1000
-                label = f"trajectory {index + 1}" if number == 1 else None
-                colour = list(ARM_COLOURS.values())[index % 2]
-                axes.plot(time, trace["max_std"], linewidth=0.9, color=colour, label=label)
+                std = np.array(trace["max_std"], dtype=float)
+                std[std < ZERO] = np.nan  # a perfect crystal, see the report; it has no place on this axis
+                label = f"trajectory {index + 1}" if len(round_traces) == most else None
+                axes.plot(time, std, linewidth=0.9, color=colours[index % len(colours)], label=label)
             axes.axhline(round_traces[0]["select"], color=_INK, linestyle="--", linewidth=0.8)
             axes.set(xlabel="time (ps)", yscale="log", title=f"round {number}")
         _plain_log_ticks(panels[0].yaxis)
         panels[0].set_ylabel("largest force std (eV/Å)")
-        if len(traces[0]) > 1:
-            panels[0].legend(fontsize=8)
+        if most > 1:
+            next(axes for axes, part in zip(panels, traces, strict=True) if len(part) == most).legend(fontsize=8)
         return _svg(figure)
 
 
 def gallery(frames: Sequence[Atoms], stds: Sequence[Array], titles: Sequence[str]) -> str:
-    """Molecules in their own plane, each atom coloured by its force std (``[N]`` eV/Å)."""
+    """Frames with each atom coloured by its force std (``[N]`` eV/Å): molecules, or a crystal's layers in a row."""
     with matplotlib.rc_context(_STYLE):
-        n_columns = 3
-        n_rows = -(-len(frames) // n_columns)
-        figure = Figure(figsize=(8.6, 2.7 * n_rows), layout="constrained")
-        grid = figure.subplots(n_rows, n_columns, squeeze=False)
-        top = max(float(std.max()) for std in stds)
-        norm = matplotlib.colors.Normalize(0.0, _MEV * top)
+        pictures = [structures.panels(atoms, std) for atoms, std in zip(frames, stds, strict=True)]
+        widest = max(len(panels) for panels in pictures)
+        n_columns = 3 if widest == 1 else structures.MAX_LAYERS
+        rows = _rows(pictures, n_columns)
+        figure = Figure(figsize=(8.6, (2.7 if widest == 1 else 2.5) * len(rows)), layout="constrained")
+        grid = figure.subplots(len(rows), n_columns, squeeze=False)
+        norm = matplotlib.colors.Normalize(0.0, max(_MEV * max(float(std.max()) for std in stds), 1e-6))
         for axes in grid.flat:
             axes.axis("off")
-        for axes, atoms, std, title in zip(grid.flat, frames, stds, titles, strict=False):
-            _draw_molecule(axes, atoms, _MEV * std, norm)
-            axes.set_title(title, fontsize=9)
+        for row, places in enumerate(rows):
+            for column, (frame, panel) in enumerate(places):
+                axes, reach = grid[row, column], structures.reach_of(pictures[frame])
+                structures.draw(axes, frames[frame], panel, _MEV * stds[frame], norm, _INK, reach)
+                first = column == 0 or places[column - 1][0] != frame
+                axes.set_title("\n".join(filter(None, [titles[frame] if first else " ", panel.title])), fontsize=8)
         scale = matplotlib.cm.ScalarMappable(norm, "viridis")
         figure.colorbar(scale, ax=grid, shrink=0.6, label="force std (meV/Å)")
         return _svg(figure)
 
 
-def _draw_molecule(axes: Axes, atoms: Atoms, std: Array, norm: Any) -> None:
-    positions = atoms.get_positions() - atoms.get_positions().mean(axis=0)
-    positions = positions @ np.linalg.svd(positions)[2].T  # principal axes: widest view first
-    first, second = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=1.25))
-    bonds = [positions[[i, j], :2] for i, j in zip(first, second, strict=True) if i < j]
-    axes.add_collection(LineCollection(bonds, colors=_INK, alpha=0.5, linewidths=1.6, zorder=1))
-    for index in np.argsort(positions[:, 2]):
-        number = atoms.numbers[index]
-        radius = 0.75 * covalent_radii[number]
-        colour = matplotlib.colormaps["viridis"](norm(std[index]))
-        axes.add_patch(
-            matplotlib.patches.Circle(
-                positions[index, :2], radius, facecolor=colour, edgecolor=_INK, linewidth=0.6, zorder=2
-            )
-        )
-        dark = np.dot(colour[:3], [0.299, 0.587, 0.114]) < 0.5
-        axes.annotate(
-            chemical_symbols[number], positions[index, :2], ha="center", va="center",
-            fontsize=8, color="white" if dark else "black", zorder=3,
-        )  # fmt: skip
-    reach = np.abs(positions[:, :2]).max() + 1.0
-    axes.set(xlim=(-reach, reach), ylim=(-0.75 * reach, 0.75 * reach), aspect="equal")
+def _rows(
+    pictures: Sequence[Sequence[structures.Panel]], n_columns: int
+) -> list[list[tuple[int, structures.Panel]]]:
+    """Panels, each with the index of its frame, in rows; those of a frame stay in one row."""
+    rows: list[list[tuple[int, structures.Panel]]] = [[]]
+    for index, panels in enumerate(pictures):
+        if len(rows[-1]) + len(panels) > n_columns:
+            rows.append([])
+        rows[-1] += [(index, panel) for panel in panels]
+    return rows
 
 
 def _plain_log_ticks(axis: Axis) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from mollifield_train.durable import (
     write_json,
 )
 from mollifield_train.active.holdout import make_test_set
+from mollifield_train.active.log import say
 from mollifield_train.active.processes import Job, run_together
 from mollifield_train.active.rounds import ArmRun, Parts, Paths
 from mollifield_train.active.spool import remove_stale_claims
@@ -186,20 +186,19 @@ def collect_metrics(config: LoopConfig, paths: Paths) -> list[dict[str, Any]]:
 
 
 def rounds_table(metrics: list[dict[str, Any]]) -> str:
-    """The table of the rounds as text; std and RMSE on the test frames, in meV/Å."""
+    """The table of the rounds as text; std and RMSE on the test frames, in meV/Å; below it what is missing."""
     lines = [
-        "arm     round  frames  oracle calls  force RMSE  mean force std  max force std",
-        "                                       (meV/Å)         (meV/Å)        (meV/Å)",
+        "arm     round  frames  new labels  oracle calls  force RMSE  mean force std  max force std",
+        "                                                   (meV/Å)         (meV/Å)        (meV/Å)",
     ]
     for row in metrics:
         lines.append(
-            f"{row['arm']:<7} {row['round']:>5} {row['n_frames']:>7} {row['oracle_calls']:>13} "
+            f"{row['arm']:<7} {row['round']:>5} {row['n_frames']:>7} {row['n_new']:>11} {row['oracle_calls']:>13} "
             f"{1000 * row['force_rmse']:>11.1f} {1000 * row['mean_force_std']:>15.1f} "
             f"{1000 * row['max_force_std']:>14.1f}"
         )
+    for arm, row in {row["arm"]: row for row in metrics}.items():
+        if row["n_missing"] > 0:
+            wanted = row["n_new"] + row["n_missing"]
+            lines.append(f"{arm}: {row['n_new']} of {wanted} new labels, {row['n_missing']} MISSING")
     return "\n".join(lines)
-
-
-def say(who: str, text: str) -> None:
-    """Print one line of progress with the time of day."""
-    print(f"{time.strftime('%H:%M:%S')}  {who:<7} {text}", flush=True)

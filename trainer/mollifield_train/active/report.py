@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import html
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.units import GPa
+from scipy.stats import spearmanr
 
 from mollifield_train.active import figures
 from mollifield_train.active.committee import LoadCommittee
 from mollifield_train.active.config import LoopConfig
 from mollifield_train.durable import read_json, replacing
 from mollifield_train.active.rounds import Paths
-from mollifield_train.active.store import LABELLED, TEST, Store
+from mollifield_train.active.store import DISCARDED, FAILED, LABELLED, TEST, Store, StoredFrame
 
-_N_PICTURES = 6
+_N_PICTURES, _N_CRYSTALS = 6, 3
+_ENDS = {
+    "complete": "ran to the end",
+    "stopped": "ended at the uncertainty 'stop'",
+    "unphysical": "ended at an unphysical geometry",
+    "failed": "failed",
+}
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -36,10 +47,10 @@ figure {{ margin: 1rem 0 0; }}
 figure svg {{ display: block; width: 100%; height: auto; }}
 figcaption, .note {{ color: var(--soft); font-size: .9rem; }}
 .scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .93rem; }}
-th, td {{ padding: .35rem .6rem; text-align: right; border-bottom: 1px solid var(--line); }}
+table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .82rem; line-height: 1.3; }}
+th, td {{ padding: .35rem .3rem; text-align: right; border-bottom: 1px solid var(--line); }}
 th {{ color: var(--soft); font-weight: 500; vertical-align: bottom; }}
-th:first-child, td:first-child {{ text-align: left; }}
+th:first-child, td:first-child, table.text td, table.text th {{ text-align: left; }}
 </style></head><body><main>
 {body}
 </main></body></html>
@@ -61,23 +72,21 @@ def write_report(
     with np.load(paths.round(arm, config.rounds) / "predictions.npz") as stored:
         predictions = dict(stored)
     store = Store(paths.store)
-    formula = store.frames(arm=TEST)[0].atoms.get_chemical_formula().translate(_SUBSCRIPTS)
-    oracle = config.oracle.method if config.oracle.kind == "tblite" else config.oracle.kind
-    title = f"Active learning of {formula} against {oracle}"
+    tests = [frame.atoms.get_chemical_formula() for frame in store.frames(arm=TEST, status=LABELLED)]
+    oracle = config.oracle.method if config.oracle.kind == "tblite" else config.oracle.calculator or config.oracle.kind
+    title = f"Active learning of {_formulas(tests)} against {oracle}"
     body = [
         f"<h1>{html.escape(title)}</h1>",
-        f'<p class="lead">{html.escape(summary(metrics))}</p>',
+        f'<p class="lead">{html.escape(summary(metrics, len(tests)))}</p>',
         "<h2>The rounds</h2>",
-        _table(metrics),
-        f'<p class="note">Errors and standard deviations on the same {config.test_set.n_frames} '
-        f"test frames, drawn from dynamics with the reference method at "
-        f"{config.test_set.temperature:g} K. Oracle calls are those spent on training frames; the "
-        f"frames of round 0 came with their labels.</p>",
+        rounds_html(metrics),
+        f'<p class="note">{html.escape(_about_rounds(config, metrics, len(tests)))}</p>',
         _learning(metrics),
-        _parity(predictions, arm, config),
+        _parity(predictions, tests, arm, config.rounds),
         _reliability(predictions),
         _trajectories(config, paths, arm),
         _gallery(config, paths, store, arm, load_committee),
+        losses(store.frames()),
     ]
     path = paths.root / "report.html"
     with replacing(path) as temporary:
@@ -86,45 +95,108 @@ def write_report(
     return path
 
 
-def summary(metrics: list[dict[str, Any]]) -> str:
-    """What came out, in one or two sentences, whoever won."""
+def _formulas(formulas: list[str]) -> str:
+    different = list(dict.fromkeys(formulas))
+    text = different[0].translate(_SUBSCRIPTS)
+    return text if len(different) == 1 else f"{text} and {len(different) - 1} other compositions"
+
+
+def summary(metrics: list[dict[str, Any]], n_tests: int) -> str:
+    """What came out, in a few sentences, whoever won."""
     last = {row["arm"]: row for row in metrics}
     arm, row = next(iter(last.items()))
     first = next(row for row in metrics if row["arm"] == arm)
     text = (
-        f"{row['n_frames'] - first['n_frames']} new labels brought the force error from "
-        f"{1000 * first['force_rmse']:.0f} to {1000 * row['force_rmse']:.0f} meV/Å (RMSE)."
+        f"One run, judged on {n_tests} test frames: {row['n_new']} new labels, "
+        f"{'drawn at random' if arm == 'random' else 'chosen by uncertainty'}, brought the RMSE of forces from "
+        f"{_mev(first['force_rmse'])} to {_mev(row['force_rmse'])} meV/Å, and that of energies, a constant offset "
+        f"apart, from {_mev(first['energy_rmse_per_atom_shifted'])} to {_mev(row['energy_rmse_per_atom_shifted'])} "
+        f"meV/atom. The offset went from {_mev(first['energy_offset_per_atom'])} to "
+        f"{_mev(row['energy_offset_per_atom'])} meV/atom."
     )
     if "random" in last and arm != "random":
-        other = last["random"]
-        change = round(100 * (row["force_rmse"] / other["force_rmse"] - 1))
-        verdict = "no better and no worse"
-        if change:
-            verdict = f"{abs(change)}% {'better' if change < 0 else 'worse'}"
-        text += (
-            f" The same number of frames drawn at random from the same kind of trajectory reached "
-            f"{1000 * other['force_rmse']:.0f} meV/Å: choosing by uncertainty was {verdict} in this "
-            "one run."
-        )
+        text += f" {_comparison(row, last['random'])}"
+    missing = {arm: row["n_missing"] for arm, row in last.items() if row["n_missing"]}
+    if missing:
+        text += f" Labels missing from the budget: {', '.join(f'{n} ({arm})' for arm, n in missing.items())}."
     return text
 
 
-def _table(metrics: list[dict[str, Any]]) -> str:
-    head = [
-        "Arm", "Round", "Frames", "Oracle calls", "Force RMSE (meV/Å)", "Energy RMSE (meV/atom)",
-        "Mean force std (meV/Å)", "Largest force std (meV/Å)",
-    ]  # fmt: skip
-    rows = [
-        [
-            row["arm"], str(row["round"]), str(row["n_frames"]), str(row["oracle_calls"]),
-            f"{1000 * row['force_rmse']:.1f}", f"{1000 * row['energy_rmse_per_atom']:.2f}",
-            f"{1000 * row['mean_force_std']:.1f}", f"{1000 * row['max_force_std']:.0f}",
-        ]
-        for row in metrics
-    ]  # fmt: skip
-    cells = "".join(f"<th>{name}</th>" for name in head)
-    lines = "".join("<tr>" + "".join(f"<td>{x}</td>" for x in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><tr>{cells}</tr>{lines}</table></div>'
+def _comparison(row: dict[str, Any], other: dict[str, Any]) -> str:
+    """The arms after the last round, side by side only if they spent the same."""
+    equal = row["n_new"] == other["n_new"]
+    reached = (
+        f"{'As many' if equal else other['n_new']} new frames drawn at random from the same kind of trajectory reached "
+        f"{_mev(other['force_rmse'])} meV/Å and {_mev(other['energy_rmse_per_atom_shifted'])} meV/atom"
+    )
+    if not equal:
+        return f"{reached}; with {row['n_new']} against {other['n_new']} labels, that compares budgets, not choices."
+    forces, energies = (_verdict(row[key], other[key]) for key in ("force_rmse", "energy_rmse_per_atom_shifted"))
+    return (
+        f"{reached}: in this one run choosing by uncertainty was {forces} for forces and {energies} for energies."
+    )
+
+
+def _verdict(ours: float, theirs: float) -> str:
+    change = round(100 * (ours / theirs - 1))
+    return f"{abs(change)}% {'better' if change < 0 else 'worse'}" if change else "no better and no worse"
+
+
+def _mev(value: float) -> str:
+    """Three digits, in thousandths."""
+    value *= 1000
+    return f"{value:.0f}" if abs(value) >= 99.5 else f"{value:.3g}"
+
+
+_COLUMNS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
+    ("Arm", lambda row: row["arm"]),
+    ("Round", lambda row: str(row["round"])),
+    ("Labelled frames", lambda row: str(row["n_frames"])),
+    ("for validation", lambda row: str(row["n_valid"])),
+    ("New labels", lambda row: str(row["n_new"])),
+    ("Oracle calls", lambda row: str(row["oracle_calls"])),
+    ("Failed", lambda row: str(row["n_failed"])),
+    ("Force RMSE (meV/Å)", lambda row: f"{1000 * row['force_rmse']:.1f}"),
+    ("Energy RMSE (meV/atom)", lambda row: f"{1000 * row['energy_rmse_per_atom']:.2f}"),
+    ("its offset", lambda row: f"{1000 * row['energy_offset_per_atom']:.2f}"),
+    ("without offset", lambda row: f"{1000 * row['energy_rmse_per_atom_shifted']:.2f}"),
+    ("Stress RMSE (GPa)", lambda row: f"{row['stress_rmse'] / GPa:.3f}"),
+    ("Pressure error (GPa)", lambda row: f"{row['pressure_error'] / GPa:.3f}"),
+    ("Mean std (meV/Å)", lambda row: f"{1000 * row['mean_force_std']:.1f}"),
+    ("Largest std (meV/Å)", lambda row: f"{1000 * row['max_force_std']:.0f}"),
+]
+
+
+def rounds_html(metrics: list[dict[str, Any]]) -> str:
+    """The table of the rounds; stress where the test frames have one."""
+    with_stress = all("stress_rmse" in row for row in metrics)
+    columns = [column for column in _COLUMNS if with_stress or "GPa" not in column[0]]
+    return _table([name for name, _ in columns], [[write(row) for _, write in columns] for row in metrics])
+
+
+def _table(head: list[str], rows: list[list[str]], text: str = "") -> str:
+    """``text``: a class of the table."""
+    cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    lines = "".join("<tr>" + "".join(f"<td>{html.escape(x)}</td>" for x in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table class="{text}"><tr>{cells}</tr>{lines}</table></div>'
+
+
+def _about_rounds(config: LoopConfig, metrics: list[dict[str, Any]], n_tests: int) -> str:
+    tests = config.test_set
+    origin = f"drawn from dynamics with the reference method at {tests.temperature:g} K"
+    if tests.frames is not None:
+        origin = f"from {tests.frames.name}"
+    text = (
+        f"Errors and standard deviations on the same {n_tests} test frames, {origin}. Frames, calls and failures are "
+        "counted from the beginning of the run; a call that gave no label counts. Labels that came with the "
+        f"starting frames cost nothing{', but for the one that is computed again as a check' * config.check_labels}. "
+        "Stds are of forces. Energies are per atom; their offset is the mean error, which no force and no "
+        "energy difference sees."
+    )
+    n_shared = sum(row["n_shared"] for row in {row["arm"]: row for row in metrics}.values())
+    if n_shared:
+        text += f" {n_shared} frames were chosen by both arms: computed once, counted for each."
+    return text
 
 
 def _figure(title: str, svg: str, caption: str) -> str:
@@ -135,66 +207,88 @@ def _learning(metrics: list[dict[str, Any]]) -> str:
     return _figure(
         "What the labels bought",
         figures.learning_curve(metrics),
-        "Root-mean-square error of a force component on the test frames. Both arms start from the "
-        "same model and are retrained in the same way; they differ in which frames were labelled.",
+        "Root-mean-square errors on the test frames: of a force component, and of the energy per atom without its "
+        "constant offset. Arms start from the same model and are retrained in the same way; they differ in which "
+        "frames were labelled.",
     )
 
 
-def _parity(predictions: dict[str, np.ndarray], arm: str, config: LoopConfig) -> str:
+def _parity(predictions: dict[str, np.ndarray], formulas: list[str], arm: str, n_rounds: int) -> str:
     error = predictions["forces"] - predictions["forces_reference"]
-    n_atoms = error.shape[1]
-    energy = (predictions["energy"] - predictions["energy_reference"]) / n_atoms
+    energy = (predictions["energy"] - predictions["energy_reference"]) / predictions["n_atoms"]
     return _figure(
         "Model against reference",
-        figures.parity(predictions),
-        f"The last model of the {arm} arm (round {config.rounds}) on the test frames. Energy: RMSE "
-        f"{1000 * np.sqrt(np.mean(energy**2)):.2f} meV/atom, of which "
-        f"{1000 * abs(energy.mean()):.2f} is a constant offset. Forces: RMSE "
+        figures.parity(predictions, formulas),
+        f"The last model of the {arm} arm (round {n_rounds}) on the test frames. Energy: RMSE "
+        f"{1000 * np.sqrt(np.mean(energy**2)):.2f} meV/atom, with a constant offset of "
+        f"{1000 * energy.mean():.2f} and {1000 * energy.std():.2f} without it. Forces: RMSE "
         f"{1000 * np.sqrt(np.mean(error**2)):.1f} meV/Å, largest error of a component "
         f"{1000 * np.abs(error).max():.0f} meV/Å.",
     )
 
 
 def _reliability(predictions: dict[str, np.ndarray]) -> str:
-    components = (predictions["forces"] - predictions["forces_reference"]).reshape(-1, 3)
-    std = predictions["forces_std"].ravel()
-    error = np.linalg.norm(components, axis=1)
-    ratio = np.sqrt(np.mean(error**2) / np.mean(std**2))
-    z = np.sqrt(np.mean((error / std) ** 2) / 3) * np.sqrt(3.0)
-    rank = np.corrcoef(np.argsort(np.argsort(std)), np.argsort(np.argsort(error)))[0, 1]
+    error = predictions["forces"] - predictions["forces_reference"]
+    certain = predictions["forces_std"] < figures.ZERO
+    note = _about_certain(certain, np.linalg.norm(error, axis=1))
+    title = "How far the uncertainty can be believed"
+    if certain.all():
+        return f"<h2>{title}</h2><p>{note}</p>"
+    std, components = predictions["forces_std"][~certain], error[~certain]
+    length = np.linalg.norm(components, axis=1)
+    ratio = np.sqrt(np.mean(length**2) / np.mean(std**2))
+    z = np.sqrt(np.mean((length / std) ** 2))
+    rank = spearmanr(std, length).statistic if len(std) > 2 else np.nan
     judgement = "too confident" if ratio > 1.1 else "too cautious" if ratio < 0.9 else "about right"
     return _figure(
-        "How far the uncertainty can be believed",
-        figures.reliability(std, error, components),
+        title,
+        figures.reliability(std, length, components),
         "Left: atoms in ten bins of equal size by predicted force std; on the thin line prediction "
         f"and actual error agree. Overall the error is {ratio:.2f} times the predicted std: the "
         f"committee is {judgement}. Rank correlation of std and error, atom by atom: {rank:.2f}. "
         "Right: errors of force components divided by their predicted std; the thin line is the "
         f"normal distribution they would follow if every std were right. Their RMS is {z:.2f} "
-        "(1 would be right).",
+        f"(1 would be right). {note}",
+    )
+
+
+def _about_certain(certain: np.ndarray, error: np.ndarray) -> str:
+    """Why atoms have a std of zero, and how wrong they are all the same; empty where there are none."""
+    if not certain.any():
+        return ""
+    return (
+        f"{certain.sum()} of {len(certain)} atoms have a std of zero and are left out of the figure; the largest error "
+        f"of their force is {1000 * error[certain].max():.1f} meV/Å. All members give them the same force: on a site "
+        "of a perfect crystal symmetry makes it zero in every model, and an atom without neighbours within the cutoff "
+        "feels none. A std of zero there is no sign of knowledge; the energy can be wrong."
     )
 
 
 def _trajectories(config: LoopConfig, paths: Paths, arm: str) -> str:
     traces = [
-        [
-            read_json(paths.round(arm, number) / f"trajectory-{index}.json")
-            for index in range(config.explorer.n_trajectories)
-        ]
+        [read_json(file) for file in sorted(paths.round(arm, number).glob("trajectory-*.json"), key=_number)]
         for number in range(1, config.rounds + 1)
     ]
     cold, hot = config.explorer.temperature
     n_steps = config.explorer.n_steps
-    ends = [trace["end"] for round_traces in traces for trace in round_traces]
-    n_cut = sum(end != "complete" for end in ends)
+    ends = Counter(trace["end"].partition(":")[0] for round_traces in traces for trace in round_traces)
+    text = ", ".join(f"{n} {_ENDS.get(end, end)}" for end, n in ends.most_common())
+    stds = [std for round_traces in traces for trace in round_traces for std in trace["max_std"]]
+    interrupted = (
+        " Where a line is interrupted the std is zero: all atoms are on sites of a perfect crystal, where members agree "
+        "by symmetry."
+    ) * any(std < figures.ZERO for std in stds)
     return _figure(
         "Uncertainty along the trajectories",
         figures.trajectories(traces, config.explorer.timestep),
         f"Largest force std of an atom during the dynamics of the {arm} arm; the thermostat rises "
         f"from {cold:g} to {hot:g} K over {n_steps * config.explorer.timestep / 1000:g} ps. Frames "
-        f"above the dashed line are candidates for labelling. {n_cut} of {len(ends)} trajectories "
-        "ended early.",
+        f"above the dashed line are candidates for labelling. Of {ends.total()} trajectories, {text}.{interrupted}",
     )
+
+
+def _number(file: Path) -> int:
+    return int(file.stem.rpartition("-")[2])
 
 
 def _gallery(
@@ -202,7 +296,8 @@ def _gallery(
 ) -> str:
     labelled = store.frames(arm=arm, status=LABELLED)
     labelled = [frame for frame in labelled if frame.columns["round"] <= config.rounds]
-    worst = sorted(labelled, key=lambda frame: -frame.columns["std"])[:_N_PICTURES]
+    n_pictures = _N_PICTURES if not any(frame.atoms.pbc.any() for frame in labelled) else _N_CRYSTALS
+    worst = sorted(labelled, key=lambda frame: -frame.columns["std"])[:n_pictures]
     if not worst:
         return ""
     stds, titles = [], []
@@ -212,10 +307,37 @@ def _gallery(
         stds.append(committee.predict(frame.atoms).forces_std)
         time = frame.columns["step"] * config.explorer.timestep / 1000
         titles.append(f"round {number}, {time:.2f} ps: {1000 * stds[-1].max():.0f} meV/Å")
+    view = "A molecule lies in its own principal plane."
+    if any(frame.atoms.pbc.any() for frame in worst):
+        view = (
+            "A crystal is seen along an axis of its cell (dashed), layer by layer from the bottom, so that no atom hides "
+            "another; bonds to atoms beyond the cell end half way, and those between layers are left out."
+        )
     return _figure(
         "The most uncertain frames that were labelled",
         figures.gallery([frame.atoms for frame in worst], stds, titles),
-        f"{len(worst)} frames with the largest force std among those labelled in the {arm} arm, "
-        "each in its own principal plane; colour is the force std of the atom under the model that "
-        "found the frame, and the number above is its largest.",
+        f"{len(worst)} frames with the largest force std among those labelled in the {arm} arm; colour is the force "
+        f"std of the atom under the model that found the frame, and the number above is its largest. {view}",
+    )
+
+
+def losses(frames: Sequence[StoredFrame]) -> str:
+    """What was discarded and what failed, by reason: a table, or a sentence where there is nothing."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for frame in frames:
+        columns = frame.columns
+        if columns["status"] in (DISCARDED, FAILED):
+            alike = re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "…", columns["reason"])
+            key = columns["arm"], columns["status"], alike
+            groups.setdefault(key, []).append(columns["reason"])
+    title = "<h2>Frames that were lost</h2>"
+    if not groups:
+        return f"{title}<p>No frame was discarded and none failed.</p>"
+    rows = [
+        [arm, status, str(len(reasons)), reasons[0] if len(set(reasons)) == 1 else f"{reasons[0]} (for example)"]
+        for (arm, status, _), reasons in sorted(groups.items(), key=lambda item: (*item[0][:2], -len(item[1])))
+    ]
+    return (
+        f"{title}{_table(['Arm', 'Status', 'Frames', 'Reason'], rows, 'text')}"
+        '<p class="note">Discarded frames never reached the oracle; failed ones gave no label after all attempts.</p>'
     )

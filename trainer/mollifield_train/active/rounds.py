@@ -157,7 +157,8 @@ class ArmRun:
         stop = None if settings.stop is None else threshold(settings.stop, training_std)
         if stop is not None and stop < select:
             self.say(f"round {number}: stop ({stop:.3f} eV/Å) is below select ({select:.3f} eV/Å)")
-        guard = Guard(self.config.guard, given)
+        began_with = [frame.atoms for frame in self.store.labelled_frames(GIVEN, 0)]
+        guard = Guard(self.config.guard, began_with)
         starts = start_order(given, found, self.config.seed, number)
         for index in indices:
             # The same for every arm: arms differ in what they learnt, not in their luck.
@@ -203,7 +204,7 @@ class ArmRun:
         self.store.replace_candidates(self.arm, number, index, candidates)
         trace = dataclasses.asdict(found.trace) | {"select": task.select}
         write_json(self._folder(number) / f"trajectory-{index}.json", trace)
-        n_discarded = sum(candidate.reason is not None for candidate in candidates)
+        n_discarded = len({candidate.step for candidate in candidates if candidate.reason is not None})
         self.say(
             f"round {number}: trajectory {index + 1}: {found.trace.step[-1] if found.trace.step else 0} steps, "
             f"{found.trace.end}; {len(found.uncertain)} frames above {task.select:.3f} eV/Å, {n_discarded} discarded"
@@ -304,7 +305,10 @@ class ArmRun:
         n_duplicates = sum(reason.startswith(DUPLICATE) for reason in reasons)
         given = self.store.frames(arm=GIVEN, status=FAILED)
         return {
-            "n_frames": len(self.store.labelled_frames(self.arm, number)),
+            "n_frames": sum(
+                not is_isolated_atom(frame.atoms)
+                for frame in self.store.labelled_frames(self.arm, number)
+            ),
             "n_valid": len(self.store.labelled_frames(self.arm, number, VALIDATION)),
             "n_new": len(new),
             "n_missing": number * self.config.batch - len(new),

@@ -15,10 +15,11 @@ Arrays = dict[str, NDArray[np.float64]]
 
 
 def predict_frames(committee: Committee, frames: Sequence[Atoms]) -> Arrays:
-    """Predictions and references of F labelled frames of N atoms each, in eV, eV/Å and eV/Å^3.
+    """Predictions and references of F labelled frames of any size, in eV, eV/Å and eV/Å^3.
 
-    ``stress`` and ``stress_reference`` ``[S, 6]`` (Voigt, in ASE's sign) are there for the frames whose label
-    has one; the others are ``[F]`` or begin with ``[F, N]``.
+    ``n_atoms`` and energies are ``[F]``; forces ``[A, 3]`` and their std ``[A]`` have the A atoms of all frames one
+    after another. ``stress`` and ``stress_reference`` ``[S, 6]`` (Voigt, in ASE's sign) are there for the frames whose
+    label has one.
     """
     labels = [label_of(atoms) for atoms in frames]
     missing = [index for index, label in enumerate(labels) if label is None]
@@ -31,12 +32,13 @@ def predict_frames(committee: Committee, frames: Sequence[Atoms]) -> Arrays:
         if label.stress is not None and prediction.stress is not None
     ]
     arrays = {
+        "n_atoms": np.array([len(atoms) for atoms in frames]),
         "energy": np.array([p.energy for p in predictions]),
         "energy_std": np.array([p.energy_std for p in predictions]),
-        "forces": np.array([p.forces for p in predictions]),
-        "forces_std": np.array([p.forces_std for p in predictions]),
+        "forces": np.concatenate([p.forces for p in predictions]),
+        "forces_std": np.concatenate([p.forces_std for p in predictions]),
         "energy_reference": np.array([label.energy for label in labels]),
-        "forces_reference": np.array([label.forces for label in labels]),
+        "forces_reference": np.concatenate([label.forces for label in labels]),
     }
     if stresses:
         arrays["stress"], arrays["stress_reference"] = np.array(stresses).swapaxes(0, 1)
@@ -50,10 +52,9 @@ def summarise(arrays: Arrays) -> dict[str, float]:
     RMSE comes with and without it. The pressure's error has the sign of a pressure: minus a third of the
     trace of the stress.
     """
-    reference = arrays["forces_reference"]
-    energy_error = (arrays["energy"] - arrays["energy_reference"]) / reference.shape[1]
+    energy_error = (arrays["energy"] - arrays["energy_reference"]) / arrays["n_atoms"]
     scores = {
-        "force_rmse": _rms(arrays["forces"] - reference),
+        "force_rmse": _rms(arrays["forces"] - arrays["forces_reference"]),
         "energy_rmse_per_atom": _rms(energy_error),
         "energy_offset_per_atom": float(energy_error.mean()),
         "energy_rmse_per_atom_shifted": _rms(energy_error - energy_error.mean()),

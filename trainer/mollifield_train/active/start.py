@@ -101,6 +101,10 @@ def read_loop_frames(path: Path, config: LoopConfig) -> list[Atoms]:
     keys = LabelKeys(config.energy_key, config.forces_key, config.stress_key)
     with_labels = [k for k, atoms in enumerate(images) if _has_label(atoms, keys)]
     frames = [Atoms(a.numbers, a.get_positions(), cell=a.cell, pbc=a.pbc) for a in images]
+    if not with_labels and keys == LabelKeys():
+        return frames
+    if not with_labels:
+        raise ValueError(f"{path}: no frame has a label named by energy_key, forces_key or stress_key")
     labelled = frames_from_atoms([images[k] for k in with_labels], str(path), keys)
     for k, frame in zip(with_labels, labelled, strict=True):
         forces = np.zeros((1, 3)) if frame.is_isolated_atom else frame.forces

@@ -247,7 +247,7 @@ class Store:
 
     def oracle_calls(self, arm: str, round_: int) -> int:
         """Oracle calls spent on an arm (and on the given frames) up to and including a round."""
-        frames = self.frames(arm=GIVEN) + self.frames(arm=arm)
+        frames = self.frames(arm=GIVEN) + ([] if arm == GIVEN else self.frames(arm=arm))
         return sum(f.columns["calls"] for f in frames if f.columns["round"] <= round_)
 
 
