@@ -36,17 +36,17 @@ def source_tree(folder, version="22 Jul 2025"):
     return folder
 
 
-def configure(root, build):
+def configure(root, build, *options):
     command = [
         str(PROGRAMS / "cmake"), "-G", "Ninja", "-S", str(Path(__file__).parent / "own_lammps"), "-B", str(build),
         f"-DCMAKE_MAKE_PROGRAM={PROGRAMS / 'ninja'}", f"-DPython_EXECUTABLE={sys.executable}",
-        f"-DLAMMPS_ROOT={root}", f"-DMOLLIFIELD_SOURCE={ROOT}", f"-DMOLLIFIELD_PLUGIN={find_plugin()}",
+        f"-DLAMMPS_ROOT={root}", f"-DMOLLIFIELD_SOURCE={ROOT}", f"-DMOLLIFIELD_PLUGIN={find_plugin()}", *options,
     ]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def built(root, build):
-    done = configure(root, build)
+def built(root, build, *options):
+    done = configure(root, build, *options)
     assert done.returncode == 0, done.stderr
     compiled = subprocess.run([str(PROGRAMS / "cmake"), "--build", str(build)], capture_output=True, text=True)
     assert compiled.returncode == 0, compiled.stdout
