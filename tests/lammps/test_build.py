@@ -40,8 +40,7 @@ def configure(root, build, *options):
     command = [
         str(PROGRAMS / "cmake"), "-G", "Ninja", "-S", str(Path(__file__).parent / "own_lammps"), "-B", str(build),
         f"-DCMAKE_MAKE_PROGRAM={PROGRAMS / 'ninja'}", f"-DPython_EXECUTABLE={sys.executable}",
-        f"-DLAMMPS_ROOT={root}", f"-DMOLLIFIELD_SOURCE={ROOT}", f"-DMOLLIFIELD_PLUGIN={find_plugin()}",
-        *options,
+        f"-DLAMMPS_ROOT={root}", f"-DMOLLIFIELD_SOURCE={ROOT}", f"-DMOLLIFIELD_PLUGIN={find_plugin()}", *options,
     ]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True)
 
