@@ -26,7 +26,8 @@ from mollifield_train.config import TrainConfig
 from mollifield_train.export import export
 from mollifield_train.fit import train
 from mollifield_train.members import load_members
-from mollifield_train.model import Potential
+from mollifield_train.model.protocol import Potential
+from mollifield_train.model.samples import member_state, rebuilt
 
 import systems
 from timing import environment
@@ -114,9 +115,7 @@ def trained(system: str, frames: list[Atoms], directory: Path) -> Potential:
 
 def in_precision(model: Potential, dtype: torch.dtype) -> Potential:
     """The same weights in another floating-point type."""
-    other = model.rebuilt(dtype=dtype)
-    other.load_member_state(model.member_state())
-    return other
+    return rebuilt(model, member_state(model), dtype=dtype)
 
 
 def measure(system: str, file: Path, directory: Path, steps: int) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from mollifield_train.model import Potential
+from mollifield_train.model.equivariant.network import EquivariantPotential
 from mollifield_train.model.messages import SplineMessages
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
@@ -58,7 +58,7 @@ def convolution_work(
     return Work(n_edges * forward, forward_bytes), Work(n_edges * backward, backward_bytes)
 
 
-def linear_flops(model: Potential, n_atoms: int) -> float:
+def linear_flops(model: EquivariantPotential, n_atoms: int) -> float:
     """Linear maps of layers and readout, forward and the gradient by their input."""
     total = 0.0
     for number, layer in enumerate(model.layers):
@@ -78,14 +78,14 @@ def copy_case(n_bytes: int):
     return local(lambda: target.copy_(source))
 
 
-def evaluate(model: Potential, vectors: Tensor, index: Tensor, types: Tensor) -> None:
+def evaluate(model: EquivariantPotential, vectors: Tensor, index: Tensor, types: Tensor) -> None:
     """Energies and the gradient by edges."""
     vectors = vectors.detach().requires_grad_()
     energies = model(vectors, index, types)["atomic_energies"]
     torch.autograd.grad(energies.sum(), vectors)
 
 
-def operator_cases(model: Potential, vectors: Tensor, index: Tensor, types: Tensor) -> dict:
+def operator_cases(model: EquivariantPotential, vectors: Tensor, index: Tensor, types: Tensor) -> dict:
     """Each layer's convolution and linear map alone, forward and backward."""
     cases = {}
     x, harmonics, basis, lengths = model.embedding(vectors, types)

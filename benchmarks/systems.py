@@ -15,7 +15,9 @@ from mollifield.artefact import Artefact
 from mollifield.neighbours import find_edges
 from mollifield.potential import types_of
 from mollifield_train.export import export
-from mollifield_train.model import Potential
+from mollifield_train.model.architecture import Architecture
+from mollifield_train.model.equivariant.config import EquivariantConfig
+from mollifield_train.model.equivariant.network import EquivariantPotential
 from torch import Tensor
 
 R_MAX = 5.0  # Å
@@ -36,33 +38,39 @@ def ethanol(seed: int = 0) -> Atoms:
     return atoms
 
 
-def potential(system: str, backend: str, n_members: int = 1) -> Potential:
-    """Untrained; 2 layers, l_max 2, 32 channels of each l, float32."""
+def potential(system: str, backend: str, n_members: int = 1, n_channels: int = 32) -> EquivariantPotential:
+    """Untrained; 2 layers, l_max 2, ``n_channels`` of each l, float32."""
     species = SPECIES[system]
-    return Potential(
-        species=species, r_max=R_MAX, atomic_shifts=[0.0] * len(species), energy_scale=1.0,
-        average_neighbours=28.0 if system == "silicon" else 8.0, l_max=2, n_layers=2, n_channels=32,
-        n_members=n_members, dtype=torch.float32, backend=backend,
-    )  # fmt: skip
+    return EquivariantPotential(
+        Architecture(
+            settings=EquivariantConfig(r_max=R_MAX, l_max=2, n_layers=2, n_channels=n_channels, backend=backend),
+            species=tuple(species),
+            average_neighbours=28.0 if system == "silicon" else 8.0,
+            atomic_shifts=(0.0,) * len(species),
+            energy_scale=1.0,
+            n_members=n_members,
+            dtype=torch.float32,
+        )
+    )
 
 
 def write_model(
-    path: Path, system: str, backend: str = "native", n_members: int = 1, splines: bool = True
+    path: Path, system: str, backend: str = "native", n_members: int = 1, splines: bool = True, n_channels: int = 32
 ) -> None:
     """Export `potential`; the file checks itself on a small frame."""
     frame = silicon(1) if system == "silicon" else ethanol()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # e3nn and torch warn of TorchScript
-        export(potential(system, backend, n_members), path, [frame], splines=splines)
+        export(potential(system, backend, n_members, n_channels), path, [frame], splines=splines)
 
 
 def artefact(
-    system: str, backend: str = "native", n_members: int = 1, splines: bool = True
+    system: str, backend: str = "native", n_members: int = 1, splines: bool = True, n_channels: int = 32
 ) -> Artefact:
     """The same, exported and loaded again as any user does."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.pt"
-        write_model(path, system, backend, n_members, splines)
+        write_model(path, system, backend, n_members, splines, n_channels)
         return load_artefact(path, verify=False)
 
 

@@ -106,13 +106,14 @@ class Peer:
     """Another program's case, in another environment: a script that answers a count with seconds.
 
     The script prints ``ready``, then for each line n of its input ``seconds <s>`` for n runs, measured
-    as `local` does. Raises `RuntimeError` with its last words when it ends before.
+    as `local` does. ``variables`` of the environment come on top of this process's, which lack PYTHONPATH. Raises
+    `RuntimeError` with its last words when it ends before.
     """
 
-    def __init__(self, python: str, script: str, arguments: Sequence[str]) -> None:
+    def __init__(self, python: str, script: str, arguments: Sequence[str], **variables: str) -> None:
         self._errors = tempfile.TemporaryFile("w+")
         path = Path(__file__).with_name(script)
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | KEEP_MEMORY
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | KEEP_MEMORY | variables
         self._process = subprocess.Popen(
             [python, str(path), *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environment,

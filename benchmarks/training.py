@@ -22,9 +22,11 @@ from timing import Run, compare_with_peers, environment, local, peer_parser, rep
 import systems
 
 
-def step_of(system: str, backend: str, batch: Batch, n_members: int = 1) -> Callable[[], None]:
+def step_of(
+    system: str, backend: str, batch: Batch, n_members: int = 1, n_channels: int = 32
+) -> Callable[[], None]:
     """A step as the trainer makes it; the loss is 1 * energy + 1000 * forces."""
-    model = systems.potential(system, backend, n_members)
+    model = systems.potential(system, backend, n_members, n_channels)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
 
     def step() -> None:

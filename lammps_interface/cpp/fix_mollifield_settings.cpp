@@ -19,10 +19,17 @@ using namespace LAMMPS_NS;
 namespace {
 
 using Words = std::vector<std::string>;
-const Words QUANTITIES = {"force", "force_rel", "energy", "latent"};
-const Words REDUCTIONS = {"max", "mean", "q99"};
 const Words STOP_KINDS = {"hard", "soft", "continue"};
 const Words NO_YES = {"no", "yes"};
+
+// Those of the quantities that a condition picks.
+Words quantity_keys(const std::function<bool(const Quantity &)> &picks = [](const Quantity &) { return true; })
+{
+  Words keys;
+  for (const Quantity &quantity : quantities())
+    if (picks(quantity)) keys.push_back(quantity.key);
+  return keys;
+}
 
 // One pass over the arguments.
 class Reader {
@@ -118,16 +125,18 @@ void Reader::check_dependencies()
   };
   for (const char *key : {"select", "append", "elements", "max_frames", "min_gap", "novelty"}) needs(key, "file");
   needs("error", "stop");
-  if (seen.count("reduce") && settings.quantity == UncertaintySettings::ENERGY)
-    error->all(FLERR, "Fix mollifield/uncertainty: keyword 'reduce' has no meaning with quantity energy, which is one "
-                      "number for all atoms; allowed with force, force_rel, latent");
+  if (seen.count("reduce") && settings.quantity->is_global()) {
+    const Words allowed = quantity_keys([](const Quantity &quantity) { return !quantity.is_global(); });
+    error->all(FLERR, "Fix mollifield/uncertainty: keyword 'reduce' has no meaning with quantity {}, which is one "
+                      "number for all atoms; allowed with {}", settings.quantity->key, utils::join_words(allowed, ", "));
+  }
 }
 
 UncertaintySettings Reader::read()
 {
   const std::map<std::string, std::function<void(const std::string &)>> keywords = {
-      {"quantity", [&](auto &key) { settings.quantity = UncertaintySettings::Quantity(choice(key, QUANTITIES)); }},
-      {"reduce", [&](auto &key) { settings.reduction = UncertaintySettings::Reduction(choice(key, REDUCTIONS)); }},
+      {"quantity", [&](auto &key) { settings.quantity = &quantities()[choice(key, quantity_keys())]; }},
+      {"reduce", [&](auto &key) { settings.reduction = Reduction(choice(key, {REDUCTIONS.begin(), REDUCTIONS.end()})); }},
       {"calibrated", [&](auto &key) { settings.calibrated = choice(key, NO_YES) == 1; }},
       {"file", [&](auto &key) { settings.file = value(key); }},
       {"append", [&](auto &key) { settings.append = choice(key, NO_YES) == 1; }},
@@ -168,24 +177,4 @@ UncertaintySettings Reader::read()
 UncertaintySettings LAMMPS_NS::read_uncertainty_settings(LAMMPS *lmp, int narg, char **arg)
 {
   return Reader(lmp, narg, arg).read();
-}
-
-const char *UncertaintySettings::quantity_name() const
-{
-  switch (quantity) {
-    case FORCE_REL: return "relative force std";
-    case ENERGY: return "energy std per atom";
-    case LATENT: return "latent distance";
-    default: return "force std";
-  }
-}
-
-const char *UncertaintySettings::quantity_key() const
-{
-  return QUANTITIES[quantity].c_str();
-}
-
-const char *UncertaintySettings::reduction_key() const
-{
-  return REDUCTIONS[reduction].c_str();
 }

@@ -2,7 +2,7 @@
 #ifndef LMP_FIX_MOLLIFIELD_SETTINGS_H
 #define LMP_FIX_MOLLIFIELD_SETTINGS_H
 
-#include "lmptype.h"
+#include "statistics.h"
 
 #include <string>
 #include <vector>
@@ -12,13 +12,11 @@ namespace LAMMPS_NS {
 class LAMMPS;
 
 struct UncertaintySettings {
-  enum Quantity { FORCE, FORCE_REL, ENERGY, LATENT };
-  enum Reduction { MAX, MEAN, Q99 };
   enum StopKind { HARD, SOFT, CONTINUE };
 
   int every = 1;
-  Quantity quantity = FORCE;
-  Reduction reduction = MAX;
+  const Quantity *quantity = &quantities().front();
+  Reduction reduction = Reduction::MAX;
   bool calibrated = true;
 
   std::string file;
@@ -35,9 +33,7 @@ struct UncertaintySettings {
   double bias = 0.0;
   bigint ramp = 0;
 
-  const char *quantity_name() const;     // for messages
-  const char *quantity_key() const;      // as in the input
-  const char *reduction_key() const;
+  const char *reduction_key() const { return REDUCTIONS[static_cast<int>(reduction)]; }
 };
 
 // Arguments of the fix command from its ID on; everything that is wrong with them is an error naming the keyword.

@@ -3,23 +3,35 @@
 #include "atom.h"
 #include "comm.h"
 #include "error.h"
-#include "force.h"
+#include "frame_text.h"
 #include "input.h"
 #include "memory.h"
 #include "modify.h"
-#include "pair.h"
+#include "restart_bytes.h"
 #include "timer.h"
 #include "update.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
+#include <limits>
 
 using namespace LAMMPS_NS;
 using namespace FixConst;
 
+namespace {
+
+// What a resumed run has to know to go on as if it had never stopped. The file's name and what `novelty` remembers follow.
+constexpr bigint VERSION = 2;
+
+struct Header {
+  bigint version, n_written, last_written, ramp_start, step, end, name_size, n_environments;
+};
+
+}    // namespace
+
 FixMollifieldUncertainty::FixMollifieldUncertainty(LAMMPS *lmp, int narg, char **arg) :
-    Fix(lmp, narg, arg), settings(read_uncertainty_settings(lmp, narg, arg))
+    Fix(lmp, narg, arg), settings(read_uncertainty_settings(lmp, narg, arg)), committee(lmp),
+    frames(lmp, settings), novelty(lmp, settings.novelty), bias(settings.bias, settings.ramp)
 {
   nevery = settings.every;
   scalar_flag = vector_flag = peratom_flag = 1;
@@ -34,7 +46,7 @@ FixMollifieldUncertainty::FixMollifieldUncertainty(LAMMPS *lmp, int narg, char *
   global_freq = 1;
   peratom_freq = nevery;
 
-  claim_file();
+  frames.claim(other_writer());
   grow_arrays(atom->nmax);
   atom->add_callback(Atom::GROW);
 }
@@ -50,77 +62,52 @@ int FixMollifieldUncertainty::setmask()
   return PRE_FORCE | POST_FORCE | FINAL_INTEGRATE | MIN_PRE_FORCE | MIN_POST_FORCE | POST_RUN;
 }
 
-template <typename T> T *FixMollifieldUncertainty::from_pair(const char *name)
-{
-  int dim;
-  return static_cast<T *>(model->extract(name, dim));
-}
-
-template double *FixMollifieldUncertainty::from_pair<double>(const char *);
-template int *FixMollifieldUncertainty::from_pair<int>(const char *);
-
 void FixMollifieldUncertainty::init()
 {
-  find_model();
-  force_std_flag = from_pair<int>("force_std_flag");
-  n_members = *from_pair<int>("n_members");
-  if (n_members < 2)
-    error->all(FLERR, "Fix mollifield/uncertainty: the model is a single member; "
-                      "a committee of 2 or more has a spread");
+  committee.find(id);
   if (utils::strmatch(update->integrate_style, "^respa"))
     error->all(FLERR, "Fix mollifield/uncertainty does not work with run_style respa");
-  type_symbols = from_pair<const char *>("type_symbols");
   check_elements();
-  energy_unit = *from_pair<double>("energy_unit");
-  const double *const length = from_pair<double>("length_unit");
-  length_unit = length ? *length : 1.0;
-  force_unit = energy_unit / length_unit;
-  read_calibration();
-  if (settings.quantity == UncertaintySettings::LATENT && !*from_pair<int>("has_latent_references"))
-    error->all(FLERR, "Fix mollifield/uncertainty: keyword 'quantity latent' needs a model file with latent "
-                      "references; export it again with the frames it was trained on (mollifield export)");
+  tell_calibration();
+  if (settings.quantity->needs_latent_references && !*committee.read<int>("has_latent_references"))
+    error->all(FLERR, "Fix mollifield/uncertainty: keyword 'quantity {}' needs a model file with latent "
+                      "references; export it again with the frames it was trained on (mollifield export)",
+               settings.quantity->key);
   if (settings.biased && update->whichflag == 2 && !thermo_energy && comm->me == 0)
     error->warning(FLERR, "Fix mollifield/uncertainty: minimize does not see the energy of the bias without "
                           "fix_modify {} energy yes", id);
-  open_file();
+  frames.open();
 }
 
-// Two models have two committees, of which neither knows the other's atoms.
-void FixMollifieldUncertainty::find_model()
+// On rank 0: why another fix keeps this one from its file, if so.
+std::string FixMollifieldUncertainty::other_writer() const
 {
-  constexpr int EXACTLY = 1, FIRST = 1;
-  model = force->pair_match("mollifield", EXACTLY);
-  if (!model && force->pair_match("mollifield", EXACTLY, FIRST))
-    error->all(FLERR, "Fix mollifield/uncertainty: pair_style {} has more than one sub-style mollifield; allowed: one, "
-                      "whose model describes all atoms that are to be judged", force->pair_style);
-  if (!model) error->all(FLERR, "Fix mollifield/uncertainty needs pair_style mollifield");
-  if (!force->pair->compute_flag || !model->compute_flag)
-    error->all(FLERR, "Fix mollifield/uncertainty needs the forces of pair_style mollifield, which 'pair_modify compute "
-                      "no' leaves out; give 'pair_modify compute yes', or unfix {}", id);
+  if (comm->me != 0 || settings.file.empty()) return {};
+  for (const Fix *other : modify->get_fix_by_style("^mollifield/uncertainty$")) {
+    const auto *const writer = dynamic_cast<const FixMollifieldUncertainty *>(other);
+    if (writer && writer->frames.writes_to(frames.name()))
+      return fmt::format("is written by fix {} already; name another file", other->id);
+  }
+  return {};
 }
 
-void FixMollifieldUncertainty::check_elements()
+void FixMollifieldUncertainty::check_elements() const
 {
-  for (std::size_t k = 0; k < settings.elements.size(); k++)
-    if (strcmp(type_symbols[k + 1], "X") != 0 && settings.elements[k] != type_symbols[k + 1])
+  for (std::size_t k = 0; k < settings.elements.size(); k++) {
+    const int type = static_cast<int>(k) + 1;
+    if (committee.describes(type) && settings.elements[k] != committee.symbol(type))
       error->all(FLERR, "Fix mollifield/uncertainty: keyword 'elements' has {} for type {}, pair_coeff has {}",
-                 settings.elements[k], k + 1, type_symbols[k + 1]);
+                 settings.elements[k], type, committee.symbol(type));
+  }
 }
 
-// Of a type, as the frames name it; "X" where nobody said.
-const char *FixMollifieldUncertainty::symbol(int type) const
+void FixMollifieldUncertainty::tell_calibration()
 {
-  return settings.elements.empty() ? type_symbols[type] : settings.elements[type - 1].c_str();
-}
-
-void FixMollifieldUncertainty::read_calibration()
-{
-  calibration = from_pair<const mollifield::Calibration>("calibration");
   if (told_calibration || comm->me != 0) return;
   told_calibration = true;
-  if (settings.calibrated && !calibration->states_std)
+  if (settings.calibrated && !committee.calibration().states_std)
     utils::logmesg(lmp, "Fix mollifield/uncertainty: the model file has no calibration, std is as it comes\n");
-  if (!calibration->states_force_noise)
+  if (!committee.calibration().states_force_noise)
     utils::logmesg(lmp, "Fix mollifield/uncertainty: the model file states no force_noise_std, aleatoric std is 0\n");
 }
 
@@ -129,9 +116,9 @@ void FixMollifieldUncertainty::follow_reset_timestep()
 {
   if (run_ended == NEVER) return;
   const bigint shift = update->ntimestep - run_ended;
-  for (bigint *const step : {&last_written, &ramp_start})
-    if (*step != NEVER) *step += shift;
-  if (is_rerun()) last_written = NEVER;    // another trajectory
+  frames.shift(shift);
+  bias.shift(shift);
+  if (is_rerun()) frames.forget_last_step();    // another trajectory
   run_ended = NEVER;
 }
 
@@ -146,21 +133,21 @@ bool FixMollifieldUncertainty::is_due() const
   return update->ntimestep % nevery == 0 || is_rerun();
 }
 
-bool FixMollifieldUncertainty::is_modelled(int i) const
+bool FixMollifieldUncertainty::is_judged(int i) const
 {
-  return strcmp(type_symbols[atom->type[i]], "X") != 0;
+  return (atom->mask[i] & groupbit) && committee.describes(atom->type[i]);
 }
 
 // A run starts with values whatever its first step, so that thermo output never shows those of another run.
 void FixMollifieldUncertainty::setup_pre_force(int /*vflag*/)
 {
-  *force_std_flag = 1;
+  committee.ask(true);
 }
 
 void FixMollifieldUncertainty::setup(int vflag)
 {
   follow_reset_timestep();
-  if (ramp_start == NEVER) ramp_start = update->ntimestep;
+  bias.start(update->ntimestep);
   evaluate(vflag, true);
   decide();
 }
@@ -172,7 +159,7 @@ void FixMollifieldUncertainty::min_setup(int vflag)
 
 void FixMollifieldUncertainty::pre_force(int /*vflag*/)
 {
-  if (is_due() || settings.biased) *force_std_flag = 1;
+  if (is_due() || settings.biased) committee.ask(true);
 }
 
 void FixMollifieldUncertainty::post_force(int vflag)
@@ -200,10 +187,32 @@ void FixMollifieldUncertainty::min_post_force(int vflag)
 
 void FixMollifieldUncertainty::evaluate(int vflag, bool with_statistics)
 {
-  *force_std_flag = 0;
-  const Energies energy = total_energies();
-  if (with_statistics) update_statistics(energy);
-  if (settings.biased) apply_bias(vflag, energy);
+  committee.ask(false);
+  const Energies energies = committee.energies(settings.calibrated);
+  if (with_statistics)
+    statistics = statistics_of(*settings.quantity, settings.reduction, judge_atoms(), energies, committee, world);
+  if (!settings.biased) return;
+  v_init(vflag);
+  bias.apply(committee, energies, update->ntimestep, atom->nlocal, atom->f, vflag_global ? virial : nullptr);
+}
+
+// What an atom's columns say of it, and the judged atoms alone.
+JudgedAtoms FixMollifieldUncertainty::judge_atoms()
+{
+  const double *const force_std = committee.force_std(settings.calibrated),
+                      *const noise = committee.read<double>("aleatoric_std"),
+                      *const distance = committee.read<double>("latent_distance");
+  JudgedAtoms found;
+  for (int i = 0; i < atom->nlocal; i++) {
+    std::fill_n(array_atom[i], N_COLUMNS, 0.0);
+    if (!is_judged(i)) continue;
+    found.index.push_back(i);
+    found.tag.push_back(atom->tag[i]);
+    found.force_std.push_back(array_atom[i][0] = force_std[i]);
+    found.aleatoric_std.push_back(array_atom[i][1] = noise[i]);
+    found.latent_distance.push_back(array_atom[i][2] = distance[i]);
+  }
+  return found;
 }
 
 void FixMollifieldUncertainty::decide()
@@ -211,7 +220,10 @@ void FixMollifieldUncertainty::decide()
   // A run may start between the steps that are looked at; those alone decide, so that a run that was interrupted
   // anywhere keeps the same frames.
   if (!is_due()) return;
-  if (is_selected()) write_frame();
+  const bigint step = update->ntimestep;
+  if (!frames.name().empty() && statistics.value > settings.select && frames.may_follow(step) &&
+      novelty.admits(statistics.trigger, committee))
+    frames.append(frame_text(lmp, settings, committee, statistics), step);
   stop_if_above();
 }
 
@@ -220,7 +232,7 @@ void FixMollifieldUncertainty::stop_if_above()
   if (!settings.stops || stopped || !(statistics.value > settings.stop)) return;
   stopped = true;
   const std::string what = fmt::format("step {}: {} {:.6g} of atom {} is above {}", update->ntimestep,
-                                       settings.quantity_name(), statistics.value, statistics.trigger, settings.stop);
+                                       settings.quantity->name, statistics.value, statistics.trigger, settings.stop);
   if (settings.stop_kind == UncertaintySettings::HARD)
     error->all(FLERR, "Fix mollifield/uncertainty: run ended at {}", what);
   // Nothing stops a rerun but an error.
@@ -242,19 +254,18 @@ void FixMollifieldUncertainty::post_run()
 // LAMMPS takes the energy of a fix from its scalar (Modify::energy_global), where it is told to.
 double FixMollifieldUncertainty::compute_scalar()
 {
-  return settings.biased && thermo_energy ? bias_energy : statistics.value;
+  return settings.biased && thermo_energy ? bias.energy() : statistics.value;
 }
 
 double FixMollifieldUncertainty::compute_vector(int i)
 {
   const auto &s = statistics;
-  const double n_modelled = static_cast<double>(s.n_modelled);
-  const bigint since = last_written == NEVER ? -1 : update->ntimestep - last_written;
+  const bigint since = frames.last_step() == NEVER ? -1 : update->ntimestep - frames.last_step();
   const double values[8] = {s.max,
                             s.mean,
                             s.q99,
-                            s.n_modelled > 0 ? energy_unit * s.energy.spread.std / n_modelled : 0.0,
-                            static_cast<double>(n_written),
+                            committee.energy_std_per_atom(s.energies),
+                            static_cast<double>(frames.n_written()),
                             static_cast<double>(since),
                             s.aleatoric,
                             s.epistemic};
@@ -263,7 +274,66 @@ double FixMollifieldUncertainty::compute_vector(int i)
 
 double FixMollifieldUncertainty::memory_usage()
 {
-  std::size_t doubles = static_cast<std::size_t>(max_atoms) * N_COLUMNS;
-  for (const auto &environment : written_environments) doubles += environment.latent.capacity();
-  return static_cast<double>(doubles * sizeof(double));
+  return static_cast<double>((static_cast<std::size_t>(max_atoms) * N_COLUMNS + novelty.n_doubles()) * sizeof(double));
+}
+
+// What LAMMPS reads between runs too, when it likes: an atom that no computation has met has no std, not one of 0.
+void FixMollifieldUncertainty::grow_arrays(int n_max)
+{
+  const int known = max_atoms;
+  max_atoms = std::max(n_max, 1);    // a null pointer would be no array
+  memory->grow(array_atom, max_atoms, N_COLUMNS, "mollifield/uncertainty:array_atom");
+  for (int i = known; i < max_atoms; i++) set_arrays(i);
+}
+
+void FixMollifieldUncertainty::set_arrays(int i)
+{
+  std::fill_n(array_atom[i], N_COLUMNS, std::numeric_limits<double>::quiet_NaN());
+}
+
+void FixMollifieldUncertainty::copy_arrays(int from, int to, int /*delflag*/)
+{
+  std::copy_n(array_atom[from], N_COLUMNS, array_atom[to]);
+}
+
+int FixMollifieldUncertainty::pack_exchange(int i, double *buffer)
+{
+  std::copy_n(array_atom[i], N_COLUMNS, buffer);
+  return N_COLUMNS;
+}
+
+int FixMollifieldUncertainty::unpack_exchange(int i, double *buffer)
+{
+  std::copy_n(buffer, N_COLUMNS, array_atom[i]);
+  return N_COLUMNS;
+}
+
+void FixMollifieldUncertainty::write_restart(FILE *file)
+{
+  if (comm->me != 0) return;
+  std::string bytes;
+  const bigint step = run_ended == NEVER ? update->ntimestep : run_ended;
+  put(bytes, Header{VERSION, frames.n_written(), frames.last_step(), bias.started(), step, frames.end(),
+                    static_cast<bigint>(frames.name().size()), novelty.size()});
+  bytes += frames.name();
+  novelty.write(bytes);
+  const int size = static_cast<int>(bytes.size());
+  fwrite(&size, sizeof(int), 1, file);
+  fwrite(bytes.data(), 1, bytes.size(), file);
+}
+
+void FixMollifieldUncertainty::restart(char *bytes)
+{
+  const char *from = bytes;
+  // Another version's header may have another size.
+  bigint version;
+  memcpy(&version, bytes, sizeof(version));
+  if (version != VERSION)
+    error->all(FLERR, "Fix mollifield/uncertainty: its state in the restart file has version {}, this build reads {}; "
+                      "with an ID other than {} it starts anew", version, VERSION, id);
+  const auto header = take<Header>(from);
+  frames.resume(header.n_written, header.last_written, header.end, std::string(from, header.name_size));
+  bias.resume(header.ramp_start);
+  run_ended = header.step;
+  novelty.read(from + header.name_size, header.n_environments);
 }

@@ -16,6 +16,9 @@ BAR = {"metal": 1.0, "real": 1.0 / 1.01325, "electron": 1e5}
 
 COUPLINGS = ("iso", "aniso", "tri")
 
+QUANTITY_UNIT = {"force": "eV/Å", "force_rel": "1", "energy": "eV", "latent": "1"}
+"""What fix mollifield/uncertainty can look at (lammps_interface/cpp/quantities.cpp), and the units of `select` and `stop`."""
+
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
     if not condition:
@@ -135,7 +138,7 @@ class Uncertainty:
     """Steps over which the bias grows."""
 
     _CHOICES = {
-        "quantity": ("force", "force_rel", "energy", "latent"), "reduce": ("max", "mean", "q99"),
+        "quantity": tuple(QUANTITY_UNIT), "reduce": ("max", "mean", "q99"),
         "error": ("hard", "soft", "continue"), "append": ("yes", "no"), "calibrated": ("yes", "no"),
     }  # fmt: skip
 
@@ -162,8 +165,8 @@ class Uncertainty:
             raise ValueError(f"reduce is {self.reduce!r}, but the energy is one number for all atoms")
 
     def line(self, deck: "Deck") -> str:
-        units = {"force": deck.force_unit(), "energy": ENERGY_UNIT[deck.units]}
-        scale = {"select": units.get(self.quantity or "force", 1.0)}
+        units = {"eV/Å": deck.force_unit(), "eV": ENERGY_UNIT[deck.units], "1": 1.0}
+        scale = {"select": units[QUANTITY_UNIT[self.quantity or "force"]]}
         scale["stop"] = scale["select"]
         words = ["fix uncertainty all mollifield/uncertainty", str(self.every)]
         for field in fields(self):

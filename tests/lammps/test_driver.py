@@ -8,6 +8,7 @@ import torch
 
 from mollifield_lammps import LammpsError, read_uncertain, run_lammps, write_data
 from mollifield_train.export import export
+from mollifield_train.model.samples import one_member
 
 from ..conftest import build_potential, ethanol, sheared_crystal
 from .conftest import SPECIES, deck, lammps_answer, python_answer
@@ -32,10 +33,7 @@ run {steps}
 def write_files(folder: Path, splines: bool) -> tuple[Path, Path]:
     """A committee of three, and its member `MEMBER` exported alone."""
     committee = build_potential(torch.float64, 3, zbl=True)
-    single = committee.rebuilt(n_members=1)
-    single.load_member_state(
-        {name: tensor[MEMBER : MEMBER + 1] for name, tensor in committee.member_state().items()}
-    )
+    single = one_member(committee, MEMBER)
     if splines:  # the number of knots depends on the members: the same for both here
         committee, single = committee.tabulated(256), single.tabulated(256)
     paths = folder / "committee.pt", folder / "single.pt"

@@ -12,8 +12,10 @@ from ase import Atoms
 
 import mollifield_lammps
 from mollifield_lammps import LammpsError, find_plugin, run_lammps, write_data
+from mollifield_train.members import pack
+from mollifield_train.tensor_file import write_tensors
 
-from ..conftest import ethanol, sheared_crystal
+from ..conftest import build_potential, ethanol, sheared_crystal
 from .conftest import SPECIES, deck
 
 
@@ -84,6 +86,13 @@ def test_damaged_file(how, n_ranks, model_file, data):
     assert "Last input line: pair_coeff" in message
     if how == "one bit":
         assert "the checksum of" in message
+
+
+def test_training_checkpoint(data):
+    write_tensors(data / "last.ckpt", {"epoch": 3, "best": pack(build_potential(torch.float32))})
+    message = fail(data, deck("last.ckpt", "p p p", "run 0"))
+    assert "'last.ckpt' is a training checkpoint, not an exported model" in message
+    assert "mollifield export RUN_DIRECTORY -o model.pt" in message
 
 
 def test_missing_file(data):

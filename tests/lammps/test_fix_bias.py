@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mollifield_train.export import export
+from mollifield_train.model.samples import load_member_state, member_state
 
 from ..conftest import build_potential, ethanol, sheared_crystal
 from .committee import FACTORS, start
@@ -139,8 +140,8 @@ def test_minimize_goes_down_the_biased_energy(stated_model, tmp_path):
 def test_members_that_agree_give_no_force(tmp_path):
     """sigma_E = 0 has no gradient."""
     potential = build_potential(torch.float64, 2)
-    state = potential.member_state()
-    potential.load_member_state({name: tensor[:1].expand_as(tensor) for name, tensor in state.items()})
+    state = member_state(potential)
+    load_member_state(potential, {name: tensor[:1].expand_as(tensor) for name, tensor in state.items()})
     export(potential, tmp_path / "model.pt", [ethanol()])
     commands = (
         f"run 0\n{DUMP.format('without')}"

@@ -87,9 +87,8 @@ def test_killed_four_times(uninterrupted: Path, tmp_path: Path) -> None:
     assert read_json(run / "rounds.json") == read_json(uninterrupted / "run" / "rounds.json")
     calls = Counter((tmp_path / "calls").read_text().split())
     stored = Counter(f.columns["content"] for f in Store(run / "frames.db").frames(status=LABELLED))
-    # Both arms start from one model: a frame that both chose may be computed by each, at once.
-    assert {key: n for key, n in calls.items() if key in stored and n > stored[key]} == {}
-    assert sum(n == 1 for n in stored.values()) > len(stored) / 2
+    # Both arms start from one model: a frame that both chose is computed by one of them.
+    assert {key: n for key, n in calls.items() if key in stored and n > 1} == {}
     assert not list((run / "labels").iterdir())
     assert not list(run.rglob(".*"))
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "plugin" / "mollifield"
 TRAINER = ROOT / "trainer" / "mollifield_train"
 LAMMPS = ROOT / "lammps_interface" / "mollifield_lammps"
+ARCHITECTURES = [path.parent for path in sorted(TRAINER.glob("model/*/config.py"))]
 MODULES = sorted(path for root in (PLUGIN, TRAINER, LAMMPS) for path in root.rglob("*.py"))
 CORE_CPP = sorted((ROOT / "plugin" / "cpp").rglob("*.[ch]pp"))
 LAMMPS_CPP = sorted((ROOT / "lammps_interface" / "cpp").glob("*"))
@@ -56,6 +57,10 @@ def forbidden(path: Path) -> tuple[str, ...]:
     banned = () if inside.parts[0] in ("active", "cli.py") else ("mollifield_lammps",)
     if inside.parts[0] == "model":
         banned += tuple(f"mollifield_train.{name}" for name in ("config", "loss", "data", "fit", "export", "cli"))
+    if inside.parts[0] != "testing":
+        banned += ("mollifield_train.testing",)
+    if inside.parts[0] != "model":  # who wants a model asks the table
+        banned += tuple(f"mollifield_train.model.{path.name}" for path in ARCHITECTURES)
     if inside.parts[0] == "loss":
         banned += tuple(f"mollifield_train.{name}" for name in ("config", "model", "data", "fit", "export", "cli"))
     return banned
@@ -65,6 +70,7 @@ def test_there_is_something_to_check() -> None:
     assert {path.name for path in CORE_CPP} >= {"potential.hpp", "potential.cpp"}
     assert {path.name for path in LAMMPS_CPP} >= {"pair_mollifield.h", "fix_mollifield_uncertainty.cpp"}
     assert all(root.is_dir() for root in (PLUGIN, TRAINER / "model", TRAINER / "loss", LAMMPS))
+    assert "equivariant" in {path.name for path in ARCHITECTURES}
     assert not any((root.parent / "__init__.py").exists() for root in (PLUGIN, TRAINER, LAMMPS))
 
 
@@ -74,6 +80,8 @@ def test_imports_are_found() -> None:
     found = imports(TRAINER / "model" / "potential.py", source)
     assert {"e3nn.o3", "mollifield_train.loss", "mollifield_train.config", "a.b"} <= found
     assert touches(found, forbidden(TRAINER / "model" / "potential.py"))
+    inside = imports(TRAINER / "export.py", "from .model.equivariant.network import EquivariantPotential\n")
+    assert touches(inside, forbidden(TRAINER / "export.py"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(name_of(path)))
@@ -133,7 +141,9 @@ def test_core_header_is_plain_cpp() -> None:
 
 
 def test_fix_asks_the_pair_style_through_extract() -> None:
-    for path in (path for path in LAMMPS_CPP if path.name.startswith("fix_")):
+    others = [path for path in LAMMPS_CPP if not path.name.startswith(("pair_", "mollifieldplugin"))]
+    assert {path.name for path in others} >= {"fix_mollifield_uncertainty.cpp", "committee.cpp", "quantities.cpp"}
+    for path in others:
         text = path.read_text()
         assert "pair_mollifield.h" not in includes(path)
         assert not re.search(r"_cast<\s*Pair|\(\s*Pair\w*\s*\*\s*\)", text)

@@ -1,10 +1,15 @@
 """Configuration: defaults, and errors that name file, key and remedy."""
 
+import copy
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field, PositiveInt, SerializeAsAny
 
+from mollifield_train.active.config import LoopConfig, check_same_run
 from mollifield_train.config import TrainConfig, load_train_config
+from mollifield_train.section import Kind, Section, Tagged, validated
 
 MINIMAL = "data: {train: frames.xyz}\n"
 
@@ -113,3 +118,80 @@ def test_every_field_is_documented():
                 "TrainConfig.optimiser"}
     missing = [name for name, field in fields(TrainConfig) if not field.description]
     assert set(missing) <= sections
+
+
+class Shape(Section):
+    kind: str
+    colour: Literal["red", "blue"] = "red"
+
+
+class Circle(Shape):
+    kind: Literal["circle"] = "circle"
+    radius: PositiveInt = 1
+
+
+class Polygon(Shape):
+    kind: Literal["polygon"] = "polygon"
+    corners: PositiveInt = 3
+    inner: Circle = Field(default_factory=Circle)
+
+
+SHAPES = {"circle": Kind(Circle, dict)}
+
+
+class Picture(Section):
+    one: Annotated[SerializeAsAny[Shape], Tagged(SHAPES, "circle")] = Field(default_factory=Circle)
+    many: list[Annotated[SerializeAsAny[Shape], Tagged(SHAPES, "circle")]] = []
+    fixed: Annotated[Circle | Polygon, Field(discriminator="kind")] = Field(default_factory=Circle)
+
+
+@pytest.mark.parametrize("place", ["one", "fixed"])
+def test_a_kind_decides_the_section(place, monkeypatch):
+    """Of a table, which may grow after the config class was made, and of a discriminated union of pydantic's."""
+    monkeypatch.setitem(SHAPES, "polygon", Kind(Polygon, dict))
+    picture = validated(Picture, {place: {"kind": "polygon", "corners": 5}}, "file")
+    assert getattr(picture, place) == Polygon(corners=5)
+    assert picture.model_dump()[place] == {
+        "kind": "polygon", "colour": "red", "corners": 5, "inner": {"kind": "circle", "colour": "red", "radius": 1},
+    }
+    assert validated(Picture, picture.model_dump(mode="json"), "file") == picture
+
+
+def test_the_default_kind_needs_no_name():
+    assert validated(Picture, {"one": {"radius": 2}}, "file").one == Circle(radius=2)
+
+
+@pytest.mark.parametrize("place", ["one", "fixed"])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "polygon", "cornres": 5}, r"^file: unknown key 'PLACE\.cornres'; did you mean 'corners'\?$"),
+        ({"kind": "circle", "corners": 5}, r"'PLACE\.corners'; known keys: kind, colour, radius$"),
+        ({"kind": "polygon", "corners": 0}, r"^file: key 'PLACE\.corners': .*greater than 0, found 0$"),
+        ({"kind": "polygon", "inner": {"raduis": 1}}, r"unknown key 'PLACE\.inner\.raduis'; did you mean 'radius'\?$"),
+        ({"kind": "polygon", "colour": "green"}, r"key 'PLACE\.colour'.*'red' or 'blue', found 'green'$"),
+        ({"kind": "box"}, r"^file: key 'PLACE(\.kind)?': input .*'circle'( or|,) 'polygon', found "),
+        (3, r"^file: key 'PLACE': input should be a valid dictionary or .*found 3$"),
+    ],
+)
+def test_mistakes_in_a_kind_are_named(place, values, message, monkeypatch):
+    monkeypatch.setitem(SHAPES, "polygon", Kind(Polygon, dict))
+    with pytest.raises(ValueError, match=message.replace("PLACE", place)):
+        validated(Picture, {place: values}, "file")
+
+
+def test_mistakes_in_a_list_of_kinds_are_named(monkeypatch):
+    monkeypatch.setitem(SHAPES, "polygon", Kind(Polygon, dict))
+    with pytest.raises(ValueError, match=r"unknown key 'many\.1\.cornres'; did you mean 'corners'\?$"):
+        validated(Picture, {"many": [{"kind": "circle"}, {"kind": "polygon", "cornres": 3}]}, "file")
+
+
+def test_a_loop_that_names_no_kind_of_model_is_continued(tmp_path):
+    """Begun before there was a choice."""
+    now = LoopConfig(directory=tmp_path, frames=tmp_path / "frames.xyz").model_dump(mode="json")
+    before = copy.deepcopy(now)
+    del before["training"]["model"]["kind"]
+    check_same_run(before, now, tmp_path)
+    before["training"]["model"]["l_max"] = 7
+    with pytest.raises(ValueError, match="holds a run with other settings: training changed"):
+        check_same_run(before, now, tmp_path)

@@ -18,11 +18,12 @@ from mollifield_train.data.batches import collate
 from mollifield_train.data.frames import frames_from_atoms
 from mollifield_train.evaluate import error_summary, evaluate_file
 from mollifield_train.fit import TrainResult, export_run, refresh_scale, train
-from mollifield_train.members import MEMBERS_FILE, build_potential, load_members
+from mollifield_train.members import LAST_CHECKPOINT, MEMBERS_FILE, build_potential, load_members, warm_start
+from mollifield_train.model.samples import member_state
 from mollifield_train.objective import Objective
 from mollifield_train.predict import predict
 from mollifield_train.prepare import load_data
-from mollifield_train.tensor_file import read_tensors
+from mollifield_train.tensor_file import read_tensors, write_tensors
 
 from .fitting import labelled_water, tiny_config
 
@@ -275,3 +276,25 @@ def test_patience_waits_for_the_schedule(tmp_path, schedule, ends_before):
     result, _ = fit(tiny_config(tmp_path, labelled_water(16), optimiser=options))
     (epochs,) = result.metrics["epochs"]
     assert epochs == 4 if ends_before else 32 < epochs < 40
+
+
+def test_run_that_names_no_kind_of_model_is_continued(tmp_path):
+    """Begun before there was a choice."""
+    config = tiny_config(tmp_path, labelled_water(6), optimiser=ONE_EPOCH)
+    train(config, progress=False)
+    path = Path(config.directory) / LAST_CHECKPOINT
+    content = read_tensors(path)
+    assert content["config"]["model"].pop("kind") == "equivariant"
+    for name in ("potential", "best"):
+        del content[name]["settings"]["kind"]
+    write_tensors(path, content)
+    assert train(config, resume=True, progress=False).metrics["epochs"] == [1]
+
+
+def test_warm_start_computes_as_the_config_says(tmp_path):
+    """Weights fit whatever computes them."""
+    first = train(tiny_config(tmp_path, labelled_water(6), "first", optimiser=ONE_EPOCH), progress=False)
+    model, _ = warm_start(tiny_config(tmp_path, labelled_water(6), "second", model={"backend": "e3nn"}), first.directory)
+    assert (first.model.backend, model.backend) == ("native", "e3nn")
+    for name, tensor in member_state(first.model).items():
+        assert torch.equal(member_state(model)[name], tensor), name

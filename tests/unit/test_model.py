@@ -1,15 +1,21 @@
 """The model's own pieces against e3nn and against their definitions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from e3nn import o3
 
+from mollifield_train.members import pack, unpack
+from mollifield_train.model import ARCHITECTURES, DEFAULT_KIND
+from mollifield_train.model.backends import choose_backend
 from mollifield_train.model.convolution import ConvolutionE3nn
 from mollifield_train.model.irreps import tensor_product_paths
 from mollifield_train.model.linear import EquivariantLinear
 from mollifield_train.model.radial import BesselBasis, polynomial_envelope
 from mollifield_train.model.repulsion import ZBLRepulsion
+from mollifield_train.model.samples import initialise, member_state
 
 from ..conftest import build_potential
 
@@ -111,8 +117,8 @@ def test_repulsion_is_the_screened_coulomb_energy() -> None:
 def test_a_member_depends_on_its_own_seed_only() -> None:
     committee = build_potential(torch.float32, n_members=3)
     single = build_potential(torch.float32, n_members=1)
-    committee.initialise(20)
-    single.initialise(22)
+    initialise(committee, 20)
+    initialise(single, 22)
     for (name, ours), (_, theirs) in zip(
         committee.named_parameters(), single.named_parameters(), strict=True
     ):
@@ -127,4 +133,28 @@ def test_building_a_model_leaves_the_default_dtype_alone() -> None:
 
 def test_unknown_backend_is_refused() -> None:
     with pytest.raises(ValueError, match="backend 'fast': allowed are auto, e3nn, native"):
-        build_potential(torch.float32, backend="fast")
+        choose_backend("fast")
+
+
+def test_a_line_of_the_table_has_the_name_of_its_kind() -> None:
+    assert {name: kind.section().kind for name, kind in ARCHITECTURES.items()} == {name: name for name in ARCHITECTURES}
+    assert DEFAULT_KIND in ARCHITECTURES
+
+
+def test_an_architecture_has_a_shift_for_each_species() -> None:
+    with pytest.raises(ValueError, match="2 atomic shifts for 3 species"):
+        replace(build_potential(torch.float32).architecture, atomic_shifts=(0.0, 1.0))
+
+
+def test_weights_without_a_kind_are_equivariant() -> None:
+    """As they were packed before there was a choice."""
+    potential = build_potential(torch.float32, correlation=2)
+    packed = pack(potential)
+    assert packed["settings"].pop("kind") == "equivariant"
+    found = unpack(packed)
+    assert found.architecture.of_the_network() == potential.architecture.of_the_network()
+    for name, tensor in member_state(potential).items():
+        assert torch.equal(member_state(found)[name], tensor), name
+    packed["settings"]["kind"] = "older"
+    with pytest.raises(ValueError, match="weights of architecture 'older', which isn't known here; known are equivariant"):
+        unpack(packed)

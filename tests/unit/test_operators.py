@@ -1,9 +1,5 @@
 """The native operators against e3nn: values, first and second derivatives."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from e3nn import o3
@@ -17,6 +13,7 @@ from mollifield_train.model.linear import EquivariantLinear, Gate, GateNative, L
 from mollifield_train.model.messages import RadialMessages, SplineMessages
 from mollifield_train.model.convolution import ConvolutionNative
 from mollifield_train.model.radial import BesselBasis, RadialNetwork
+from mollifield_train.model.samples import load_member_state, member_state
 
 from ..conftest import build_potential, eager_engine, ethanol, sheared_crystal
 
@@ -218,51 +215,12 @@ def test_backends_give_one_model(dtype: torch.dtype, l_max: int, correlation: in
         models[backend] = build_potential(
             dtype, backend=backend, l_max=l_max, n_layers=3, correlation=correlation
         )
-    models["native"].load_member_state(models["e3nn"].member_state())
+    load_member_state(models["native"], member_state(models["e3nn"]))
     for frame in (sheared_crystal(), ethanol()):
         ours, theirs = (eager_engine(models[name])(frame) for name in ("native", "e3nn"))
         limit = {torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
         assert abs(ours.atomic_energies - theirs.atomic_energies).max() < limit * abs(theirs.atomic_energies).max()
         assert abs(ours.forces - theirs.forces).max() < 10 * limit * abs(theirs.forces).max()
-
-
-def run_variant(isa: str, threads: int) -> bytes:
-    """Bytes of a convolution's value and gradients, in a fresh process."""
-    code = (
-        "import sys, torch; torch.set_num_threads(int(sys.argv[1]))\n"
-        "from tests.unit.test_operators import *\n"
-        "generator = torch.Generator().manual_seed(0)\n"
-        "n, e, c = 100, 2000, 12\n"
-        "index = torch.randint(0, n, (2, e), generator=generator)\n"
-        "x = torch.randn(2, n, 9, c, generator=generator).requires_grad_()\n"
-        "y = torch.randn(1, e, 9, generator=generator).requires_grad_()\n"
-        "w = torch.randn(2, e, 11 * c, generator=generator).requires_grad_()\n"
-        "parts = three_orders(native(2, 2, 2), x, y, w, index, n)\n"
-        "sys.stdout.buffer.write(b''.join(p.detach().numpy().tobytes() for p in parts))\n"
-    )
-    environment = {**os.environ, "MOLLIFIELD_ISA": isa, "OMP_NUM_THREADS": str(threads)}
-    return subprocess.run(
-        [sys.executable, "-c", code, str(threads)], env=environment, check=True, capture_output=True
-    ).stdout
-
-
-def test_deterministic_whatever_the_number_of_threads() -> None:
-    once = run_variant("avx2", 1)
-    assert len(once) > 1_000_000
-    assert once == run_variant("avx2", 2)
-
-
-def test_instruction_sets_agree() -> None:
-    vectors = [torch.frombuffer(bytearray(run_variant(isa, 1)), dtype=torch.float32)
-               for isa in ("portable", "avx2", "avx512")]
-    for other in vectors[1:]:  # the cosines of `three_orders` amplify the rounding of first derivatives
-        torch.testing.assert_close(other, vectors[0], atol=1e-5 * float(vectors[0].abs().max()), rtol=0)
-
-
-def test_unknown_instruction_set_is_refused() -> None:
-    with pytest.raises(subprocess.CalledProcessError) as failure:
-        run_variant("sse9", 1)
-    assert b"allowed are portable, avx2, avx512" in failure.value.stderr
 
 
 def product_reference(l_max: int, l_out: int, channels: int):

@@ -19,7 +19,8 @@ from .config import OptimiserConfig
 from .data.batches import Batch, Graph, SeededBatches, collate
 from .errors import ErrorSums
 from .members import pack
-from .model import Potential
+from .model.protocol import Potential
+from .model.samples import load_member_state, member_state
 from .objective import Objective
 from .predict import predict
 from .schedules import PATIENT_ABOVE, BestMembers, MovingAverage, Plateau, cosine_rate
@@ -183,7 +184,7 @@ class CommitteeFit(lightning.LightningModule):
             "steps": self.steps,
             "history": self.history,
             "potential": pack(self.model),
-            "best": pack(self.model, self.model.member_state() | self.best.weights),
+            "best": pack(self.model, member_state(self.model) | self.best.weights),
             "best_members": self.best.state(),
             "plateau": self.plateau.state(),
             "optimiser": self.optimizers().optimizer.state_dict(),
@@ -196,7 +197,7 @@ class CommitteeFit(lightning.LightningModule):
         self.finished_epochs = self.order.first_epoch = checkpoint["epoch"]
         self.steps = checkpoint["steps"]
         self.history = list(checkpoint["history"])
-        self.model.load_member_state(checkpoint["potential"]["state"])
+        load_member_state(self.model, checkpoint["potential"]["state"])
         names = self.best.weights
         best = {name: checkpoint["best"]["state"][name] for name in names}
         self.best.load(checkpoint["best_members"], best)
@@ -204,7 +205,7 @@ class CommitteeFit(lightning.LightningModule):
 
     def best_model(self) -> Potential:
         """The model with each member's best averaged weights; the fit's own weights are replaced."""
-        self.model.load_member_state(self.model.member_state() | self.best.weights)
+        load_member_state(self.model, member_state(self.model) | self.best.weights)
         return self.model.cpu()
 
     def _weights(self) -> dict[str, Tensor]:

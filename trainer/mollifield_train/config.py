@@ -4,25 +4,17 @@ A field's docstring is its documentation. An unknown key is an error that names 
 one, with the file and the full path of the key. Paths are relative to the working directory.
 """
 
-import difflib
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
-from ase.data import chemical_symbols
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny
 
-NonNegativeInt = Annotated[int, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """A block of the file: no unknown keys, no infinite numbers, never changed after it is read."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+from .model import ARCHITECTURES, DEFAULT_KIND
+from .model.config import ArchitectureConfig
+from .section import Section, Tagged, validated
 
 
 class DataConfig(Section):
@@ -46,45 +38,10 @@ class DataConfig(Section):
     """Key of the stress; `auto` as for the energy. A stress counts where all three directions are periodic."""
 
 
-class ModelConfig(Section):
-    """Architecture of one member."""
+ModelConfig = Annotated[SerializeAsAny[ArchitectureConfig], Tagged(ARCHITECTURES, DEFAULT_KIND)]
+"""Architecture of one member: one of `mollifield_train.model`, by its `kind`, each with its config class there."""
 
-    l_max: NonNegativeInt = 2
-    """Largest angular momentum of the node features and spherical harmonics."""
-    n_layers: PositiveInt = 2
-    """Message-passing layers; the receptive field is n_layers * r_max."""
-    n_channels: PositiveInt = 32
-    """Channels of each angular momentum."""
-    n_radial: PositiveInt = 8
-    """Radial basis functions."""
-    radial_hidden: list[PositiveInt] = Field(default_factory=lambda: [64])
-    """Widths of the hidden layers of the radial network."""
-    r_max: PositiveFloat = 5.0
-    """Cutoff in Å."""
-    readout_hidden: PositiveInt = 16
-    """Width of the last readout's hidden layer, which is also the length of the latent vector."""
-    correlation: Literal[1, 2] = 1
-    """Messages of an atom enter its update linearly (1), or with products of pairs as well (2)."""
-    backend: Literal["auto", "native", "e3nn"] = "auto"
-    """Who computes: the compiled operators, e3nn, or the former where they are built."""
-    zbl: bool = False
-    """Add the Ziegler-Biersack-Littmark repulsion between close nuclei."""
-    shifts: Literal["auto", "least_squares", "isolated_atoms"] | dict[str, float] = "auto"
-    """Energy of each species in eV. `auto`: from isolated atoms in `data.train` (frames of one atom without neighbours
-    within 8 Å), by least squares for the species that have none. Molecules that come apart then end nearer to the truth;
-    the binding energy is left to the network, which takes it longer (50 frames of ethanol, 120 epochs: force error a
-    tenth larger than with `least_squares`, energy error without one hydrogen halved). `least_squares`: fitted to the training
-    frames, and again to what is left after training, each member by itself and by absolute errors; species whose
-    energies the compositions do not tell apart are named, see `mollifield_train.data.shifts`. `isolated_atoms`: from
-    those alone. Or a mapping such as {H: -13.6, O: -2041.8}. Energies that are not fitted are kept as they are."""
-
-    @pydantic.field_validator("shifts")
-    @classmethod
-    def _symbols_exist(cls, shifts: Any) -> Any:
-        for symbol in shifts if isinstance(shifts, dict) else ():
-            if symbol not in chemical_symbols[1:]:
-                raise ValueError(f"'{symbol}' is not a chemical symbol")
-        return shifts
+default_model = ARCHITECTURES[DEFAULT_KIND].section
 
 
 class CommitteeConfig(Section):
@@ -200,13 +157,10 @@ class TrainConfig(Section):
     directory: str = "runs/mollifield"
     """Where the run writes its checkpoints, logs and model.pt."""
     data: DataConfig
-    model: ModelConfig = Field(default_factory=ModelConfig)
+    model: ModelConfig = Field(default_factory=default_model)
     committee: CommitteeConfig = Field(default_factory=CommitteeConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)
-
-
-AnySection = TypeVar("AnySection", bound=BaseModel)
 
 
 def load_train_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> TrainConfig:
@@ -273,45 +227,3 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         values[key] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"--set {override}: '{text}' is not valid YAML") from error
-
-
-def validated(model: type[AnySection], values: dict[str, Any], source: str) -> AnySection:
-    """`model` filled from `values`; raises ValueError naming `source` and the path of each key."""
-    try:
-        return model.model_validate(values)
-    except pydantic.ValidationError as error:
-        problems = [_describe(model, problem) for problem in error.errors()]
-        raise ValueError("; ".join(f"{source}: {problem}" for problem in problems)) from None
-
-
-def _describe(model: type[BaseModel], problem: Any) -> str:
-    location = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = list(_section_at(model, problem["loc"][:-1]).model_fields)
-        nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean '{nearest[0]}'?" if nearest else f"known keys: {', '.join(known)}"
-        return f"unknown key '{location}'; {hint}"
-    if problem["type"] == "missing":
-        return f"key '{location}' is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    where = f"key '{location}': " if location else ""
-    # A rule about a whole section names its keys and what they are.
-    section = problem["type"] == "value_error" and isinstance(problem["input"], dict)
-    found = "" if section else f", found {problem['input']!r}"
-    return f"{where}{message[0].lower()}{message[1:]}{found}"
-
-
-def _section_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
-    """The section class that a path of keys leads to; union tags and list indices are skipped."""
-    for part in location:
-        field = model.model_fields.get(str(part))
-        candidates = [] if field is None else _classes(field.annotation)
-        model = candidates[0] if candidates else model
-    return model
-
-
-def _classes(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    arguments = getattr(annotation, "__args__", ())
-    return [found for argument in arguments for found in _classes(argument)]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .data.batches import Batch
-from .predict import Prediction, stress
+from .predict import BatchPrediction, stress
 
 MILLI = 1000.0
 
@@ -18,7 +18,7 @@ class ErrorSums:
         self._stress, self._loss = zeros.clone(), zeros.clone()
         self._n_frames = self._n_energies = self._n_components = self._n_stress = 0
 
-    def add(self, prediction: Prediction, batch: Batch, losses: Tensor) -> None:
+    def add(self, prediction: BatchPrediction, batch: Batch, losses: Tensor) -> None:
         """Take in a batch: its prediction and the members' losses [M]."""
         energy = (prediction.energies.detach() - batch.energies) / batch.n_atoms
         forces = prediction.forces.detach().double() - batch.forces

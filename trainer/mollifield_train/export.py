@@ -18,7 +18,8 @@ from mollifield.neighbours import find_edges
 from mollifield.potential import types_of
 
 from .latent_space import latent_space
-from .model import Potential
+from .model.protocol import Potential, Staged, Tabulable
+from .model.samples import member_state, rebuilt, stack_members
 
 
 SPLINE_FORCE_LIMIT = 1e-4
@@ -60,7 +61,7 @@ class ExportedPotential(nn.Module):
             self.labels = list(labels)
         if undetermined_species is not None:
             self.undetermined_species = list(undetermined_species)
-        self.member_tensors = [f"potential.{name}" for name in potential.member_tensors()]
+        self.member_tensors = [f"potential.{name}" for name in member_state(potential)]
 
     def forward(
         self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor
@@ -68,12 +69,16 @@ class ExportedPotential(nn.Module):
         """See `mollifield.contract`."""
         return self.potential(edge_vectors, edge_index, types)
 
+
+class ExportedStages(ExportedPotential):
+    """One that runs layer by layer as well."""
+
     @torch.jit.export
     def embed(
         self, edge_vectors: Tensor, types: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The stages of `forward`, see `mollifield.contract`."""
-        return self.potential.embedding(edge_vectors, types)
+        return self.potential.embed(edge_vectors, types)
 
     @torch.jit.export
     def send(self, k: int, x: Tensor) -> Tensor:
@@ -96,22 +101,6 @@ class ExportedPotential(nn.Module):
         return self.potential.read(x, lengths, edge_index, types)
 
 
-def stack_members(models: Sequence[Potential]) -> Potential:
-    """One model out of several of the same architecture, their members in order."""
-    first = models[0]
-    for k, model in enumerate(models[1:], start=1):
-        for key, value in first.settings.items():
-            if model.settings[key] != value:
-                raise ValueError(
-                    f"member {k} has {key} = {model.settings[key]}, member 0 has {value}: "
-                    "members of a committee share one architecture"
-                )
-    stacked = first.rebuilt(n_members=sum(model.n_members for model in models))
-    states = [model.member_state() for model in models]
-    stacked.load_member_state({key: torch.cat([s[key] for s in states]) for key in states[0]})
-    return stacked
-
-
 def export(
     models: Potential | Sequence[Potential],
     path: str | Path,
@@ -125,8 +114,8 @@ def export(
 ) -> None:
     """Write ``model.pt``, having checked that the exported model equals the eager one.
 
-    With ``splines`` (and the native backend) the radial networks are replaced by spline tables, see
-    `tabulate`; the error this makes is written into the summary.
+    With ``splines`` (where the architecture and its backend have them) radial networks are replaced by spline tables,
+    see `tabulate`; the error this makes is written into the summary.
 
     ``models``: one model or the members to be stacked. ``reference_frames``: at least one; a few
     small frames, which every engine recomputes when it loads the file.
@@ -136,17 +125,18 @@ def export(
     there is no reference frame, when no spline is good enough, and when the written file disagrees
     with the eager model.
     """
-    potential = models if isinstance(models, Potential) else stack_members(models)
+    potential = stack_members(models) if isinstance(models, Sequence) else models
     if not reference_frames:
         raise ValueError("an exported model needs at least one reference frame")
     potential = copy.deepcopy(potential).cpu().eval()
     summary = dict(summary or {})
-    if splines and potential.backend == "native":
+    if splines and isinstance(potential, Tabulable) and potential.can_tabulate():
         potential, summary["splines"] = tabulate(potential, reference_frames)
     frames = [_reference_frame(potential, atoms) for atoms in reference_frames]
     space = latent_space(potential, training_frames) if training_frames else {}
     tables = tables_of(calibration or {}, len(potential.species))
-    wrapped = ExportedPotential(potential, tables, frames, space, labels, undetermined_species)
+    wrapper = ExportedStages if isinstance(potential, Staged) else ExportedPotential
+    wrapped = wrapper(potential, tables, frames, space, labels, undetermined_species)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
         warnings.filterwarnings("ignore", "The TorchScript type system")  # e3nn's annotations
@@ -164,8 +154,8 @@ def tabulate(
     errors are the largest over frames, members and atoms, in float64 (eV/Å; energies in eV/atom). Raises
     `ValueError` when 2048 knots leave more than the limit.
     """
-    double = potential.rebuilt(dtype=torch.float64)  # what is asked is the table's error alone
-    double.load_member_state(potential.member_state())
+    # What is asked is the table's error alone.
+    double = rebuilt(potential, member_state(potential), dtype=torch.float64)
     exact = [_reference_frame(double, atoms) for atoms in frames]
     for n_knots in (128, 256, 512, 1024, 2048):
         model = double.tabulated(n_knots)

@@ -31,18 +31,19 @@ from .data.frames import Frame
 from .data.shifts import least_absolute_shifts
 from .durable import write_bytes
 from .evaluate import FrameErrors, committee_errors, error_summary
-from .export import export, stack_members
+from .export import export
 from .members import (
     LAST_CHECKPOINT,
     MEMBERS_FILE,
     build_potential,
     load_members,
-    one_member,
     pack,
     trained_before,
     warm_start,
 )
-from .model import Potential
+from .model import DEFAULT_KIND
+from .model.protocol import Potential, Rescalable
+from .model.samples import one_member, stack_members
 from .objective import Objective
 from .prepare import TrainingData, load_data
 from .progress import EpochBar, quiet_lightning
@@ -194,8 +195,11 @@ def refresh_scale(model: Potential, force_scale: float) -> list[str]:
     before = float(model.energy_scale[0])
     if 1.0 / SCALE_RATIO < force_scale / before < SCALE_RATIO:
         return []
+    note = f"the data's scale of forces is {force_scale:.3g} eV/Å now, the initial model's was {before:.3g}"
+    if not isinstance(model, Rescalable):
+        return [f"{note} and stays: this architecture can take no other"]
     model.rescale(force_scale)
-    return [f"the data's scale of forces is {force_scale:.3g} eV/Å now, the initial model's was {before:.3g}: taken over"]
+    return [f"{note}: taken over"]
 
 
 def _fit_one_by_one(
@@ -289,7 +293,7 @@ def _prepare_directory(directory: Path, config: TrainConfig, resume: bool) -> di
         directory.mkdir(parents=True, exist_ok=True)
         return None
     checkpoint = read_tensors(found[0])
-    before = _flatten(checkpoint["config"])
+    before = {"model.kind": DEFAULT_KIND} | _flatten(checkpoint["config"])  # older ones have no kind
     now = _flatten(config.model_dump(mode="json"))
     different = [
         f"{key} was {before.get(key)}, is {now.get(key)}"

@@ -10,7 +10,7 @@ from mollifield import contract
 from mollifield.neighbours import find_edges
 from mollifield.potential import types_of
 
-from .model import Potential
+from .model.protocol import Potential
 
 N_FRAMES = 200
 """Training frames that are looked at, evenly spread over the data."""

@@ -5,10 +5,13 @@ from typing import Any
 
 import torch
 
-from .config import ModelConfig, TrainConfig
+from .config import TrainConfig
 from .data.statistics import Statistics
+from .model import ARCHITECTURES, DEFAULT_KIND, build
+from .model.architecture import Architecture
+from .model.protocol import Potential
+from .model.samples import initialise, load_member_state, member_state, rebuilt
 from .tensor_file import read_tensors
-from .model import Potential
 
 MEMBERS_FILE = "members.pt"
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
@@ -16,60 +19,60 @@ LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
 
 def build_potential(config: TrainConfig, statistics: Statistics, seed: int, n_members: int) -> Potential:
     """A fresh model; member m's weights depend on seed + m alone."""
-    architecture = config.model.model_dump(exclude={"shifts"})
-    model = Potential(
-        species=statistics.species,
-        atomic_shifts=statistics.shifts.energies,
-        energy_scale=statistics.force_scale,
-        average_neighbours=statistics.average_neighbours,
-        n_members=n_members,
-        dtype=getattr(torch, config.dtype),
-        **architecture,
+    model = build(
+        Architecture(
+            settings=config.model,
+            species=tuple(statistics.species),
+            average_neighbours=statistics.average_neighbours,
+            atomic_shifts=tuple(statistics.shifts.energies),
+            energy_scale=statistics.force_scale,
+            n_members=n_members,
+            dtype=getattr(torch, config.dtype),
+        )
     )
-    model.initialise(seed)
+    initialise(model, seed)
     return model
 
 
 def pack(model: Potential, state: dict[str, torch.Tensor] | None = None) -> dict[str, Any]:
     """Everything `unpack` needs, in tensors and plain values; `state` replaces the model's own."""
-    state = model.member_state() if state is None else state
+    state = member_state(model) if state is None else state
     return {
-        "settings": model.settings,
+        "settings": model.architecture.of_the_network(),
         "dtype": str(model.dtype).removeprefix("torch."),
         "n_members": model.n_members,
         "state": {name: tensor.detach().cpu().clone() for name, tensor in state.items()},
     }
 
 
-def unpack(packed: dict[str, Any], backend: str = "auto") -> Potential:
+def unpack(packed: dict[str, Any]) -> Potential:
     """The model that `pack` packed, on the CPU."""
-    n_species = len(packed["settings"]["species"])
-    model = Potential(
-        **packed["settings"],
-        atomic_shifts=[0.0] * n_species,  # shifts and scale are buffers of the state
-        energy_scale=1.0,
-        n_members=packed["n_members"],
-        dtype=getattr(torch, packed["dtype"]),
-        backend=backend,
+    settings = dict(packed["settings"])
+    species, average_neighbours = settings.pop("species"), settings.pop("average_neighbours")
+    kind = settings.setdefault("kind", DEFAULT_KIND)
+    if kind not in ARCHITECTURES:
+        raise ValueError(f"weights of architecture '{kind}', which isn't known here; known are {', '.join(ARCHITECTURES)}")
+    model = build(
+        Architecture(
+            settings=ARCHITECTURES[kind].section.model_validate(settings),
+            species=tuple(species),
+            average_neighbours=average_neighbours,
+            atomic_shifts=(0.0,) * len(species),  # shifts and scale are buffers of the state
+            energy_scale=1.0,
+            n_members=packed["n_members"],
+            dtype=getattr(torch, packed["dtype"]),
+        )
     )
-    model.load_member_state(packed["state"])
+    load_member_state(model, packed["state"])
     return model
 
 
-def one_member(model: Potential, m: int) -> Potential:
-    """Member m of a committee as a model of its own."""
-    packed = pack(model)
-    packed["n_members"] = 1
-    packed["state"] = {name: tensor[m : m + 1] for name, tensor in packed["state"].items()}
-    return unpack(packed)
-
-
-def load_members(path: str | Path, backend: str = "auto") -> Potential:
+def load_members(path: str | Path) -> Potential:
     """Best weights from a run's directory, its members.pt, or a checkpoint of a committee.
 
     Raises ValueError where there is none, or the file is not one of these.
     """
-    return _unpack_best(*_read_members(path), backend)
+    return _unpack_best(*_read_members(path))
 
 
 def trained_before(path: str | Path) -> list[str]:
@@ -83,19 +86,19 @@ def warm_start(config: TrainConfig, path: str | Path) -> tuple[Potential, list[s
     Raises ValueError if its architecture or number of members differs from the config.
     """
     path, content = _read_members(path)
-    model = _unpack_best(path, content, config.model.backend)
-    wanted = config.model.model_dump(exclude={"shifts", "backend"})
-    wanted |= {"n_members": config.committee.n_members, "dtype": config.dtype}
-    found = model.settings | {
-        "n_members": model.n_members, "dtype": str(model.dtype).removeprefix("torch.")
-    }
+    model = _unpack_best(path, content)
+    network = config.model.of_the_network()
+    wanted = {f"model.{key}": value for key, value in network.items()}
+    wanted |= {"committee.n_members": config.committee.n_members, "dtype": config.dtype}
+    found = {f"model.{key}": value for key, value in model.architecture.of_the_network().items()}
+    found |= {"committee.n_members": model.n_members, "dtype": str(model.dtype).removeprefix("torch.")}
     different = [
-        f"{_path_of(key)} is {value} here, {found[key]} there"
-        for key, value in wanted.items()
-        if found[key] != value
+        f"{key} is {value} here, {found.get(key)} there" for key, value in wanted.items() if found.get(key) != value
     ]
     if different:
         raise ValueError(f"{path}: not the architecture of this config: {'; '.join(different)}")
+    # With this config's word on what weights do not depend on, such as who computes.
+    model = rebuilt(model, member_state(model), settings=config.model)
     return model, content.get("trained_on", [])
 
 
@@ -112,14 +115,8 @@ def _read_members(path: str | Path) -> tuple[Path, dict[str, Any]]:
     return path, read_tensors(path)
 
 
-def _unpack_best(path: Path, content: dict[str, Any], backend: str) -> Potential:
+def _unpack_best(path: Path, content: dict[str, Any]) -> Potential:
     packed = content.get("best", content.get("potential"))
     if packed is None:
         raise ValueError(f"{path}: not a file of trained members; keys: {', '.join(content)}")
-    return unpack(packed, backend)
-
-
-def _path_of(key: str) -> str:
-    if key in ModelConfig.model_fields:
-        return f"model.{key}"
-    return "committee.n_members" if key == "n_members" else key
+    return unpack(packed)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .config import LossConfig, MollifierConfig
 from .data.batches import Batch, collate
 from .loss import energy_force, mollifier
-from .predict import Prediction, displaced_gradient, stress
+from .predict import BatchPrediction, displaced_gradient, stress
 
 VIRIAL_WEIGHT = 0.1
 """Weight of a squared virial an atom in (eV)² over that of a squared force component in (eV/Å)², with `stress: auto`.
@@ -57,7 +57,7 @@ class Objective:
         return weight > 0.0 and batch.count("stress") > 0
 
     def data_loss(
-        self, prediction: Prediction, batch: Batch, weights: Tensor | None = None
+        self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None = None
     ) -> Tensor:
         """λ_E, λ_F and λ_S terms, [M]; `weights` [M, B] are the members' bootstrap weights."""
         config, units = self.config, self.units
@@ -71,7 +71,7 @@ class Objective:
             loss = loss + self._stress_loss(prediction, batch, weights)
         return loss
 
-    def _stress_loss(self, prediction: Prediction, batch: Batch, weights: Tensor | None) -> Tensor:
+    def _stress_loss(self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None) -> Tensor:
         config, units = self.config, self.units
         predicted = stress(prediction, batch)
         if config.stress == "auto":
@@ -90,7 +90,7 @@ class Objective:
         return mollifier.scheduled_weight(term.schedule, term.weight, progress)
 
     def mollifier_loss(
-        self, model: nn.Module, batch: Batch, prediction: Prediction, step: int
+        self, model: nn.Module, batch: Batch, prediction: BatchPrediction, step: int
     ) -> Tensor | None:
         """λ_M Reg-M, [M], or None where this step has none.
 

@@ -15,7 +15,7 @@ from .data.batches import Batch, Graph, concatenate_edges
 from .loss.mollifier import Gradient
 
 
-class Prediction(NamedTuple):
+class BatchPrediction(NamedTuple):
     """M members, B frames, N atoms of all frames."""
 
     energies: Tensor
@@ -28,7 +28,7 @@ class Prediction(NamedTuple):
 
 def predict(
     model: nn.Module, batch: Batch, create_graph: bool = False, virials: bool = False
-) -> Prediction:
+) -> BatchPrediction:
     """Evaluate all members on a batch that lies on the model's device.
 
     `create_graph` keeps energies and forces differentiable by the weights.
@@ -49,10 +49,10 @@ def predict(
     if not create_graph:
         per_frame, forces = per_frame.detach(), forces.detach()
         tensors = None if tensors is None else tensors.detach()
-    return Prediction(per_frame, forces, tensors)
+    return BatchPrediction(per_frame, forces, tensors)
 
 
-def stress(prediction: Prediction, batch: Batch) -> Tensor:
+def stress(prediction: BatchPrediction, batch: Batch) -> Tensor:
     """[M, B, 3, 3] in eV/Å^3, ASE's sign: -virial / volume."""
     if prediction.virials is None:
         raise ValueError("the prediction was made without virials")

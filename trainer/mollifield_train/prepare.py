@@ -11,7 +11,7 @@ from .data.keys import LabelKeys
 from .data.shifts import Shifts, energy_shifts
 from .data.splits import split_frames, validation_from
 from .data.statistics import Statistics, force_scale, species_of
-from .model import Potential
+from .model.protocol import Potential
 
 
 @dataclass(frozen=True)

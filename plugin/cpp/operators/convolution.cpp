@@ -14,6 +14,7 @@
 #include <torch/library.h>
 
 #include "coupling.hpp"
+#include "instruction_sets.hpp"
 
 namespace mollifield::operators {
 namespace {
@@ -301,4 +302,6 @@ TORCH_LIBRARY_FRAGMENT(mollifield, library) {
       "spline_convolution(Tensor x, Tensor harmonics, Tensor lengths, Tensor knots, float r_max, Tensor edge_index, "
       "int n_centres, Tensor terms, Tensor coefficients) -> Tensor",
       mollifield::operators::spline_convolution);
+  library.def("instruction_sets() -> str[]", mollifield::operators::instruction_sets);
+  library.def("instruction_set() -> str", mollifield::operators::instruction_set);
 }

@@ -29,7 +29,6 @@ CouplingTable::CouplingTable(const at::Tensor &terms, const at::Tensor &coeffici
       pair_begin_.push_back(static_cast<int>(term_edge_.size()));
     }
     term_edge_.push_back(edge);
-    term_pair_.push_back(static_cast<int>(pair_in_.size()) - 1);
     double_.push_back(value[t]);
     n_paths = std::max(n_paths, path + 1);
     n_in = std::max(n_in, in + 1);
@@ -37,29 +36,37 @@ CouplingTable::CouplingTable(const at::Tensor &terms, const at::Tensor &coeffici
   }
   row_begin_.push_back(static_cast<int>(pair_in_.size()));
   pair_begin_.push_back(static_cast<int>(term_edge_.size()));
+  stride = (std::max<int>(pair_in_.size(), n_edge) + 15) / 16 * 16;
+  dense_double_.assign(n_edge * stride, 0.0);
+  for (std::size_t q = 0; q < pair_in_.size(); ++q)
+    for (int t = pair_begin_[q]; t < pair_begin_[q + 1]; ++t) dense_double_[term_edge_[t] * stride + q] += double_[t];
   single_.assign(double_.begin(), double_.end());
+  dense_single_.assign(dense_double_.begin(), dense_double_.end());
 }
 
 template <class T>
 Coupling<T> CouplingTable::view() const {
-  const T *coefficient;
-  if constexpr (std::is_same_v<T, float>)
+  const T *coefficient, *dense;
+  if constexpr (std::is_same_v<T, float>) {
     coefficient = single_.data();
-  else
+    dense = dense_single_.data();
+  } else {
     coefficient = double_.data();
+    dense = dense_double_.data();
+  }
   return {n_rows,
           n_paths,
           static_cast<int>(pair_in_.size()),
-          static_cast<int>(term_edge_.size()),
           n_in,
           n_edge,
+          stride,
           row_path_.data(),
           row_begin_.data(),
           pair_in_.data(),
           pair_begin_.data(),
           term_edge_.data(),
-          term_pair_.data(),
-          coefficient};
+          coefficient,
+          dense};
 }
 
 template Coupling<float> CouplingTable::view() const;

@@ -16,12 +16,12 @@ class CouplingTable {
   CouplingTable(const at::Tensor &terms, const at::Tensor &coefficients);
   template <class T>
   Coupling<T> view() const;
-  int n_rows = 0, n_paths = 0, n_in = 0, n_edge = 0;
+  int n_rows = 0, n_paths = 0, n_in = 0, n_edge = 0, stride = 0;
 
  private:
-  std::vector<int> row_path_, row_begin_, pair_in_, pair_begin_, term_edge_, term_pair_;
-  std::vector<float> single_;
-  std::vector<double> double_;
+  std::vector<int> row_path_, row_begin_, pair_in_, pair_begin_, term_edge_;
+  std::vector<float> single_, dense_single_;
+  std::vector<double> double_, dense_double_;
 };
 
 // Edges grouped by one end; inside a group they keep the order of `visit` (null: ascending), so that sums

@@ -2,7 +2,8 @@
 
 #include <cstdlib>
 #include <stdexcept>
-#include <string>
+
+#include "instruction_sets.hpp"
 
 namespace mollifield::operators {
 
@@ -23,29 +24,38 @@ Kernels<T> table();
 
 namespace {
 
+constexpr const char *kNames[] = {"portable", "avx2", "avx512"};
+
+int best_level() {
+#ifdef __x86_64__
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
+  const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                    __builtin_cpu_supports("avx512vl");
+  return wide ? 2 : 1;
+#else
+  return 0;
+#endif
+}
+
 int level() {
   static const int chosen = [] {
-    int best = 0;
-#ifdef __x86_64__
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) best = 1;
-    if (best == 1 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) best = 2;
-#endif
     const char *wish = std::getenv("MOLLIFIELD_ISA");
-    if (!wish) return best;
-    const std::string name = wish;
-    const int wanted = name == "portable" ? 0 : name == "avx2" ? 1 : name == "avx512" ? 2 : -1;
-    if (wanted < 0) throw std::runtime_error("MOLLIFIELD_ISA=" + name + ": allowed are portable, avx2, avx512");
-    return wanted < best ? wanted : best;
+    if (!wish) return best_level();
+    std::string allowed;
+    for (int k = 0; k <= best_level(); ++k) {
+      if (std::string(wish) == kNames[k]) return k;
+      allowed += (k ? ", " : "") + std::string(kNames[k]);
+    }
+    throw std::runtime_error("MOLLIFIELD_ISA=" + std::string(wish) + ": this processor has " + allowed);
   }();
   return chosen;
 }
 
 }  // namespace
 
-const char *instruction_set() {
-  static const char *names[] = {"portable", "avx2", "avx512"};
-  return names[level()];
-}
+std::vector<std::string> instruction_sets() { return {kNames, kNames + best_level() + 1}; }
+
+std::string instruction_set() { return kNames[level()]; }
 
 template <class T>
 const Kernels<T> &kernels() {

@@ -9,12 +9,14 @@ namespace mollifield::operators {
 // Which components couple. Row r of the output belongs to path `row_path[r]` and sums over the pairs
 // [row_begin[r], row_begin[r+1]); pair q takes component `pair_in[q]` of the features times
 //   A[q] = sum over terms t in [pair_begin[q], pair_begin[q+1]) of coefficient[t] * Y[term_edge[t]],
-// which depends on the edge only: neither on the channel nor on the member. Term t belongs to pair term_pair[t].
+// which depends on the edge only: neither on the channel nor on the member. For an edge's kernels the same is a matrix,
+// A[q] = sum over k of dense[k * stride + q] * Y[k]: mostly zeros, but whole vectors without indices.
 template <class T>
 struct Coupling {
-  int n_rows, n_paths, n_pairs, n_terms, n_in, n_edge;
-  const int *row_path, *row_begin, *pair_in, *pair_begin, *term_edge, *term_pair;
-  const T *coefficient;
+  int n_rows, n_paths, n_pairs, n_in, n_edge;
+  int stride;  // n_pairs, or n_edge if that is more, padded with zeros to whole vectors
+  const int *row_path, *row_begin, *pair_in, *pair_begin, *term_edge;
+  const T *coefficient, *dense;
 };
 
 // Weights of an edge tabulated over its length: cubic Hermite between equidistant knots, value and
@@ -110,12 +112,11 @@ constexpr double kSiluScale = 1.6765325, kSigmoidScale = 1.8462285;
 template <class T>
 std::int64_t workspace_size(const Coupling<T> &coupling, std::int64_t n_channels) {
   constexpr std::int64_t widest_vector = 64 / sizeof(T);
-  return coupling.n_pairs * (3 + widest_vector) + 3 * coupling.n_paths * n_channels + widest_vector * widest_vector;
+  return coupling.stride * (3 + widest_vector) + 3 * coupling.n_paths * n_channels + widest_vector * widest_vector;
 }
 
-// The fastest set that this processor runs; MOLLIFIELD_ISA = portable | avx2 | avx512 asks for a lower one.
+// For the instruction set that instruction_sets.hpp tells.
 template <class T>
 const Kernels<T> &kernels();
-const char *instruction_set();
 
 }  // namespace mollifield::operators

@@ -14,9 +14,11 @@ from mollifield_train.config import (
     ModelConfig,
     OptimiserConfig,
     Section,
+    default_model,
     read_yaml,
     validated,
 )
+from mollifield_train.model import DEFAULT_KIND
 
 Arm = Literal["active", "random"]
 
@@ -26,8 +28,8 @@ class OracleConfig(Section):
 
     kind: Literal["tblite", "emt", "lj", "ase"] = "tblite"
     """`tblite` (GFN-xTB), `emt` and `lj` (for tests), or `ase` for any other calculator."""
-    method: str = "GFN2-xTB"
-    """Only for `tblite`."""
+    method: str | None = None
+    """Only for `tblite`; null: GFN2-xTB."""
     calculator: str | None = None
     """Only for `ase`: the import path of a class, such as `ase.calculators.vasp.Vasp`."""
     arguments: dict[str, Any] = Field(default_factory=dict)
@@ -44,12 +46,19 @@ class OracleConfig(Section):
     def _named(self) -> OracleConfig:
         if (self.kind == "ase") != (self.calculator is not None):
             raise ValueError("'calculator' goes with kind 'ase', and only with it")
-        if self.kind != "tblite" and "method" in self.model_fields_set:
+        if self.kind != "tblite" and self.method is not None:
             raise ValueError(
                 f"'method' means nothing for kind '{self.kind}': it goes with kind 'tblite' only "
                 "(other calculators take theirs in 'arguments')"
             )
         return self
+
+    @property
+    def name(self) -> str:
+        """What the reference method is called in messages and reports."""
+        if self.kind == "tblite":
+            return self.method or "GFN2-xTB"
+        return self.calculator or self.kind
 
 
 class TimesTraining(Section):
@@ -200,7 +209,7 @@ class TrainingConfig(Section):
     """Part of the labelled frames set aside for validation; 0 for none. A frame's side is decided by its content
     when it is chosen, for good and for all arms. While the run has fewer than 2 / `valid_fraction` labelled
     frames, all new ones are trained on."""
-    model: ModelConfig = Field(default_factory=ModelConfig)
+    model: ModelConfig = Field(default_factory=default_model)
     committee: CommitteeConfig = Field(default_factory=CommitteeConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)
@@ -278,7 +287,8 @@ def check_same_run(old: dict[str, Any], new: dict[str, Any], directory: Path) ->
             for key, value in config["oracle"].items()
             if key not in {"workers", "retries", "timeout"}
         }
-        return kept
+        model = {"kind": DEFAULT_KIND} | config["training"]["model"]  # older runs say no kind
+        return kept | {"training": config["training"] | {"model": model}}
 
     before, now = essential(old), essential(new)
     changed = sorted(key for key in before | now if before.get(key) != now.get(key))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from mollifield_train.durable import (
     write_json,
 )
 from mollifield_train.active.holdout import make_test_set
+from mollifield_train.active.log import say
 from mollifield_train.active.processes import Job, run_together
 from mollifield_train.active.rounds import ArmRun, Parts, Paths
 from mollifield_train.active.spool import remove_stale_claims
@@ -202,8 +202,3 @@ def rounds_table(metrics: list[dict[str, Any]]) -> str:
             wanted = row["n_new"] + row["n_missing"]
             lines.append(f"{arm}: {row['n_new']} of {wanted} new labels, {row['n_missing']} MISSING")
     return "\n".join(lines)
-
-
-def say(who: str, text: str) -> None:
-    """Print one line of progress with the time of day."""
-    print(f"{time.strftime('%H:%M:%S')}  {who:<7} {text}", flush=True)

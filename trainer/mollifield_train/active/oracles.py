@@ -52,7 +52,7 @@ def make_calculator(config: OracleConfig) -> Calculator:
         raise ValueError(f"oracle: cannot import the calculator {name!r}: {error}") from error
     arguments = dict(config.arguments)
     if config.kind == "tblite":
-        arguments = {"method": config.method, "verbosity": 0} | arguments
+        arguments = {"method": config.name, "verbosity": 0} | arguments
     return calculator(**arguments)
 
 

@@ -73,7 +73,7 @@ def write_report(
         predictions = dict(stored)
     store = Store(paths.store)
     tests = [frame.atoms.get_chemical_formula() for frame in store.frames(arm=TEST, status=LABELLED)]
-    oracle = config.oracle.method if config.oracle.kind == "tblite" else config.oracle.calculator or config.oracle.kind
+    oracle = config.oracle.name
     title = f"Active learning of {_formulas(tests)} against {oracle}"
     body = [
         f"<h1>{html.escape(title)}</h1>",

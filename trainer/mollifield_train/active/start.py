@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from mollifield_train.active.config import LoopConfig, OracleConfig, StartConfig
+from mollifield_train.active.config import LoopConfig, StartConfig
 from mollifield_train.active.guard import Guard
 from mollifield_train.active.oracles import label_again, label_chosen
 from mollifield_train.active.sides import side_rule
@@ -164,23 +164,16 @@ def check_labels(frames: Sequence[Atoms], path: Path, config: LoopConfig, spool:
     where = f"{path}: frame {index}"
     escape = "check_labels: false goes on without this check"
     if not isinstance(result, Label):
-        raise ValueError(f"{where}: {oracle_name(config.oracle)} failed on it: {result}; {escape}")
+        raise ValueError(f"{where}: the oracle ({config.oracle.name}) failed on it: {result}; {escape}")
     energy_error = abs(result.energy - given.energy) / len(atoms)
     force_error = float(np.abs(result.forces - given.forces).max())
     if energy_error > ENERGY_TOLERANCE or force_error > FORCE_TOLERANCE:
         raise ValueError(
-            f"{where} has an energy of {given.energy:.6f} eV, {oracle_name(config.oracle)} gives "
+            f"{where} has an energy of {given.energy:.6f} eV, the oracle ({config.oracle.name}) gives "
             f"{result.energy:.6f} eV, and the forces differ by up to {force_error:.4f} eV/Å: labels of two "
             f"methods would mix. Take the labels out of the file, or make the oracle the same; {escape}"
         )
     return {content_key(atoms): calls}
-
-
-def oracle_name(config: OracleConfig) -> str:
-    """What the oracle is called in messages."""
-    if config.kind == "tblite":
-        return f"the oracle (tblite, {config.method})"
-    return f"the oracle ({config.calculator or config.kind})"
 
 
 def why_perturb(frames: Sequence[Atoms], settings: StartConfig) -> str | None:

@@ -1,5 +1,30 @@
-"""The equivariant potential: edges in, atomic energies out; knows no config, loss or file."""
+"""The architectures: edges in, atomic energies out; they know no training config, loss or file.
 
-from .potential import Potential
+Another one is a folder with a config class and a class that follows `protocol.Potential`, and a line in the table.
+"""
 
-__all__ = ["Potential"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..section import Kind
+from .equivariant import EquivariantConfig, build_equivariant
+
+if TYPE_CHECKING:
+    from .architecture import Architecture
+    from .protocol import Potential
+
+__all__ = ["ARCHITECTURES", "DEFAULT_KIND", "build"]
+
+ARCHITECTURES: dict[str, Kind] = {
+    "equivariant": Kind(EquivariantConfig, build_equivariant),
+}
+"""By the `kind` of the config: its class, and what makes an untrained model of an `Architecture`."""
+
+DEFAULT_KIND = "equivariant"
+"""Of a config without `kind`, and of weights that were written before there was a choice."""
+
+
+def build(architecture: Architecture[Any]) -> Potential:
+    """An untrained model; its weights are drawn from seed 0."""
+    return ARCHITECTURES[architecture.settings.kind].make(architecture)

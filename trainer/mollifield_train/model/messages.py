@@ -1,44 +1,11 @@
 """What flows along edges: a convolution with weights that depend on the edge's length."""
 
 import copy
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from mollifield.native import has_native
-
-from .convolution import ConvolutionE3nn, ConvolutionNative
-from .geometry import GeometryE3nn, GeometryNative
-from .linear import EquivariantLinear, Gate, GateNative, LinearNative
-from .product import SquareE3nn, SquareNative
 from .radial import BesselBasis, RadialNetwork
-
-
-class Backend(NamedTuple):
-    """One implementation of the operations that cost time."""
-
-    geometry: type[nn.Module]
-    convolution: type[nn.Module]
-    square: type[nn.Module]
-    linear: type[EquivariantLinear]
-    gate: type[Gate]
-
-
-BACKENDS = {
-    "e3nn": Backend(GeometryE3nn, ConvolutionE3nn, SquareE3nn, EquivariantLinear, Gate),
-    "native": Backend(GeometryNative, ConvolutionNative, SquareNative, LinearNative, GateNative),
-}
-"""Implementations by name; all give the same numbers."""
-
-
-def choose_backend(backend: str) -> str:
-    """``auto`` is ``native`` where the library is built, else ``e3nn``; unknown names are refused."""
-    if backend == "auto":
-        return "native" if has_native() else "e3nn"
-    if backend not in BACKENDS:
-        raise ValueError(f"backend {backend!r}: allowed are auto, {', '.join(sorted(BACKENDS))}")
-    return backend
 
 
 class RadialMessages(nn.Module):
@@ -64,6 +31,8 @@ class SplineMessages(nn.Module):
     Cubic Hermite interpolation between equidistant knots from 0 to ``r_max``: value and derivative
     are continuous, and both vanish at ``r_max`` and beyond.
     """
+
+    MEMBER_BUFFERS = ("knots",)
 
     def __init__(self, messages: RadialMessages, basis: BesselBasis, n_knots: int) -> None:
         super().__init__()

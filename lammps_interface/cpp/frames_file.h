@@ -1,9 +1,9 @@
 // The file that frames are appended to, whole or not at all, by one writer. What goes wrong is said in words that
 // follow "file 'name'"; nothing said means that it went well.
-#ifndef LMP_FIX_MOLLIFIELD_FRAMES_FILE_H
-#define LMP_FIX_MOLLIFIELD_FRAMES_FILE_H
+#ifndef LMP_MOLLIFIELD_FRAMES_FILE_H
+#define LMP_MOLLIFIELD_FRAMES_FILE_H
 
-#include "fix_mollifield_frames_reader.h"
+#include "frames_reader.h"
 
 #include <cstdint>
 #include <string>

@@ -1,4 +1,4 @@
-#include "fix_mollifield_frames_file.h"
+#include "frames_file.h"
 
 #include <cerrno>
 #include <cstring>

@@ -1,4 +1,4 @@
-#include "fix_mollifield_frames_reader.h"
+#include "frames_reader.h"
 
 #include <algorithm>
 #include <cctype>

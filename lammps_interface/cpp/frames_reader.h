@@ -1,6 +1,6 @@
 // What a frames file holds: frames of fix mollifield/uncertainty, and where they end.
-#ifndef LMP_FIX_MOLLIFIELD_FRAMES_READER_H
-#define LMP_FIX_MOLLIFIELD_FRAMES_READER_H
+#ifndef LMP_MOLLIFIELD_FRAMES_READER_H
+#define LMP_MOLLIFIELD_FRAMES_READER_H
 
 #include <cstdint>
 #include <string>

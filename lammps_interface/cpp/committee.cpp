@@ -1,0 +1,73 @@
+#include "committee.h"
+
+#include "atom.h"
+#include "error.h"
+#include "force.h"
+#include "pair.h"
+
+#include <cstring>
+
+using namespace LAMMPS_NS;
+
+// Two models have two committees, of which neither knows the other's atoms.
+void Committee::find(const char *fix)
+{
+  constexpr int EXACTLY = 1, FIRST = 1;
+  model = force->pair_match("mollifield", EXACTLY);
+  if (!model && force->pair_match("mollifield", EXACTLY, FIRST))
+    error->all(FLERR, "Fix mollifield/uncertainty: pair_style {} has more than one sub-style mollifield; allowed: one, "
+                      "whose model describes all atoms that are to be judged", force->pair_style);
+  if (!model) error->all(FLERR, "Fix mollifield/uncertainty needs pair_style mollifield");
+  if (!force->pair->compute_flag || !model->compute_flag)
+    error->all(FLERR, "Fix mollifield/uncertainty needs the forces of pair_style mollifield, which 'pair_modify compute "
+                      "no' leaves out; give 'pair_modify compute yes', or unfix {}", fix);
+  flag = read<int>("force_std_flag");
+  members = *read<int>("n_members");
+  if (members < 2)
+    error->all(FLERR, "Fix mollifield/uncertainty: the model is a single member; "
+                      "a committee of 2 or more has a spread");
+  symbols = read<const char *>("type_symbols");
+  energy = *read<double>("energy_unit");
+  length = *read<double>("length_unit");
+  stated = read<const mollifield::Calibration>("calibration");
+}
+
+void *Committee::extract(const char *name) const
+{
+  int dim;
+  return model->extract(name, dim);
+}
+
+bool Committee::describes(int type) const
+{
+  return strcmp(symbols[type], "X") != 0;
+}
+
+const double *Committee::force_std(bool calibrated) const
+{
+  return read<double>(calibrated ? "force_std" : "force_std_raw");
+}
+
+Energies Committee::energies(bool calibrated) const
+{
+  Energies found;
+  found.members.resize(members);
+  MPI_Allreduce(read<double>("member_energies"), found.members.data(), members, MPI_DOUBLE, MPI_SUM, world);
+  for (double &member : found.members) member /= energy;
+  const double *const outside = read<double>("outside_std");
+  double local[2] = {0.0, 0.0}, sums[2];
+  for (int i = 0; i < atom->nlocal; i++) {
+    local[0] += describes(atom->type[i]);
+    local[1] += outside[i] * outside[i] / (force_unit() * force_unit());
+  }
+  MPI_Allreduce(local, sums, 2, MPI_DOUBLE, MPI_SUM, world);
+  found.n_atoms = static_cast<bigint>(sums[0]);
+  found.spread = mollifield::energy_spread(
+      found.members, calibrated ? stated->energy : mollifield::CalibrationTable(), sums[0], sums[1]);
+  return found;
+}
+
+double Committee::energy_std_per_atom(const Energies &energies) const
+{
+  return energies.n_atoms > 0 ? energy * energies.spread.std / static_cast<double>(energies.n_atoms) : 0.0;
+}

@@ -1,0 +1,56 @@
+// The committee behind pair style mollifield, which is known by its extract() alone.
+#ifndef LMP_MOLLIFIELD_COMMITTEE_H
+#define LMP_MOLLIFIELD_COMMITTEE_H
+
+#include "pointers.h"
+#include "uncertainty.hpp"
+
+#include <vector>
+
+namespace LAMMPS_NS {
+
+// Total energies of the members, eV.
+struct Energies {
+  std::vector<double> members;
+  mollifield::EnergySpread spread;
+  bigint n_atoms = 0;    // that the model describes, in the whole system
+};
+
+class Committee : protected Pointers {
+ public:
+  explicit Committee(LAMMPS *lmp) : Pointers(lmp) {}
+
+  // At the start of a run: the pair style, or the one of a hybrid style. `fix` is named in messages.
+  void find(const char *fix);
+
+  int n_members() const { return members; }
+  // The run's units of 1 eV, 1 Å and 1 eV/Å.
+  double energy_unit() const { return energy; }
+  double length_unit() const { return length; }
+  double force_unit() const { return energy / length; }
+  const mollifield::Calibration &calibration() const { return *stated; }
+  const char *symbol(int type) const { return symbols[type]; }    // "X" for a NULL type
+  bool describes(int type) const;
+
+  // Have the next force computation evaluate the members, or not.
+  void ask(bool members_too) { *flag = members_too; }
+  // What that left behind, by its name in pair_mollifield.h; in the run's units.
+  template <typename T> T *read(const char *name) const { return static_cast<T *>(extract(name)); }
+  const double *force_std(bool calibrated) const;    // [nlocal]
+  Energies energies(bool calibrated) const;
+  double energy_std_per_atom(const Energies &) const;
+
+ private:
+  class Pair *model = nullptr;
+  int *flag = nullptr;
+  int members = 0;
+  double energy = 1.0, length = 1.0;
+  const mollifield::Calibration *stated = nullptr;
+  const char **symbols = nullptr;
+
+  void *extract(const char *) const;
+};
+
+}    // namespace LAMMPS_NS
+
+#endif

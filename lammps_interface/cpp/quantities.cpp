@@ -1,0 +1,66 @@
+#include "quantities.h"
+
+#include "committee.h"
+#include "contract.hpp"
+
+#include <cmath>
+
+using namespace LAMMPS_NS;
+
+namespace {
+
+std::vector<double> force(const JudgedAtoms &atoms, const Committee &)
+{
+  return atoms.force_std;
+}
+
+std::vector<double> force_rel(const JudgedAtoms &atoms, const Committee &committee)
+{
+  const double *const mean = committee.read<double>("force_mean");
+  const double floor = mollifield::contract::FORCE_REL_FLOOR * committee.force_unit();
+  std::vector<double> values;
+  for (std::size_t k = 0; k < atoms.index.size(); k++) {
+    const double *const f = &mean[3 * atoms.index[k]];
+    values.push_back(atoms.force_std[k] / (std::sqrt(f[0] * f[0] + f[1] * f[1] + f[2] * f[2]) + floor));
+  }
+  return values;
+}
+
+double energy(const Energies &energies, const Committee &committee)
+{
+  return committee.energy_std_per_atom(energies);
+}
+
+std::vector<double> latent(const JudgedAtoms &atoms, const Committee &)
+{
+  return atoms.latent_distance;
+}
+
+// Key, name, unit, needs latent references, of atoms, of the system.
+constexpr Quantity QUANTITIES[] = {
+    {"force", "force std", Quantity::Unit::FORCE, false, force, nullptr},
+    {"force_rel", "relative force std", Quantity::Unit::ONE, false, force_rel, nullptr},
+    {"energy", "energy std per atom", Quantity::Unit::ENERGY, false, nullptr, energy},
+    {"latent", "latent distance", Quantity::Unit::ONE, true, latent, nullptr},
+};
+
+}    // namespace
+
+std::span<const Quantity> LAMMPS_NS::quantities()
+{
+  return QUANTITIES;
+}
+
+const Quantity &LAMMPS_NS::quantity_of_trigger(const Quantity &quantity)
+{
+  return quantity.is_global() ? quantities().front() : quantity;
+}
+
+double Quantity::in_run_units(const Committee &committee) const
+{
+  switch (unit) {
+    case Unit::FORCE: return committee.force_unit();
+    case Unit::ENERGY: return committee.energy_unit();
+    default: return 1.0;
+  }
+}

@@ -1,0 +1,16 @@
+// Which of the compiled kernels run.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace mollifield::operators {
+
+// All that this processor has, slowest first: of portable, avx2, avx512.
+std::vector<std::string> instruction_sets();
+
+// The last of these, or the one that MOLLIFIELD_ISA in the environment names, for tests and benchmarks. Throws
+// std::runtime_error where the processor has no such set.
+std::string instruction_set();
+
+}  // namespace mollifield::operators

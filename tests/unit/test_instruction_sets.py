@@ -1,0 +1,193 @@
+"""The same operators under every instruction set that this processor has."""
+
+import io
+import os
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+import torch
+
+from mollifield import has_native
+from mollifield_train.model.coupling import coupling_table
+from mollifield_train.model.irreps import tensor_product_paths
+from mollifield_train.model.linear import EquivariantLinear, Gate, GateNative, LinearNative
+
+from .test_operators import native, three_orders, three_orders_of
+
+assert has_native(), "libmollifield.so must be built for the tests"
+SETS = torch.ops.mollifield.instruction_sets()
+WIDTHS = (*range(1, 34), 47, 63, 64, 65, 80)
+# Relative to the largest entry. The cosines of `three_orders` amplify the rounding of first derivatives.
+TOLERANCE = {torch.float32: 3e-5, torch.float64: 1e-12}
+PATHS = tensor_product_paths(1, 1, 1)
+N_ATOMS, N_EDGES = 3, 7
+
+
+def coupling(n_in: int, n_edge: int, dtype: torch.dtype) -> torch.Tensor:
+    """Dense Clebsch-Gordan coefficients [K, P, n_in, n_edge]."""
+    terms, coefficients = coupling_table(PATHS)
+    row, path, feature, edge = terms.T
+    dense = torch.zeros(int(row.max()) + 1, len(PATHS), n_in, n_edge, dtype=dtype)
+    dense[row, path, feature, edge] = coefficients.to(dtype)
+    return dense
+
+
+def with_einsum(x, y, w, edge_index, n_centres):
+    weights = w.unflatten(2, (len(PATHS), x.shape[3]))
+    dense, edges = coupling(x.shape[2], y.shape[2], x.dtype), y.expand(len(x), -1, -1)
+    messages = torch.einsum("kpab,meac,meb,mepc->mekc", dense, x[:, edge_index[1]], edges, weights)
+    return x.new_zeros(len(x), n_centres, *messages.shape[2:]).index_add(1, edge_index[0], messages)
+
+
+def product(a, b):
+    return torch.ops.mollifield.channel_product(a, b, *coupling_table(PATHS))
+
+
+def product_with_einsum(a, b):
+    return torch.einsum("kpab,mnac,mnbc->mnkc", coupling(a.shape[2], b.shape[2], a.dtype), a, b)
+
+
+def spline(x, y, lengths, knots, edge_index):
+    return torch.ops.mollifield.spline_convolution(
+        x, y, lengths, knots, 2.0, edge_index, N_ATOMS, *coupling_table(PATHS)
+    )
+
+
+def spline_with_einsum(x, y, lengths, knots, edge_index):
+    """Hermite's cubic between knots 2 / (n - 1) apart, in the einsum."""
+    position = lengths[0] * (knots.shape[1] - 1) / 2.0
+    k = position.detach().long()
+    t = (position - k).unsqueeze(1)
+    value, slope, next_value, next_slope = knots[0, k, 0], knots[0, k, 1], knots[0, k + 1, 0], knots[0, k + 1, 1]
+    weights = ((1 + 2 * t) * value + t * slope) * (1 - t) ** 2 + t**2 * ((3 - 2 * t) * next_value - (1 - t) * next_slope)
+    return with_einsum(x, y, weights.unsqueeze(0), edge_index, N_ATOMS)
+
+
+def first_order(function, x, y, lengths, *rest) -> list[torch.Tensor]:
+    out = function(x, y, lengths, *rest)
+    cotangent = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)
+    return [out, *torch.autograd.grad(out, (x, y, lengths), cotangent)]
+
+
+def both(n_channels: int, dtype: torch.dtype) -> dict[str, tuple[list[torch.Tensor], list[torch.Tensor]]]:
+    """Name of an operator -> its values and derivatives, and those of its reference in float64."""
+    generator = torch.Generator().manual_seed(n_channels)
+
+    def random(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+        ours = torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+        return ours.requires_grad_(), ours.detach().double().requires_grad_()
+
+    index = torch.randint(0, N_ATOMS, (2, N_EDGES), generator=generator)
+    x, y = random(1, N_ATOMS, 4, n_channels), random(1, N_EDGES, 4)
+    w, knots = random(1, N_EDGES, len(PATHS) * n_channels), random(1, 6, 2, len(PATHS) * n_channels)
+    spread = torch.linspace(0.1, 1.9, N_EDGES, dtype=torch.float64).unsqueeze(0).to(dtype)
+    lengths = spread.requires_grad_(), spread.detach().double().requires_grad_()
+    inputs, gates = random(2, N_ATOMS, 6, n_channels), random(2, N_ATOMS, 5 * n_channels)
+    linear, reference = (
+        kind(2, [3, 1], n_channels, n_channels, kind_dtype, 2 * n_channels, 0.7)
+        for kind, kind_dtype in ((LinearNative, dtype), (EquivariantLinear, torch.float64))
+    )
+    weight = random(*linear.weight.shape)
+
+    def apply(module):
+        return lambda x, w: torch.func.functional_call(module, {"weight": w}, (x,))
+
+    other = random(1, N_ATOMS, 4, n_channels)
+    return {
+        "convolution": tuple(
+            three_orders(function, x[k], y[k], w[k], index, N_ATOMS)
+            for k, function in enumerate((native(1, 1, 1), with_einsum))
+        ),
+        "spline_convolution": tuple(
+            first_order(function, x[k], y[k], lengths[k], knots[k].detach(), index)
+            for k, function in enumerate((spline, spline_with_einsum))
+        ),
+        "channel_product": tuple(
+            three_orders_of(function, x[k], other[k])
+            for k, function in enumerate((product, product_with_einsum))
+        ),
+        "linear": tuple(
+            three_orders_of(apply(module), inputs[k], weight[k]) for k, module in enumerate((linear, reference))
+        ),
+        "gate": tuple(
+            three_orders_of(module, gates[k])
+            for k, module in enumerate((GateNative(1, n_channels), Gate(1, n_channels)))
+        ),
+    }  # fmt: skip
+
+
+def worst_deviations() -> dict[str, float]:
+    """The largest deviation of each operator, width and dtype, over its tolerance."""
+    worst = {}
+    for dtype, tolerance in TOLERANCE.items():
+        for n_channels in WIDTHS:
+            for name, (found, expected) in both(n_channels, dtype).items():
+                deviations = [
+                    float((a.detach().double() - b.detach()).abs().max() / b.detach().abs().max())
+                    for a, b in zip(found, expected, strict=True)
+                ]
+                worst[f"{name}, {n_channels} channels, {dtype}"] = max(deviations) / tolerance
+    return worst
+
+
+def convolution_bytes(n_threads: int) -> bytes:
+    """Values and derivatives of convolutions."""
+    torch.set_num_threads(n_threads)
+    generator = torch.Generator().manual_seed(0)
+    n_atoms, n_edges = 100, 1000
+    index = torch.randint(0, n_atoms, (2, n_edges), generator=generator)
+    found = []
+    for n_channels in (8, 12, 33):
+        x = torch.randn(2, n_atoms, 9, n_channels, generator=generator).requires_grad_()
+        y = torch.randn(1, n_edges, 9, generator=generator).requires_grad_()
+        w = torch.randn(2, n_edges, 11 * n_channels, generator=generator).requires_grad_()
+        found += three_orders(native(2, 2, 2), x, y, w, index, n_atoms)
+    return b"".join(part.detach().numpy().tobytes() for part in found)
+
+
+def write_results() -> None:
+    """What the tests ask of one set, whose process this is."""
+    results = {
+        "set": torch.ops.mollifield.instruction_set(),
+        "worst": worst_deviations(),
+        "bytes": [convolution_bytes(n_threads) for n_threads in (1, 2)],
+    }
+    torch.save(results, sys.stdout.buffer)
+
+
+@cache
+def results(isa: str) -> dict:
+    code = f"from {__name__} import write_results; write_results()"
+    environment = {**os.environ, "MOLLIFIELD_ISA": isa, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+    return torch.load(io.BytesIO(done.stdout))
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_every_width_equals_the_reference(isa: str) -> None:
+    """Whole vectors, parts of them, single channels."""
+    assert results(isa)["set"] == isa
+    worst = results(isa)["worst"]
+    assert len(worst) == 5 * len(WIDTHS) * len(TOLERANCE)
+    assert {case: ratio for case, ratio in worst.items() if not ratio < 1.0} == {}
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_deterministic_whatever_the_number_of_threads(isa: str) -> None:
+    one, two = results(isa)["bytes"]
+    assert len(one) > 1_000_000
+    assert one == two
+
+
+def test_sets_are_different_kernels() -> None:
+    """They round differently: what is compared above is not one of them three times."""
+    assert len({results(isa)["bytes"][0] for isa in SETS}) == len(SETS)
+
+
+@pytest.mark.parametrize("isa", ["sse9", *sorted({"avx2", "avx512"}.difference(SETS))])
+def test_missing_instruction_set_is_refused(isa: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        results(isa)
+    assert f"MOLLIFIELD_ISA={isa}: this processor has {', '.join(SETS)}".encode() in failure.value.stderr

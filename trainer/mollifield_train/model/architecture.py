@@ -1,0 +1,44 @@
+"""The value that a model is built from."""
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from .config import ArchitectureConfig
+
+Settings = TypeVar("Settings", bound=ArchitectureConfig)
+
+
+@dataclass(frozen=True)
+class Architecture(Generic[Settings]):
+    """All that makes a model but its weights; `ValueError` where shifts and species are not as many.
+
+    Shifts and scale are statistics of the data: E_i = energy_scale * network_i + shift[type_i]. They belong to the
+    state of a model (`samples.member_state`), where members may come to differ in them; these are the first values.
+    """
+
+    settings: Settings
+    """The keys of its kind."""
+    species: tuple[str, ...]
+    """Chemical symbols, in the order of types."""
+    average_neighbours: float
+    """Mean number of neighbours within the cutoff in the training frames."""
+    atomic_shifts: tuple[float, ...]
+    """eV, one for each species."""
+    energy_scale: float
+    """eV, the scale of forces times 1 Å."""
+    n_members: int
+    dtype: torch.dtype
+
+    def __post_init__(self) -> None:
+        if len(self.atomic_shifts) != len(self.species):
+            raise ValueError(f"{len(self.atomic_shifts)} atomic shifts for {len(self.species)} species")
+
+    def of_the_network(self) -> dict[str, Any]:
+        """Plain values that two models must share if weights of one are to mean the same in the other."""
+        return {
+            "species": list(self.species),
+            "average_neighbours": self.average_neighbours,
+            **self.settings.of_the_network(),
+        }

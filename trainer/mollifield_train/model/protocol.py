@@ -1,0 +1,85 @@
+"""What training, export and the loop ask of an architecture."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from .architecture import Architecture
+
+
+class Potential(Protocol):
+    """A committee of one architecture: an `nn.Module` that is made by calling its class with an `Architecture`.
+
+    Members differ in tensors alone, each with a leading member dimension: all parameters, and the buffers that a module
+    names in its class attribute ``MEMBER_BUFFERS``. So geometry is computed once and all run in one pass. Everything
+    that is done with members (`samples`) follows from this, and asks for no method. `base.ScaledPotential` has all of
+    it but the network.
+    """
+
+    architecture: Architecture[Any]
+    species: list[str]
+    r_max: float
+    """Å."""
+    n_layers: int
+    """Atoms farther than n_layers * r_max do not count in an atom's energy."""
+    n_members: int
+    dtype: torch.dtype
+    """Of parameters, edge vectors and latent features."""
+    atomic_shifts: Tensor
+    """Buffer of members ``[M, n_species]``, float64, eV."""
+    energy_scale: Tensor
+    """Buffer of members ``[M, 1]``, float64, eV: that of forces times 1 Å."""
+
+    def __call__(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
+        """``atomic_energies`` and ``latent`` of `mollifield.contract`, twice differentiable by ``edge_vectors``."""
+        ...
+
+    # Of nn.Module.
+    def parameters(self) -> Iterator[nn.Parameter]: ...  # noqa: D102
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...  # noqa: D102
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]: ...  # noqa: D102
+    def to(self, device: torch.device | str) -> "Potential": ...  # noqa: D102
+    def cpu(self) -> "Potential": ...  # noqa: D102
+    def eval(self) -> "Potential": ...  # noqa: D102
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """Runs layer by layer as well, so that ranks of LAMMPS can exchange features: the stages of `mollifield.contract`.
+
+    Files of other architectures run with ghosts out to n_layers * r_max (`halo ghost`).
+    """
+
+    def embed(self, edge_vectors: Tensor, types: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...  # noqa: D102
+    def send(self, k: int, x: Tensor) -> Tensor: ...  # noqa: D102
+    def receive(
+        self, k: int, sent: Tensor, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor,
+        types: Tensor,
+    ) -> Tensor: ...  # noqa: D102
+    def read(self, x: Tensor, lengths: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]: ...  # noqa: D102
+
+
+@runtime_checkable
+class Tabulable(Protocol):
+    """Has a faster form with tables in the place of networks, to run and not to train."""
+
+    def can_tabulate(self) -> bool: ...  # noqa: D102
+    def tabulated(self, n_knots: int) -> Potential: ...  # noqa: D102
+
+
+@runtime_checkable
+class Rescalable(Protocol):
+    """Can take another energy scale without other energies."""
+
+    def rescale(self, energy_scale: float) -> None: ...  # noqa: D102
+
+
+@runtime_checkable
+class ScalesWeights(Protocol):
+    """Wants initial weights of other sizes than N(0, 1)."""
+
+    def scale_initial_weights(self) -> None:
+        """Change parameters that were just drawn, in place."""
+        ...

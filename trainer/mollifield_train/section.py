@@ -1,0 +1,139 @@
+"""Blocks of a config file as strict pydantic models, and errors that say where a file is wrong.
+
+A field's docstring is its documentation. An unknown key is an error that names the nearest right one, with the file
+and the full path of the key.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import pydantic
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import CoreSchema, InitErrorDetails, core_schema
+
+TAG = "kind"
+"""The key that tells the sections of a table apart."""
+
+
+class Section(BaseModel):
+    """A block of the file: no unknown keys, no infinite numbers, never changed after it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+AnySection = TypeVar("AnySection", bound=BaseModel)
+
+
+class Kind(NamedTuple):
+    """A line of a table of kinds: what its block of the file may say, and what is made of it."""
+
+    section: type[Section]
+    """Has a field `kind`, whose only value is the kind's name in the table."""
+    make: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """``Annotated[SerializeAsAny[Base], Tagged(table, "default")]``: one of the sections in a table, by its `kind`.
+
+    The table is asked when a file is read, not when this is written, so that kinds may be added to it at any time.
+    """
+
+    table: Mapping[str, Kind]
+    default: str
+    """The kind of a block that doesn't say."""
+
+    def section(self, values: Any) -> type[Section] | None:
+        """The class for a block of the file; None where there is no such kind."""
+        name = values.get(TAG, self.default) if isinstance(values, dict) else self.default
+        kind = self.table.get(name) if isinstance(name, str) else None
+        return None if kind is None else kind.section
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._read, handler(source))
+
+    def _read(self, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        section = self.section(values)
+        if section is None:
+            names = " or ".join(repr(name) for name in self.table)
+            problem = InitErrorDetails(type="literal_error", loc=(TAG,), input=values[TAG], ctx={"expected": names})
+            raise pydantic.ValidationError.from_exception_data(TAG, [problem])
+        return section.model_validate(values)
+
+
+def validated(model: type[AnySection], values: dict[str, Any], source: str) -> AnySection:
+    """`model` filled from `values`; raises ValueError naming `source` and the path of each key."""
+    try:
+        return model.model_validate(values)
+    except pydantic.ValidationError as error:
+        problems = [_describe(model, values, problem) for problem in error.errors()]
+        raise ValueError("; ".join(f"{source}: {problem}" for problem in problems)) from None
+
+
+def _describe(model: type[BaseModel], values: Any, problem: Any) -> str:
+    if problem["type"] == "extra_forbidden":
+        section, keys = _section_at(model, values, problem["loc"][:-1])
+        key, known = str(problem["loc"][-1]), list(section.model_fields)
+        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        hint = f"did you mean '{nearest[0]}'?" if nearest else f"known keys: {', '.join(known)}"
+        return f"unknown key '{'.'.join([*keys, key])}'; {hint}"
+    location = ".".join(_section_at(model, values, problem["loc"])[1])
+    if problem["type"] == "missing":
+        return f"key '{location}' is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    where = f"key '{location}': " if location else ""
+    # A rule about a whole section names its keys and what they are.
+    section_rule = problem["type"] == "value_error" and isinstance(problem["input"], dict)
+    found = "" if section_rule else f", found {problem['input']!r}"
+    return f"{where}{message[0].lower()}{message[1:]}{found}"
+
+
+def _section_at(
+    model: type[BaseModel], values: Any, location: tuple[Any, ...]
+) -> tuple[type[BaseModel], list[str]]:
+    """The section class that a location of pydantic's leads to, and the keys on the way as they stand in the file.
+
+    A discriminated union puts the tag of its choice into the location, after the key that holds the block.
+    """
+    keys: list[str] = []
+    choices, field = [model], None
+    for part in location:
+        chosen = [section for section in choices if part in _tags(section)] if len(choices) > 1 else []
+        if chosen:
+            choices = chosen
+            continue
+        keys.append(str(part))
+        values = _value_at(values, part)
+        field = field if isinstance(part, int) else choices[0].model_fields.get(str(part))
+        if field is not None:
+            choices = _choices([field.annotation, *field.metadata], values) or choices
+    return choices[0], keys
+
+
+def _value_at(values: Any, part: Any) -> Any:
+    if isinstance(values, dict):
+        return values.get(part)
+    return values[part] if isinstance(values, list) and isinstance(part, int) and part < len(values) else None
+
+
+def _choices(annotations: Iterable[Any], values: Any) -> list[type[BaseModel]]:
+    """Section classes that a place with such annotations may hold."""
+    found: list[type[BaseModel]] = []
+    for annotation in annotations:
+        if isinstance(annotation, Tagged):
+            section = annotation.section(values)
+            return [] if section is None else [section]
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found.append(annotation)
+        inner = [*getattr(annotation, "__args__", ()), *getattr(annotation, "__metadata__", ())]
+        found += _choices(inner, values)
+    return found
+
+
+def _tags(section: type[BaseModel]) -> tuple[Any, ...]:
+    field = section.model_fields.get(TAG)
+    return () if field is None else getattr(field.annotation, "__args__", ())
