@@ -87,8 +87,10 @@ def test_killed_four_times(uninterrupted: Path, tmp_path: Path) -> None:
     assert read_json(run / "rounds.json") == read_json(uninterrupted / "run" / "rounds.json")
     calls = Counter((tmp_path / "calls").read_text().split())
     stored = Counter(f.columns["content"] for f in Store(run / "frames.db").frames(status=LABELLED))
-    # Both arms start from one model: a frame that both chose is computed by one of them.
-    assert {key: n for key, n in calls.items() if key in stored and n > 1} == {}
+    # Both arms start from one model: a frame that both chose is computed by one of them. A kill may come between the
+    # end of a calculation and its label's way to the disk; that costs the one in flight of each arm, once.
+    twice = {key: n for key, n in calls.items() if key in stored and n > 1}
+    assert len(twice) <= 2 and all(n == 2 for n in twice.values()), twice
     assert not list((run / "labels").iterdir())
     assert not list(run.rglob(".*"))
 
