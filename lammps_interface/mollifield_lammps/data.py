@@ -149,6 +149,10 @@ def read_uncertain(path, rotation=None) -> list[Atoms]:
     if not Path(path).exists() or Path(path).stat().st_size == 0:
         return []
     frames = ase.io.read(path, index=":", format="extxyz")
+    for frame in frames:
+        # Where `mollifield` was imported, ASE takes energy_std for a calculator's result.
+        frame.info |= {} if frame.calc is None else frame.calc.results
+        frame.calc = None
     if rotation is not None:
         back = np.asarray(rotation).T
         for frame in frames:
