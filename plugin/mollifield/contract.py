@@ -110,9 +110,9 @@ REF_VIRIALS = "virials"  # [M, 3, 3] float64, eV
 
 # The latent space: where the training frames lie in it. Features of an atom are z = scale * latent, F = M * L of
 # them, member after member. scale_k = 1 / (s_k sqrt(F)), s_k the std of feature k over training atoms about the mean
-# of their species (no less than LATENT_STD_FLOOR times the largest s or feature, in root mean square), so that two random training atoms of one
-# species are about sqrt(2) apart. The *latent distance* of an atom is the Euclidean distance of z to the nearest
-# reference of its species (infinite where there is none). Without a stored scale, s_k is 1.
+# of their species (no less than LATENT_STD_FLOOR times the largest s or feature, in root mean square), so that two
+# random training atoms of one species are about sqrt(2) apart. The *latent distance* of an atom is the Euclidean
+# distance of z to the nearest reference of its species (infinite where there is none). Without a stored scale, s_k is 1.
 LATENT_SCALE = "scale"  # [F] float64
 LATENT_REFERENCES = "references"  # [n_references, F] float32, scaled; spread by farthest-point sampling
 LATENT_TYPES = "types"  # [n_references] int64, index into `species`

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
+import mollifield_train.fit
 from mollifield_train.config import TrainConfig, validated
 
 
@@ -55,3 +57,15 @@ def tiny_config(directory: Path, images: list[Atoms], name: str = "run", **secti
     for section, content in sections.items():
         values[section] = values[section] | content if isinstance(content, dict) else content
     return validated(TrainConfig, values, "test")
+
+
+@pytest.fixture(autouse=True)
+def no_export(request, monkeypatch):
+    """Scripting a model takes seconds; tests that look at the file ask for `with_export`."""
+    if "with_export" not in request.fixturenames:
+        monkeypatch.setattr(mollifield_train.fit, "export", lambda *arguments, **named: None)
+
+
+@pytest.fixture
+def with_export():
+    """The model file is written."""

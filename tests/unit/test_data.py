@@ -1,6 +1,5 @@
 """Frames: labels under every name, every mistake named, batches equal to single frames."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-import mollifield_train.fit
 from mollifield import load_artefact
 from mollifield_train.committee_fit import clip_members
 from mollifield_train.config import LossConfig, TrainConfig, validated
@@ -23,7 +22,7 @@ from mollifield_train.objective import Objective
 from mollifield_train.prepare import load_data
 from mollifield_train.predict import displaced_gradient, predict, stress
 
-from .fitting import labelled_water, tiny_config
+from .fitting import labelled_water, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
 
 MOLLIFIER = {"mollifier": {"weight": 0.01, "width": 0.1, "samples": 1}}
 
@@ -31,18 +30,6 @@ MOLLIFIER = {"mollifier": {"weight": 0.01, "width": 0.1, "samples": 1}}
 @pytest.fixture(scope="module")
 def images():
     return labelled_water(16)
-
-
-@pytest.fixture(autouse=True)
-def no_export(request, monkeypatch):
-    """Scripting a model takes seconds; tests that look at the file ask for `with_export`."""
-    if "with_export" not in request.fixturenames:
-        monkeypatch.setattr(mollifield_train.fit, "export", lambda *arguments, **named: None)
-
-
-@pytest.fixture
-def with_export():
-    """The model file is written."""
 
 
 def same_weights(one, other, tolerance=1e-9):

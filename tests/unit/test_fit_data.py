@@ -10,7 +10,6 @@ import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-import mollifield_train.fit
 from mollifield import MollifieldCalculator, load_artefact
 from mollifield.artefact import describe
 from mollifield_train.config import LossConfig, validated
@@ -25,21 +24,9 @@ from mollifield_train.predict import predict
 from mollifield_train.prepare import load_data
 from mollifield_train.tensor_file import read_tensors, write_tensors
 
-from .fitting import labelled_water, tiny_config
+from .fitting import labelled_water, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
 
 ONE_EPOCH = {"epochs": 1}
-
-
-@pytest.fixture(autouse=True)
-def no_export(request, monkeypatch):
-    """Scripting a model takes seconds; tests that look at the file ask for `with_export`."""
-    if "with_export" not in request.fixturenames:
-        monkeypatch.setattr(mollifield_train.fit, "export", lambda *arguments, **named: None)
-
-
-@pytest.fixture
-def with_export():
-    """The model file is written."""
 
 
 def fit(config, **options) -> tuple[TrainResult, list[str]]:
