@@ -1,4 +1,4 @@
-# make build | test | demo | asan. Each sets up all it needs in .venv and does nothing twice.
+# make build | check | test | demo | asan. Each sets up all it needs in .venv and does nothing twice.
 # PIP_FLAGS: further options of `pip install`, such as another package index.
 
 PYTHON ?= python3
@@ -6,14 +6,22 @@ PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS)
-CPP := $(wildcard plugin/cpp/*.* plugin/cpp/*/*.* lammps_interface/cpp/*.* cmake/*.cmake) CMakeLists.txt
+CPP_SOURCES := $(wildcard $(addsuffix *.[chi][pn][pc],plugin/cpp/ plugin/cpp/*/ plugin/cpp/*/*/ lammps_interface/cpp/))
+CPP := $(CPP_SOURCES) $(wildcard cmake/*.cmake) CMakeLists.txt
 
-.PHONY: build test demo asan clean
+.PHONY: build check test demo asan clean
 .DELETE_ON_ERROR:
 
 build: $(VENV)/.built
 
-test: build
+# One layout, no loose ends.
+check: build
+	@echo "== layout and lint"
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/clang-format --dry-run --Werror $(CPP_SOURCES)
+
+test: check
 	@echo "== tests"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -q
 

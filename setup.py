@@ -28,18 +28,23 @@ class CMakeBuild(build_ext):
     def run(self):
         target = ROOT if self.inplace else Path(self.build_lib).resolve()
         core, lammps = (
-            target / (SOURCE_ROOTS[name] if self.inplace else "") / name
-            for name in ("mollifield", "mollifield_lammps")
+            target / (SOURCE_ROOTS[name] if self.inplace else "") / name for name in ("mollifield", "mollifield_lammps")
         )
         build = ROOT / "build" / "cmake"
         configure = [
-            program("cmake"), "-G", "Ninja", "-S", str(ROOT), "-B", str(build),
+            program("cmake"),
+            "-G",
+            "Ninja",
+            "-S",
+            str(ROOT),
+            "-B",
+            str(build),
             f"-DCMAKE_MAKE_PROGRAM={program('ninja')}",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-DMOLLIFIELD_CORE_DIR={core}",
             f"-DMOLLIFIELD_LAMMPS_DIR={lammps}",
             *os.environ.get("MOLLIFIELD_CMAKE_ARGS", "").split(),
-        ]  # fmt: skip
+        ]
         subprocess.run(configure, check=True)
         subprocess.run([program("cmake"), "--build", str(build)], check=True)
 
@@ -50,9 +55,7 @@ class CMakeBuild(build_ext):
 setup(
     package_dir={name: f"{root}/{name}" for name, root in SOURCE_ROOTS.items()},
     packages=[
-        package
-        for name, root in SOURCE_ROOTS.items()
-        for package in find_packages(root, include=[name, f"{name}.*"])
+        package for name, root in SOURCE_ROOTS.items() for package in find_packages(root, include=[name, f"{name}.*"])
     ],
     # A name is needed for build_ext to run at all; CMake decides what is built.
     ext_modules=[Extension("mollifield.libmollifield", sources=[])],

@@ -19,8 +19,11 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+import systems
 import torch
 from ase import Atoms
+from timing import environment
+
 from mollifield_lammps import lammps_boundary, run_lammps, write_data
 from mollifield_train.config import TrainConfig
 from mollifield_train.export import export
@@ -28,9 +31,6 @@ from mollifield_train.fit import train
 from mollifield_train.members import load_members
 from mollifield_train.model.protocol import Potential
 from mollifield_train.model.samples import member_state, rebuilt
-
-import systems
-from timing import environment
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,14 @@ def trained(system: str, frames: list[Atoms], directory: Path) -> Potential:
         ase.io.write(source, frames)
         config = TrainConfig.model_validate(
             {
-                "seed": 1, "directory": str(run), "data": {"train": str(source)},
+                "seed": 1,
+                "directory": str(run),
+                "data": {"train": str(source)},
                 "model": {"l_max": 2, "n_layers": 2, "n_channels": 16, "r_max": 5.0},
                 "committee": {"n_members": 1},
                 "optimiser": {"epochs": case.epochs},
             }
-        )  # fmt: skip
+        )
         result = train(config, progress=sys.stderr.isatty())
         errors = result.metrics["valid"]
         print(
@@ -132,10 +134,15 @@ def measure(system: str, file: Path, directory: Path, steps: int) -> None:
             export(in_precision(model, getattr(torch, name)), folder / "model.pt", frames[:1])
         write_data(folder / "atoms.data", start, model.species)
         deck = DECK.format(
-            boundary=lammps_boundary(start), model="model.pt", species=" ".join(model.species),
-            temperature=case.temperature, rotation="no" if start.pbc.any() else "yes",
-            timestep=case.timestep * 1e-3, every=max(1, steps // 1000), steps=steps,
-        )  # fmt: skip
+            boundary=lammps_boundary(start),
+            model="model.pt",
+            species=" ".join(model.species),
+            temperature=case.temperature,
+            rotation="no" if start.pbc.any() else "yes",
+            timestep=case.timestep * 1e-3,
+            every=max(1, steps // 1000),
+            steps=steps,
+        )
         found = drift_of(run_lammps(deck, folder).thermo, len(start), case.timestep)
         print(
             f"{system:<9}{len(start):4d} atoms  {name}  {case.timestep} fs x {steps}  "

@@ -20,10 +20,10 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from mollifield.potential import evaluate_edges
-
-from timing import Run, compare_with_peers, environment, local, peer_parser, report
 import systems
+from timing import Run, compare_with_peers, environment, local, peer_parser, report
+
+from mollifield.potential import evaluate_edges
 
 E3NN = "e3nn TorchScript"
 
@@ -38,8 +38,10 @@ def main() -> None:
     print(f"silicon, {len(atoms)} atoms, {index.shape[1] / len(atoms):.1f} neighbours an atom, float32")
     cases: dict[str, Run] = {}
     for name, backend, splines in [
-        (E3NN, "e3nn", False), ("native", "native", False), ("native, splines", "native", True)
-    ]:  # fmt: skip
+        (E3NN, "e3nn", False),
+        ("native", "native", False),
+        ("native, splines", "native", True),
+    ]:
         model = systems.artefact("silicon", backend, splines=splines)
         cases[name] = local(partial(evaluate_edges, model, vectors, index, types))
     with tempfile.TemporaryDirectory() as folder:

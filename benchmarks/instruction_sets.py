@@ -21,13 +21,13 @@ DEFAULT = "default"
 
 def measured(mode: str, n_channels: int):
     """What a process of one instruction set calls."""
+    import systems
     import torch
+    from training import step_of
+
     from mollifield.potential import evaluate_edges
     from mollifield_train.data.batches import build_graphs, collate
     from mollifield_train.data.frames import read_frames
-
-    import systems
-    from training import step_of
 
     torch.set_num_threads(1)
     if mode == "inference":
@@ -57,7 +57,9 @@ def main() -> None:
             cases = {}
             for name in options.sets:
                 forced = {} if name == DEFAULT else {"MOLLIFIELD_ISA": name}
-                cases[name] = Peer(sys.executable, Path(__file__).name, ["serve", mode, str(n_channels)], PYTHONPATH=path, **forced)
+                cases[name] = Peer(
+                    sys.executable, Path(__file__).name, ["serve", mode, str(n_channels)], PYTHONPATH=path, **forced
+                )
             times = compare(cases, options.rounds, 0.2)
             for case in cases.values():
                 case.close()

@@ -20,13 +20,13 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+import systems
 import torch
 from ase import Atoms
+from timing import KEEP_MEMORY, environment, keep_memory, local
+
 from mollifield.potential import evaluate_edges
 from mollifield_lammps import lammps_boundary, run_lammps, write_data
-
-from timing import KEEP_MEMORY, environment, keep_memory, local
-import systems
 
 STEPS = {"silicon": 60, "ethanol": 2000}
 
@@ -84,9 +84,13 @@ def measure(system: str, atoms: Atoms, rounds: int) -> None:
             before = bare_run(steps) / steps
             for model, driver, fix in CASES.values():
                 deck = DECK.format(
-                    boundary=lammps_boundary(atoms), species=" ".join(species), steps=steps,
-                    model=model, driver=driver, fix=fix,
-                )  # fmt: skip
+                    boundary=lammps_boundary(atoms),
+                    species=" ".join(species),
+                    steps=steps,
+                    model=model,
+                    driver=driver,
+                    fix=fix,
+                )
                 found += [t / steps for t in seconds_of(run_lammps(deck, directory).log.read_text())]
             bare = 0.5 * (before + bare_run(steps) / steps)
             for name, value in zip(names, [bare, found[0], found[1], found[3]], strict=True):
@@ -100,8 +104,7 @@ def measure(system: str, atoms: Atoms, rounds: int) -> None:
             for other in ("bare evaluation", "step in lmp")
         ]
         print(
-            f"  {name:<26}{1e3 * middle:9.4f}{1e6 * middle / len(atoms):10.2f}"
-            f"{ratios[0]:9.3f}{ratios[1]:9.3f}",
+            f"  {name:<26}{1e3 * middle:9.4f}{1e6 * middle / len(atoms):10.2f}{ratios[0]:9.3f}{ratios[1]:9.3f}",
             flush=True,
         )
 

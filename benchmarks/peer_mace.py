@@ -17,7 +17,6 @@ from e3nn import o3
 from e3nn.util import jit
 from mace import data, modules
 from mace.tools import torch_geometric, utils
-
 from peer import serve
 
 R_MAX = 5.0
@@ -27,14 +26,24 @@ def build(numbers, average_neighbours):
     """Untrained."""
     block = modules.interaction_classes
     return modules.ScaleShiftMACE(
-        r_max=R_MAX, num_bessel=8, num_polynomial_cutoff=5, max_ell=2,
+        r_max=R_MAX,
+        num_bessel=8,
+        num_polynomial_cutoff=5,
+        max_ell=2,
         interaction_cls=block["RealAgnosticResidualInteractionBlock"],
         interaction_cls_first=block["RealAgnosticResidualInteractionBlock"],
-        num_interactions=2, num_elements=len(numbers), hidden_irreps=o3.Irreps("32x0e + 32x1o"),
-        MLP_irreps=o3.Irreps("16x0e"), atomic_energies=np.zeros(len(numbers)),
-        avg_num_neighbors=average_neighbours, atomic_numbers=numbers, correlation=3,
-        gate=torch.nn.functional.silu, atomic_inter_scale=1.0, atomic_inter_shift=0.0,
-    )  # fmt: skip
+        num_interactions=2,
+        num_elements=len(numbers),
+        hidden_irreps=o3.Irreps("32x0e + 32x1o"),
+        MLP_irreps=o3.Irreps("16x0e"),
+        atomic_energies=np.zeros(len(numbers)),
+        avg_num_neighbors=average_neighbours,
+        atomic_numbers=numbers,
+        correlation=3,
+        gate=torch.nn.functional.silu,
+        atomic_inter_scale=1.0,
+        atomic_inter_shift=0.0,
+    )
 
 
 def batch_of(frames, numbers):
@@ -43,11 +52,13 @@ def batch_of(frames, numbers):
     graphs = []
     for atoms in frames:
         configuration = data.Configuration(
-            atomic_numbers=atoms.numbers, positions=atoms.positions, cell=np.array(atoms.cell),
+            atomic_numbers=atoms.numbers,
+            positions=atoms.positions,
+            cell=np.array(atoms.cell),
             pbc=tuple(atoms.pbc),
             properties={"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()},
             property_weights={"energy": 1.0, "forces": 1.0},
-        )  # fmt: skip
+        )
         graphs.append(data.AtomicData.from_config(configuration, z_table=table, cutoff=R_MAX))
     loader = torch_geometric.dataloader.DataLoader(graphs, batch_size=len(graphs), shuffle=False)
     return next(iter(loader))
@@ -83,7 +94,10 @@ def main():
     else:
         model = jit.compile(model.eval())
         inputs = batch.to_dict()
-        call = lambda: model(inputs, compute_force=True)
+
+        def call() -> object:
+            return model(inputs, compute_force=True)
+
     serve(call)
 
 

@@ -1,6 +1,6 @@
 """NequIP's side of inference.py and training.py; runs where NequIP is installed, and answers `timing.Peer`.
 
-    python peer_nequip.py inference|training frames.extxyz
+python peer_nequip.py inference|training frames.extxyz
 """
 
 import sys
@@ -15,14 +15,9 @@ from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborList
 from nequip.model import NequIPGNNModel
 from nequip.model.inference_models import load_compiled_model
 from nequip.scripts._compile_utils import ASE_TARGET
-from nequip.utils.global_state import set_global_state, get_latest_global_state
 from nequip.utils.aot import aot_export_model
-from nequip.utils.aoti_metadata import (
-    NEQUIP_AOTI_INPUTS_KEY,
-    NEQUIP_AOTI_OUTPUTS_KEY,
-    serialize_aoti_keys,
-)
-
+from nequip.utils.aoti_metadata import NEQUIP_AOTI_INPUTS_KEY, NEQUIP_AOTI_OUTPUTS_KEY, serialize_aoti_keys
+from nequip.utils.global_state import get_latest_global_state, set_global_state
 from peer import serve
 
 R_MAX = 5.0
@@ -31,12 +26,24 @@ R_MAX = 5.0
 def build(species, average_neighbours):
     """Widths of systems.potential; features of natural parity only."""
     return NequIPGNNModel(
-        seed=0, model_dtype="float32", compile_mode="eager", r_max=R_MAX, type_names=species, num_layers=2,
-        l_max=2, parity=False, num_features=32, radial_mlp_depth=1, radial_mlp_width=64, num_bessels=8,
-        readout_mlp_hidden_layers_depth=1, readout_mlp_hidden_layers_width=16,
-        avg_num_neighbors=average_neighbours, per_type_energy_scales=dict.fromkeys(species, 1.0),
+        seed=0,
+        model_dtype="float32",
+        compile_mode="eager",
+        r_max=R_MAX,
+        type_names=species,
+        num_layers=2,
+        l_max=2,
+        parity=False,
+        num_features=32,
+        radial_mlp_depth=1,
+        radial_mlp_width=64,
+        num_bessels=8,
+        readout_mlp_hidden_layers_depth=1,
+        readout_mlp_hidden_layers_width=16,
+        avg_num_neighbors=average_neighbours,
+        per_type_energy_scales=dict.fromkeys(species, 1.0),
         per_type_energy_shifts=dict.fromkeys(species, 0.0),
-    )  # fmt: skip
+    )
 
 
 def compiled(model, data, path):
@@ -48,14 +55,19 @@ def compiled(model, data, path):
     metadata[NEQUIP_AOTI_OUTPUTS_KEY] = serialize_aoti_keys(ASE_TARGET["output"])
     export = torch.export.dynamic_shapes.Dim
     aot_export_model(
-        model, torch.device("cpu"), ASE_TARGET["input"], ASE_TARGET["output"], data,
+        model,
+        torch.device("cpu"),
+        ASE_TARGET["input"],
+        ASE_TARGET["output"],
+        data,
         {
             "graph": torch.export.Dim.STATIC,
             "node": export("num_nodes", min=2, max=torch.inf),
             "edge": export("num_edges", min=2, max=torch.inf),
         },
-        path, {"aot_inductor.metadata": metadata},
-    )  # fmt: skip
+        path,
+        {"aot_inductor.metadata": metadata},
+    )
     model, _ = load_compiled_model(path, "cpu", ASE_TARGET["input"], ASE_TARGET["output"])
     return lambda: model(data)
 

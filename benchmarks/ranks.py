@@ -15,11 +15,11 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from mollifield_lammps import run_lammps, write_data
-
+import systems
 from lammps import DECK as DECK_OF_ONE
 from timing import KEEP_MEMORY, environment
-import systems
+
+from mollifield_lammps import run_lammps, write_data
 
 CELLS = 8
 STEPS = 20
@@ -33,9 +33,7 @@ run 0
 
 def deck(halo: str, commands: str) -> str:
     """The deck of `lammps.py` up to its runs."""
-    text = DECK_OF_ONE.format(
-        boundary="p p p", species="Si", steps=0, model="model.pt", driver=f"halo {halo}", fix=""
-    )
+    text = DECK_OF_ONE.format(boundary="p p p", species="Si", steps=0, model="model.pt", driver=f"halo {halo}", fix="")
     return text.split("run 20")[0] + commands
 
 
@@ -72,8 +70,7 @@ def speed(directory: Path, rounds: int) -> None:
     for case in cases:
         middle = [1e3 * statistics.median(t[k] for t in times[case]) for k in (0, 1)]
         ratios = [
-            statistics.median(a[k] / b[k] for a, b in zip(times[cases[0]], times[case], strict=True))
-            for k in (0, 1)
+            statistics.median(a[k] / b[k] for a, b in zip(times[cases[0]], times[case], strict=True)) for k in (0, 1)
         ]
         print(f"{case[0]} rank(s), {case[1]:<11}" + "".join(f"{n:10.2f}" for n in [*middle, *ratios]), flush=True)
 

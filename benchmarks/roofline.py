@@ -14,14 +14,14 @@ import statistics
 from dataclasses import dataclass
 from functools import partial
 
+import systems
 import torch
-from mollifield_train.model.equivariant.network import EquivariantPotential
-from mollifield_train.model.messages import SplineMessages
+from timing import compare, environment, local
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from timing import compare, environment, local
-import systems
+from mollifield_train.model.equivariant.network import EquivariantPotential
+from mollifield_train.model.messages import SplineMessages
 
 FLOAT = 4  # bytes
 
@@ -34,9 +34,7 @@ class Work:
     n_bytes: float
 
 
-def convolution_work(
-    part: SplineMessages, n_edges: int, n_channels: int, by_features: bool
-) -> tuple[Work, Work]:
+def convolution_work(part: SplineMessages, n_edges: int, n_channels: int, by_features: bool) -> tuple[Work, Work]:
     """Forward, and backward by harmonics, lengths and perhaps features, of one layer's convolution."""
     terms = part.convolution.terms
     n_terms = len(terms)
@@ -149,17 +147,23 @@ def main() -> None:
     flops = linear_flops(model, n_atoms) + sum(w.flops for k, w in work.items() if "linear" not in k)
     work["evaluation"] = Work(flops, sum(w.n_bytes for w in work.values()))
     gemm = 2 * 1024**3 / times["GEMM 1024^3"]
-    print(f"GEMM 1024^3: {gemm * 1e-9:.1f} GFLOP/s; [{narrow.shape[0]}, {widest.shape[0]}] x [.., {widest.shape[1]}]: "
-          f"{2 * narrow.numel() * widest.shape[1] / times['GEMM layer'] * 1e-9:.1f} GFLOP/s")
+    print(
+        f"GEMM 1024^3: {gemm * 1e-9:.1f} GFLOP/s; [{narrow.shape[0]}, {widest.shape[0]}] x [.., {widest.shape[1]}]: "
+        f"{2 * narrow.numel() * widest.shape[1] / times['GEMM layer'] * 1e-9:.1f} GFLOP/s"
+    )
     copies = {name: size / times[f"copy {name}"] for name, size in sizes.items()}  # half read, half written
     print("copy, read and written: " + ", ".join(f"{k} {v * 1e-9:.1f} GB/s" for k, v in copies.items()))
-    print(f"{'':<24}{'µs/atom':>9}{'kFLOP/atom':>12}{'GFLOP/s':>9}{'% GEMM':>8}"
-          f"{'kB/atom':>9}{'GB/s':>7}{'% copy 8 MiB':>14}")
+    print(
+        f"{'':<24}{'µs/atom':>9}{'kFLOP/atom':>12}{'GFLOP/s':>9}{'% GEMM':>8}"
+        f"{'kB/atom':>9}{'GB/s':>7}{'% copy 8 MiB':>14}"
+    )
     for name, w in work.items():
         t = times[name]
-        print(f"{name:<24}{t / n_atoms * 1e6:9.2f}{w.flops / n_atoms * 1e-3:12.1f}{w.flops / t * 1e-9:9.1f}"
-              f"{100 * w.flops / t / gemm:8.0f}{w.n_bytes / n_atoms * 1e-3:9.1f}{w.n_bytes / t * 1e-9:7.1f}"
-              f"{100 * w.n_bytes / t / copies['8 MiB']:14.0f}")
+        print(
+            f"{name:<24}{t / n_atoms * 1e6:9.2f}{w.flops / n_atoms * 1e-3:12.1f}{w.flops / t * 1e-9:9.1f}"
+            f"{100 * w.flops / t / gemm:8.0f}{w.n_bytes / n_atoms * 1e-3:9.1f}{w.n_bytes / t * 1e-9:7.1f}"
+            f"{100 * w.n_bytes / t / copies['8 MiB']:14.0f}"
+        )
 
     with profile(activities=[ProfilerActivity.CPU]) as found:
         for _ in range(20):

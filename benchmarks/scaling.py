@@ -16,11 +16,11 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+import systems
+from timing import compare, environment, local, ratio, report
+
 from mollifield import load_artefact
 from mollifield.potential import evaluate_edges
-
-from timing import compare, environment, local, ratio, report
-import systems
 
 CELLS = (3, 6, 9, 12)
 BACKENDS = {

@@ -10,6 +10,8 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from torch import Tensor
+
 from mollifield import load_artefact
 from mollifield.artefact import Artefact
 from mollifield.neighbours import find_edges
@@ -18,7 +20,6 @@ from mollifield_train.export import export
 from mollifield_train.model.architecture import Architecture
 from mollifield_train.model.equivariant.config import EquivariantConfig
 from mollifield_train.model.equivariant.network import EquivariantPotential
-from torch import Tensor
 
 R_MAX = 5.0  # Å
 SPECIES = {"silicon": ["Si"], "ethanol": ["H", "C", "O"]}
@@ -78,11 +79,7 @@ def edges(atoms: Atoms, system: str) -> tuple[Tensor, Tensor, Tensor]:
     """``edge_vectors [E, 3]`` float64, ``edge_index [2, E]``, ``types [N]``."""
     found = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, R_MAX)
     types = types_of(atoms.get_chemical_symbols(), SPECIES[system])
-    return (
-        torch.from_numpy(found.edge_vectors),
-        torch.from_numpy(found.edge_index),
-        torch.from_numpy(types),
-    )
+    return (torch.from_numpy(found.edge_vectors), torch.from_numpy(found.edge_index), torch.from_numpy(types))
 
 
 def labelled(frames: list[Atoms]) -> list[Atoms]:

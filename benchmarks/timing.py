@@ -70,24 +70,20 @@ def ratio(times: dict[str, list[float]], name: str, reference: str) -> float:
     return statistics.median(a / b for a, b in zip(times[name], times[reference], strict=True))
 
 
-def report(
-    times: dict[str, list[float]], scale: float, unit: str, references: Sequence[str] = ()
-) -> None:
+def report(times: dict[str, list[float]], scale: float, unit: str, references: Sequence[str] = ()) -> None:
     """Print median and quartiles of ``scale`` * seconds, and how often each reference's time it takes."""
     heads = "".join(f"{'/ ' + reference:>20}" for reference in references)
     print(f"{'':<34}{unit:>10}{'quartiles':>18}{heads}")
     for name, values in times.items():
         low, middle, high = statistics.quantiles(values, n=4)
         ratios = "".join(f"{ratio(times, name, reference):20.3f}" for reference in references)
-        print(
-            f"{name:<34}{scale * middle:10.4g}{scale * low:9.4g}{scale * high:9.4g}{ratios}",
-            flush=True,
-        )
+        print(f"{name:<34}{scale * middle:10.4g}{scale * low:9.4g}{scale * high:9.4g}{ratios}", flush=True)
 
 
 def environment() -> str:
     """One line: processor, threads, versions, load of the machine."""
     import torch
+
     from mollifield.native import has_native
 
     torch.set_num_threads(1)
@@ -111,13 +107,17 @@ class Peer:
     """
 
     def __init__(self, python: str, script: str, arguments: Sequence[str], **variables: str) -> None:
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
         path = Path(__file__).with_name(script)
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | KEEP_MEMORY | variables
         self._process = subprocess.Popen(
             [python, str(path), *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environment,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=environment,
+        )
         try:
             self._answer("ready")
         except RuntimeError:
@@ -156,10 +156,7 @@ def compare_with_peers(
     cases: dict[str, Run], options: argparse.Namespace, names: tuple[str, str], arguments: Sequence[str]
 ) -> dict[str, list[float]]:
     """`compare`, with NequIP and MACE among the cases under these ``names``, where they have a python."""
-    peers = [
-        (names[0], options.nequip_python, "peer_nequip.py"),
-        (names[1], options.mace_python, "peer_mace.py"),
-    ]
+    peers = [(names[0], options.nequip_python, "peer_nequip.py"), (names[1], options.mace_python, "peer_mace.py")]
     started = add_peers(cases, peers, arguments)
     times = compare(cases, options.rounds)
     for peer in started:

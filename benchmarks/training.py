@@ -12,19 +12,17 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import systems
 import torch
+from timing import Run, compare_with_peers, environment, local, peer_parser, report
+
 from mollifield_train.data.batches import Batch, build_graphs, collate
 from mollifield_train.data.frames import read_frames
 from mollifield_train.loss import energy_force
 from mollifield_train.predict import predict
 
-from timing import Run, compare_with_peers, environment, local, peer_parser, report
-import systems
 
-
-def step_of(
-    system: str, backend: str, batch: Batch, n_members: int = 1, n_channels: int = 32
-) -> Callable[[], None]:
+def step_of(system: str, backend: str, batch: Batch, n_members: int = 1, n_channels: int = 32) -> Callable[[], None]:
     """A step as the trainer makes it; the loss is 1 * energy + 1000 * forces."""
     model = systems.potential(system, backend, n_members, n_channels)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
@@ -50,9 +48,7 @@ def main() -> None:
             path = Path(folder) / "frames.extxyz"
             systems.write_frames(path, systems.training_frames(system))
             batch = collate(build_graphs(read_frames(path), systems.SPECIES[system], systems.R_MAX))
-            cases: dict[str, Run] = {
-                backend: local(step_of(system, backend, batch)) for backend in ("e3nn", "native")
-            }
+            cases: dict[str, Run] = {backend: local(step_of(system, backend, batch)) for backend in ("e3nn", "native")}
             cases["native, 4 members together"] = local(step_of(system, "native", batch, 4))
             times = compare_with_peers(cases, options, ("NequIP", "MACE"), ["training", str(path)])
         n_atoms, n_edges = len(batch.types), batch.edge_index.shape[1]

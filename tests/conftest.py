@@ -129,9 +129,10 @@ def door(name: str, potential: Potential, path: Path, folder: Path) -> Iterator[
     ids=lambda parameter: "-".join(parameter),
 )
 def engine(
-    request: pytest.FixtureRequest, model_of: Callable[[str], tuple[Potential, Path]],
+    request: pytest.FixtureRequest,
+    model_of: Callable[[str], tuple[Potential, Path]],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Engine]:  # fmt: skip
+) -> Iterator[Engine]:
     """Every architecture behind each door, float64."""
     kind, name = request.param
     with door(name, *model_of(kind), tmp_path_factory.mktemp(name)) as found:

@@ -60,9 +60,15 @@ class LammpsSession:
         self._directory = directory
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._process = subprocess.Popen(
-            [*lammps_command(n_ranks), "-log", "none", "-nonbuf"], cwd=directory, env=lammps_environment(),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        )  # fmt: skip
+            [*lammps_command(n_ranks), "-log", "none", "-nonbuf"],
+            cwd=directory,
+            env=lammps_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
         threading.Thread(target=self._listen, daemon=True).start()
         self._say(START.format(n_types=len(species), model=model, species=" ".join(species)))
 
@@ -88,8 +94,8 @@ class LammpsSession:
         """The file that read_dump reads."""
         xy, xz, yz = tilt = placed.cell[[1, 2, 2], [0, 0, 1]]
         low, high = placed.low, placed.low + np.diag(placed.cell)
-        low = low + [min(0.0, xy, xz, xy + xz), min(0.0, yz), 0.0]
-        high = high + [max(0.0, xy, xz, xy + xz), max(0.0, yz), 0.0]
+        low = np.add(low, [min(0.0, xy, xz, xy + xz), min(0.0, yz), 0.0])
+        high = np.add(high, [max(0.0, xy, xz, xy + xz), max(0.0, yz), 0.0])
         rows = np.column_stack([low, high, tilt])
         atoms = enumerate(zip(symbols, placed.positions, strict=True), 1)
         return SNAPSHOT.format(

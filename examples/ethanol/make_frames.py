@@ -13,8 +13,9 @@ import numpy as np
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
-from mollifield_train.active.dynamics import langevin, thermalised
 from tblite.ase import TBLite
+
+from mollifield_train.active.dynamics import langevin, thermalised
 
 N_FRAMES = 20
 TEMPERATURE = 300.0  # K
@@ -36,9 +37,7 @@ def main() -> None:
     for _ in range(N_FRAMES):
         dynamics.run(STEPS_BETWEEN)
         frame = Atoms(atoms.numbers, atoms.get_positions())
-        frame.calc = SinglePointCalculator(
-            frame, energy=atoms.get_potential_energy(), forces=atoms.get_forces()
-        )
+        frame.calc = SinglePointCalculator(frame, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
         frames.append(frame)
     ase.io.write(Path(__file__).parent / "frames.extxyz", frames)
 

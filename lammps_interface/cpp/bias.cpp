@@ -10,7 +10,7 @@ namespace {
 // Below this fraction of the energies their spread is rounding, and has no direction.
 constexpr double SPREAD_FLOOR = 1e-14;
 
-}    // namespace
+}  // namespace
 
 void Bias::start(bigint step)
 {
@@ -40,8 +40,9 @@ void Bias::apply(const Committee &committee, const Energies &energies, bigint st
   std::vector<double> weights(n_members);
   for (int m = 0; m < n_members; m++)
     weights[m] = -now * spread.slope * (energies.members[m] - spread.mean) / ((n_members - 1) * spread.raw_std);
-  const double *const member_forces = committee.read<double>("member_forces"),
-                      *const member_virials = committee.read<double>("member_virials");
+  const double *const member_forces = committee.read<double>("member_forces"), *const member_virials =
+                                                                                   committee.read<double>(
+                                                                                       "member_virials");
   for (int i = 0; i < n_local; i++)
     for (int m = 0; m < n_members; m++)
       for (int a = 0; a < 3; a++) forces[i][a] += weights[m] * member_forces[3 * (i * n_members + m) + a];

@@ -22,7 +22,7 @@ class Bias {
 
   // Adds to the forces of the local atoms, and to the virial (xx yy zz xy xz yz) unless that is null.
   void apply(const Committee &, const Energies &, bigint step, int n_local, double **forces, double *virial);
-  double energy() const { return latest; }    // of the last step, in the run's unit
+  double energy() const { return latest; }  // of the last step, in the run's unit
 
  private:
   const double tau;
@@ -33,6 +33,6 @@ class Bias {
   double strength(bigint step) const;
 };
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

@@ -15,12 +15,16 @@ void Committee::find(const char *fix)
   constexpr int EXACTLY = 1, FIRST = 1;
   model = force->pair_match("mollifield", EXACTLY);
   if (!model && force->pair_match("mollifield", EXACTLY, FIRST))
-    error->all(FLERR, "Fix mollifield/uncertainty: pair_style {} has more than one sub-style mollifield; allowed: one, "
-                      "whose model describes all atoms that are to be judged", force->pair_style);
+    error->all(FLERR,
+               "Fix mollifield/uncertainty: pair_style {} has more than one sub-style mollifield; allowed: one, "
+               "whose model describes all atoms that are to be judged",
+               force->pair_style);
   if (!model) error->all(FLERR, "Fix mollifield/uncertainty needs pair_style mollifield");
   if (!force->pair->compute_flag || !model->compute_flag)
-    error->all(FLERR, "Fix mollifield/uncertainty needs the forces of pair_style mollifield, which 'pair_modify compute "
-                      "no' leaves out; give 'pair_modify compute yes', or unfix {}", fix);
+    error->all(FLERR,
+               "Fix mollifield/uncertainty needs the forces of pair_style mollifield, which 'pair_modify compute "
+               "no' leaves out; give 'pair_modify compute yes', or unfix {}",
+               fix);
   flag = read<int>("force_std_flag");
   members = *read<int>("n_members");
   if (members < 2)
@@ -38,10 +42,7 @@ void *Committee::extract(const char *name) const
   return model->extract(name, dim);
 }
 
-bool Committee::describes(int type) const
-{
-  return strcmp(symbols[type], "X") != 0;
-}
+bool Committee::describes(int type) const { return strcmp(symbols[type], "X") != 0; }
 
 const double *Committee::force_std(bool calibrated) const
 {
@@ -62,8 +63,8 @@ Energies Committee::energies(bool calibrated) const
   }
   MPI_Allreduce(local, sums, 2, MPI_DOUBLE, MPI_SUM, world);
   found.n_atoms = static_cast<bigint>(sums[0]);
-  found.spread = mollifield::energy_spread(
-      found.members, calibrated ? stated->energy : mollifield::CalibrationTable(), sums[0], sums[1]);
+  found.spread = mollifield::energy_spread(found.members, calibrated ? stated->energy : mollifield::CalibrationTable(),
+                                           sums[0], sums[1]);
   return found;
 }
 

@@ -13,7 +13,7 @@ namespace LAMMPS_NS {
 struct Energies {
   std::vector<double> members;
   mollifield::EnergySpread spread;
-  bigint n_atoms = 0;    // that the model describes, in the whole system
+  bigint n_atoms = 0;  // that the model describes, in the whole system
 };
 
 class Committee : protected Pointers {
@@ -29,14 +29,14 @@ class Committee : protected Pointers {
   double length_unit() const { return length; }
   double force_unit() const { return energy / length; }
   const mollifield::Calibration &calibration() const { return *stated; }
-  const char *symbol(int type) const { return symbols[type]; }    // "X" for a NULL type
+  const char *symbol(int type) const { return symbols[type]; }  // "X" for a NULL type
   bool describes(int type) const;
 
   // Have the next force computation evaluate the members, or not.
   void ask(bool members_too) { *flag = members_too; }
   // What that left behind, by its name in pair_mollifield.h; in the run's units.
   template <typename T> T *read(const char *name) const { return static_cast<T *>(extract(name)); }
-  const double *force_std(bool calibrated) const;    // [nlocal]
+  const double *force_std(bool calibrated) const;  // [nlocal]
   Energies energies(bool calibrated) const;
   double energy_std_per_atom(const Energies &) const;
 
@@ -51,6 +51,6 @@ class Committee : protected Pointers {
   void *extract(const char *) const;
 };
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

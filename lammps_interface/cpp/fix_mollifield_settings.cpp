@@ -98,12 +98,15 @@ void Reader::read_elements()
 {
   for (int type = 1; type <= n_types; type++) {
     if (next >= words.size())
-      error->all(FLERR, "Fix mollifield/uncertainty: keyword 'elements' needs one element for each of {} atom types, "
-                        "found {}", n_types, type - 1);
+      error->all(FLERR,
+                 "Fix mollifield/uncertainty: keyword 'elements' needs one element for each of {} atom types, "
+                 "found {}",
+                 n_types, type - 1);
     const std::string &element = words[next++];
     if (!utils::strmatch(element, "^[A-Z][a-z]?$"))
-      error->all(FLERR, "Fix mollifield/uncertainty: keyword 'elements' needs a chemical symbol for type {}, found '{}'",
-                 type, element);
+      error->all(FLERR,
+                 "Fix mollifield/uncertainty: keyword 'elements' needs a chemical symbol for type {}, found '{}'", type,
+                 element);
     settings.elements.push_back(element);
   }
 }
@@ -127,8 +130,10 @@ void Reader::check_dependencies()
   needs("error", "stop");
   if (seen.count("reduce") && settings.quantity->is_global()) {
     const Words allowed = quantity_keys([](const Quantity &quantity) { return !quantity.is_global(); });
-    error->all(FLERR, "Fix mollifield/uncertainty: keyword 'reduce' has no meaning with quantity {}, which is one "
-                      "number for all atoms; allowed with {}", settings.quantity->key, utils::join_words(allowed, ", "));
+    error->all(FLERR,
+               "Fix mollifield/uncertainty: keyword 'reduce' has no meaning with quantity {}, which is one "
+               "number for all atoms; allowed with {}",
+               settings.quantity->key, utils::join_words(allowed, ", "));
   }
 }
 
@@ -136,7 +141,8 @@ UncertaintySettings Reader::read()
 {
   const std::map<std::string, std::function<void(const std::string &)>> keywords = {
       {"quantity", [&](auto &key) { settings.quantity = &quantities()[choice(key, quantity_keys())]; }},
-      {"reduce", [&](auto &key) { settings.reduction = Reduction(choice(key, {REDUCTIONS.begin(), REDUCTIONS.end()})); }},
+      {"reduce",
+       [&](auto &key) { settings.reduction = Reduction(choice(key, {REDUCTIONS.begin(), REDUCTIONS.end()})); }},
       {"calibrated", [&](auto &key) { settings.calibrated = choice(key, NO_YES) == 1; }},
       {"file", [&](auto &key) { settings.file = value(key); }},
       {"append", [&](auto &key) { settings.append = choice(key, NO_YES) == 1; }},
@@ -172,7 +178,7 @@ UncertaintySettings Reader::read()
   return settings;
 }
 
-}    // namespace
+}  // namespace
 
 UncertaintySettings LAMMPS_NS::read_uncertainty_settings(LAMMPS *lmp, int narg, char **arg)
 {

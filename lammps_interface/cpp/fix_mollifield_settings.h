@@ -21,9 +21,9 @@ struct UncertaintySettings {
 
   std::string file;
   bool append = false;
-  std::vector<std::string> elements;    // [ntypes] as the frames name them; empty: as pair_coeff does
+  std::vector<std::string> elements;  // [ntypes] as the frames name them; empty: as pair_coeff does
   double select = 0.0, novelty = 0.0;
-  bigint max_frames = -1, min_gap = 0;    // -1: as many as there are
+  bigint max_frames = -1, min_gap = 0;  // -1: as many as there are
 
   bool stops = false;
   double stop = 0.0;
@@ -39,6 +39,6 @@ struct UncertaintySettings {
 // Arguments of the fix command from its ID on; everything that is wrong with them is an error naming the keyword.
 UncertaintySettings read_uncertainty_settings(LAMMPS *lmp, int narg, char **arg);
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

@@ -20,18 +20,19 @@ using namespace FixConst;
 
 namespace {
 
-// What a resumed run has to know to go on as if it had never stopped. The file's name and what `novelty` remembers follow.
+// What a resumed run has to know to go on as if it had never stopped. The file's name and what `novelty` remembers
+// follow.
 constexpr bigint VERSION = 2;
 
 struct Header {
   bigint version, n_written, last_written, ramp_start, step, end, name_size, n_environments;
 };
 
-}    // namespace
+}  // namespace
 
 FixMollifieldUncertainty::FixMollifieldUncertainty(LAMMPS *lmp, int narg, char **arg) :
-    Fix(lmp, narg, arg), settings(read_uncertainty_settings(lmp, narg, arg)), committee(lmp),
-    frames(lmp, settings), novelty(lmp, settings.novelty), bias(settings.bias, settings.ramp)
+    Fix(lmp, narg, arg), settings(read_uncertainty_settings(lmp, narg, arg)), committee(lmp), frames(lmp, settings),
+    novelty(lmp, settings.novelty), bias(settings.bias, settings.ramp)
 {
   nevery = settings.every;
   scalar_flag = vector_flag = peratom_flag = 1;
@@ -70,12 +71,15 @@ void FixMollifieldUncertainty::init()
   check_elements();
   tell_calibration();
   if (settings.quantity->needs_latent_references && !*committee.read<int>("has_latent_references"))
-    error->all(FLERR, "Fix mollifield/uncertainty: keyword 'quantity {}' needs a model file with latent "
-                      "references; export it again with the frames it was trained on (mollifield export)",
+    error->all(FLERR,
+               "Fix mollifield/uncertainty: keyword 'quantity {}' needs a model file with latent "
+               "references; export it again with the frames it was trained on (mollifield export)",
                settings.quantity->key);
   if (settings.biased && update->whichflag == 2 && !thermo_energy && comm->me == 0)
-    error->warning(FLERR, "Fix mollifield/uncertainty: minimize does not see the energy of the bias without "
-                          "fix_modify {} energy yes", id);
+    error->warning(FLERR,
+                   "Fix mollifield/uncertainty: minimize does not see the energy of the bias without "
+                   "fix_modify {} energy yes",
+                   id);
   frames.open();
 }
 
@@ -118,20 +122,14 @@ void FixMollifieldUncertainty::follow_reset_timestep()
   const bigint shift = update->ntimestep - run_ended;
   frames.shift(shift);
   bias.shift(shift);
-  if (is_rerun()) frames.forget_last_step();    // another trajectory
+  if (is_rerun()) frames.forget_last_step();  // another trajectory
   run_ended = NEVER;
 }
 
 // `rerun` sets up frame after frame and runs none.
-bool FixMollifieldUncertainty::is_rerun() const
-{
-  return input->command && strcmp(input->command, "rerun") == 0;
-}
+bool FixMollifieldUncertainty::is_rerun() const { return input->command && strcmp(input->command, "rerun") == 0; }
 
-bool FixMollifieldUncertainty::is_due() const
-{
-  return update->ntimestep % nevery == 0 || is_rerun();
-}
+bool FixMollifieldUncertainty::is_due() const { return update->ntimestep % nevery == 0 || is_rerun(); }
 
 bool FixMollifieldUncertainty::is_judged(int i) const
 {
@@ -139,10 +137,7 @@ bool FixMollifieldUncertainty::is_judged(int i) const
 }
 
 // A run starts with values whatever its first step, so that thermo output never shows those of another run.
-void FixMollifieldUncertainty::setup_pre_force(int /*vflag*/)
-{
-  committee.ask(true);
-}
+void FixMollifieldUncertainty::setup_pre_force(int /*vflag*/) { committee.ask(true); }
 
 void FixMollifieldUncertainty::setup(int vflag)
 {
@@ -152,10 +147,7 @@ void FixMollifieldUncertainty::setup(int vflag)
   decide();
 }
 
-void FixMollifieldUncertainty::min_setup(int vflag)
-{
-  setup(vflag);
-}
+void FixMollifieldUncertainty::min_setup(int vflag) { setup(vflag); }
 
 void FixMollifieldUncertainty::pre_force(int /*vflag*/)
 {
@@ -169,15 +161,9 @@ void FixMollifieldUncertainty::post_force(int vflag)
 
 // Monte Carlo fixes compute trial configurations through pre_force and post_force, before the forces of the step's
 // own configuration; older ones call end_of_step too. Only a step's own one is integrated.
-void FixMollifieldUncertainty::final_integrate()
-{
-  decide();
-}
+void FixMollifieldUncertainty::final_integrate() { decide(); }
 
-void FixMollifieldUncertainty::min_pre_force(int vflag)
-{
-  pre_force(vflag);
-}
+void FixMollifieldUncertainty::min_pre_force(int vflag) { pre_force(vflag); }
 
 void FixMollifieldUncertainty::min_post_force(int vflag)
 {
@@ -239,7 +225,8 @@ void FixMollifieldUncertainty::stop_if_above()
   const bool goes_on = is_rerun();
   if (!goes_on) timer->force_timeout();
   if (comm->me == 0)
-    utils::logmesg(lmp, "Fix mollifield/uncertainty: {} {}\n", goes_on ? "rerun goes on after" : "run stopped at", what);
+    utils::logmesg(lmp, "Fix mollifield/uncertainty: {} {}\n", goes_on ? "rerun goes on after" : "run stopped at",
+                   what);
 }
 
 // As in fix halt: after a soft stop LAMMPS skips later runs too, with `continue` it goes on with them.
@@ -281,7 +268,7 @@ double FixMollifieldUncertainty::memory_usage()
 void FixMollifieldUncertainty::grow_arrays(int n_max)
 {
   const int known = max_atoms;
-  max_atoms = std::max(n_max, 1);    // a null pointer would be no array
+  max_atoms = std::max(n_max, 1);  // a null pointer would be no array
   memory->grow(array_atom, max_atoms, N_COLUMNS, "mollifield/uncertainty:array_atom");
   for (int i = known; i < max_atoms; i++) set_arrays(i);
 }
@@ -329,8 +316,10 @@ void FixMollifieldUncertainty::restart(char *bytes)
   bigint version;
   memcpy(&version, bytes, sizeof(version));
   if (version != VERSION)
-    error->all(FLERR, "Fix mollifield/uncertainty: its state in the restart file has version {}, this build reads {}; "
-                      "with an ID other than {} it starts anew", version, VERSION, id);
+    error->all(FLERR,
+               "Fix mollifield/uncertainty: its state in the restart file has version {}, this build reads {}; "
+               "with an ID other than {} it starts anew",
+               version, VERSION, id);
   const auto header = take<Header>(from);
   frames.resume(header.n_written, header.last_written, header.end, std::string(from, header.name_size));
   bias.resume(header.ramp_start);

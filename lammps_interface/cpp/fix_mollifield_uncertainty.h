@@ -45,7 +45,7 @@ class FixMollifieldUncertainty : public Fix {
   double memory_usage() override;
 
  private:
-  static constexpr int N_COLUMNS = 3;    // of array_atom: epistemic std, aleatoric std, latent distance
+  static constexpr int N_COLUMNS = 3;  // of array_atom: epistemic std, aleatoric std, latent distance
 
   const UncertaintySettings settings;
   Committee committee;
@@ -54,8 +54,8 @@ class FixMollifieldUncertainty : public Fix {
   Novelty novelty;
   Bias bias;
 
-  bigint run_ended = NEVER;    // while no run is under way
-  int max_atoms = 0;           // rows of array_atom
+  bigint run_ended = NEVER;  // while no run is under way
+  int max_atoms = 0;         // rows of array_atom
   bool told_calibration = false, stopped = false;
 
   std::string other_writer() const;
@@ -71,6 +71,6 @@ class FixMollifieldUncertainty : public Fix {
   void stop_if_above();
 };
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

@@ -20,8 +20,7 @@ class Writer : protected Pointers {
  public:
   Writer(LAMMPS *lmp, const UncertaintySettings &settings, const Committee &committee, const Statistics &statistics) :
       Pointers(lmp), settings(settings), committee(committee), statistics(statistics)
-  {
-  }
+  {}
 
   std::string text();
 
@@ -76,8 +75,7 @@ std::string Writer::header(std::size_t n)
     return fmt::format("{:.17g} {:.17g} {:.17g}", x / length_unit, y / length_unit, z / length_unit);
   };
   std::string text = fmt::format("{}\nLattice=\"{} {} {}\" Origin=\"{}\" ", n, vector(domain->xprd, 0.0, 0.0),
-                                 vector(domain->xy, domain->yprd, 0.0),
-                                 vector(domain->xz, domain->yz, domain->zprd),
+                                 vector(domain->xy, domain->yprd, 0.0), vector(domain->xz, domain->yz, domain->zprd),
                                  vector(domain->boxlo[0], domain->boxlo[1], domain->boxlo[2]));
   text += fmt::format("pbc=\"{} {} {}\" {} ", flag(0), flag(1), flag(2), std::string(FRAME_COLUMNS));
   text += fmt::format("step={} energy_mean={:.17g} energy_std={:.17g} max_force_std={:.17g} ", update->ntimestep,
@@ -100,13 +98,13 @@ std::string Writer::text()
   for (std::size_t k = 0; k < n; k++) {
     const double *const v = &atoms[VALUES_PER_ATOM * k];
     text += fmt::format("{} {:.17g} {:.17g} {:.17g} {} {:.17g} {:.17g} {:.17g} {:.17g} {:.17g} {:.17g}\n",
-                        symbol(static_cast<int>(v[1])), v[2], v[3], v[4], static_cast<bigint>(v[0]), v[5], v[6],
-                        v[7], v[8], v[8] * v[8], v[9]);
+                        symbol(static_cast<int>(v[1])), v[2], v[3], v[4], static_cast<bigint>(v[0]), v[5], v[6], v[7],
+                        v[8], v[8] * v[8], v[9]);
   }
   return text;
 }
 
-}    // namespace
+}  // namespace
 
 std::string LAMMPS_NS::frame_text(LAMMPS *lmp, const UncertaintySettings &settings, const Committee &committee,
                                   const Statistics &statistics)

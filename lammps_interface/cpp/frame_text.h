@@ -12,6 +12,6 @@ namespace LAMMPS_NS {
 // On rank 0 the extended XYZ of all atoms, sorted by tag, in eV and Å; empty on the others.
 std::string frame_text(LAMMPS *, const UncertaintySettings &, const Committee &, const Statistics &);
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

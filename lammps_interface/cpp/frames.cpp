@@ -35,8 +35,10 @@ void Frames::claim(std::string refusal)
   if (comm->me == 0) {
     if (refusal.empty()) refusal = file.claim(path);
     if (!file.lock_problem().empty())
-      error->warning(FLERR, "Fix mollifield/uncertainty: file '{}' cannot be locked ({}): another run that writes it "
-                            "will not be noticed", path, file.lock_problem());
+      error->warning(FLERR,
+                     "Fix mollifield/uncertainty: file '{}' cannot be locked ({}): another run that writes it "
+                     "will not be noticed",
+                     path, file.lock_problem());
   }
   check(refusal);
 }
@@ -59,8 +61,8 @@ void Frames::check(std::string refusal)
   error->all(FLERR, "Fix mollifield/uncertainty: file '{}' {}", path, refusal);
 }
 
-// On rank 0. Two things may be cut off: a torn last frame, and frames behind the end that a restart file recorded, which
-// the run is about to write again.
+// On rank 0. Two things may be cut off: a torn last frame, and frames behind the end that a restart file recorded,
+// which the run is about to write again.
 std::string Frames::find_end()
 {
   const bool resumes = resumed_end >= 0 && file.is_at(resumed_file);
@@ -68,10 +70,12 @@ std::string Frames::find_end()
   if (!file.is_in_place()) return "was moved or removed after the fix was defined";
   if (!resumes && !appends && size > 0)
     return fmt::format("holds {} bytes already: 'append yes' keeps its frames and goes on behind them; otherwise "
-                       "remove it, or name another file", size);
+                       "remove it, or name another file",
+                       size);
   if (resumes && size < resumed_end)
     return fmt::format("has {} bytes, but had {} when the restart file was written; put the frames back, or name "
-                       "another file", size, resumed_end);
+                       "another file",
+                       size, resumed_end);
   bigint end = 0;
   FramesReader reader = file.reader();
   while (reader.next()) {
@@ -86,16 +90,18 @@ std::string Frames::find_end()
   }
   if (reader.is_foreign())
     return fmt::format("is not of this fix alone: after {} frames, {} is no part of one; put that elsewhere, or name "
-                       "another file", reader.n_frames(), reader.where());
+                       "another file",
+                       reader.n_frames(), reader.where());
   if (resumes && end != resumed_end)
     return fmt::format("has other frames than when the restart file was written: none ends after {} bytes; put them "
-                       "back, or name another file", resumed_end);
+                       "back, or name another file",
+                       resumed_end);
   if (resumes)
     utils::logmesg(lmp, "Fix mollifield/uncertainty: goes on after frame {} of '{}'{}\n", n, path,
                    size > end ? ", what was written after the restart file is dropped" : "");
   else if (size > end)
-    utils::logmesg(lmp, "Fix mollifield/uncertainty: the last frame of '{}' is torn, its {} bytes are dropped\n",
-                   path, size - end);
+    utils::logmesg(lmp, "Fix mollifield/uncertainty: the last frame of '{}' is torn, its {} bytes are dropped\n", path,
+                   size - end);
   return file.go_on(end);
 }
 
@@ -115,8 +121,10 @@ void Frames::append(const std::string &text, bigint step)
   if (comm->me == 0) code = file.append(text);
   MPI_Bcast(&code, 1, MPI_INT, 0, world);
   if (code)
-    error->all(FLERR, "Fix mollifield/uncertainty: frame {} of step {} cannot be written to '{}': {}; "
-                      "the frames before it are whole", n, last_written, path, strerror(code));
+    error->all(FLERR,
+               "Fix mollifield/uncertainty: frame {} of step {} cannot be written to '{}': {}; "
+               "the frames before it are whole",
+               n, last_written, path, strerror(code));
 }
 
 void Frames::resume(bigint n_written, bigint last_step, bigint end, const std::string &name)

@@ -15,7 +15,7 @@ class Frames : protected Pointers {
  public:
   Frames(LAMMPS *, const UncertaintySettings &);
 
-  const std::string &name() const { return path; }    // empty: nothing is kept
+  const std::string &name() const { return path; }  // empty: nothing is kept
   bool writes_to(const std::string &other) const { return file.is_regular() && file.is_at(other); }
 
   // When the fix is defined; `refusal`, on rank 0: why it is not to be, if so.
@@ -38,7 +38,7 @@ class Frames : protected Pointers {
   const bool appends;
   const bigint max_frames, min_gap;
 
-  FramesFile file;    // rank 0
+  FramesFile file;  // rank 0
   bool is_open = false;
   std::string resumed_file;
   bigint resumed_end = -1;
@@ -49,6 +49,6 @@ class Frames : protected Pointers {
   std::string find_end();
 };
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

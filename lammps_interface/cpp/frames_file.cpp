@@ -12,12 +12,9 @@ using namespace LAMMPS_NS;
 
 namespace {
 
-std::string not_writable(int code)
-{
-  return std::string("cannot be written: ") + strerror(code);
-}
+std::string not_writable(int code) { return std::string("cannot be written: ") + strerror(code); }
 
-}    // namespace
+}  // namespace
 
 FramesFile::~FramesFile()
 {
@@ -33,7 +30,7 @@ bool FramesFile::is_special(const std::string &path)
 std::string FramesFile::claim(const std::string &path)
 {
   std::error_code ignored;
-  claimed = std::filesystem::absolute(path, ignored).string();    // the input may change the directory later
+  claimed = std::filesystem::absolute(path, ignored).string();  // the input may change the directory later
   // Without O_NONBLOCK the opening of a pipe would wait for a reader.
   const int how = is_special(path) ? O_WRONLY | O_NONBLOCK | O_NOCTTY : O_RDWR | O_CREAT;
   descriptor = open(path.c_str(), how | O_CLOEXEC, 0666);
@@ -45,8 +42,8 @@ std::string FramesFile::claim(const std::string &path)
   return S_ISCHR(status.st_mode) ? "" : lock();
 }
 
-// flock() excludes: its lock lasts as long as the descriptor, also against this very process. The other kind of lock, of
-// the process, is only there to tell who it is.
+// flock() excludes: its lock lasts as long as the descriptor, also against this very process. The other kind of lock,
+// of the process, is only there to tell who it is.
 std::string FramesFile::lock()
 {
   struct flock name = {};
@@ -62,15 +59,15 @@ std::string FramesFile::lock()
   }
   const bool is_told = fcntl(descriptor, F_GETLK, &name) == 0 && name.l_type != F_UNLCK && name.l_pid > 0;
   return "is being written by " +
-      (is_told ? "process " + std::to_string(name.l_pid) : "another run, in this process or on another machine") +
-      "; two writers of one file lose frames: wait for the other, end it, or name another file";
+         (is_told ? "process " + std::to_string(name.l_pid) : "another run, in this process or on another machine") +
+         "; two writers of one file lose frames: wait for the other, end it, or name another file";
 }
 
 bool FramesFile::is_at(const std::string &path) const
 {
   struct stat there, here;
   return stat(path.c_str(), &there) == 0 && fstat(descriptor, &here) == 0 && there.st_dev == here.st_dev &&
-      there.st_ino == here.st_ino;
+         there.st_ino == here.st_ino;
 }
 
 std::int64_t FramesFile::size() const

@@ -34,7 +34,7 @@ class FramesFile {
 
   // Go on behind the first `end` bytes; what follows them goes.
   std::string go_on(std::int64_t end);
-  int append(const std::string &text);    // 0 or an errno
+  int append(const std::string &text);  // 0 or an errno
 
   std::int64_t end() const { return written; }
 
@@ -47,6 +47,6 @@ class FramesFile {
   std::string lock();
 };
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

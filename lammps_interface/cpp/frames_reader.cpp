@@ -11,10 +11,10 @@ using namespace LAMMPS_NS;
 namespace {
 
 constexpr std::string_view DIGITS = "0123456789";
-constexpr std::string_view NUMBER = "+-.0123456789aefin";    // with the letters of nan, inf and 1e-5
+constexpr std::string_view NUMBER = "+-.0123456789aefin";  // with the letters of nan, inf and 1e-5
 constexpr std::string_view LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 constexpr std::string_view KEY = "abcdefghijklmnopqrstuvwxyz_";
-constexpr std::size_t SHOWN = 40;    // characters of a foreign line in messages
+constexpr std::size_t SHOWN = 40;  // characters of a foreign line in messages
 
 // Goes along a line. What it has not begun to miss when the text ends is a beginning of what was looked for.
 class Cursor {
@@ -33,7 +33,10 @@ class Cursor {
     rest.remove_prefix(n);
   }
   // One of these characters, or more.
-  std::string_view word(std::string_view allowed) { return take(std::min(rest.find_first_not_of(allowed), rest.size())); }
+  std::string_view word(std::string_view allowed)
+  {
+    return take(std::min(rest.find_first_not_of(allowed), rest.size()));
+  }
   std::string_view word_without(std::string_view ends) { return take(std::min(rest.find_first_of(ends), rest.size())); }
   void words(int n, std::string_view allowed)
   {
@@ -77,7 +80,7 @@ void match_header(Cursor &cursor, Frame &frame)
   cursor.literal("\" ");
   cursor.literal(FRAME_COLUMNS);
   cursor.literal(" step=");
-  frame.step = integer(cursor.word("-0123456789"));    // those of a rerun may be negative
+  frame.step = integer(cursor.word("-0123456789"));  // those of a rerun may be negative
   // Other releases may say more or less of a frame.
   while (!cursor.done() && cursor.ahead() == ' ') {
     cursor.literal(" ");
@@ -102,7 +105,7 @@ void match(Cursor &cursor, std::int64_t k, Frame &frame)
   cursor.literal("\n");
 }
 
-}    // namespace
+}  // namespace
 
 // With its end. Without one it is the beginning of a line: where the file ends, cannot be read, or has a line that is
 // longer than any of ours.

@@ -23,18 +23,18 @@ class FramesReader {
   // of the fix can have written.
   bool next();
 
-  std::int64_t end() const { return whole; }           // of the last whole frame, in bytes
-  std::int64_t step() const { return last_step; }      // of that frame
+  std::int64_t end() const { return whole; }       // of the last whole frame, in bytes
+  std::int64_t step() const { return last_step; }  // of that frame
   std::int64_t n_frames() const { return n_whole; }
   bool is_torn() const { return torn; }
   bool is_foreign() const { return !foreign.empty(); }
-  const std::string &where() const { return foreign; }    // "line 3 ('...')"
+  const std::string &where() const { return foreign; }  // "line 3 ('...')"
 
  private:
   const int descriptor;
   std::vector<char> buffer;
-  std::size_t begin = 0, filled = 0;    // of what is buffered and not yet read
-  std::int64_t offset = 0;              // in the file, of what is not yet buffered
+  std::size_t begin = 0, filled = 0;  // of what is buffered and not yet read
+  std::int64_t offset = 0;            // in the file, of what is not yet buffered
   std::int64_t whole = 0, last_step = 0, n_whole = 0, line = 0;
   bool at_end = false, torn = false;
   std::string foreign;
@@ -43,6 +43,6 @@ class FramesReader {
   bool refuse(std::string_view text);
 };
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

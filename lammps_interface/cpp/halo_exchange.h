@@ -37,12 +37,12 @@ class HaloExchange : public mollifield::Halo {
     int rank, n_rows;
   };
   MPI_Comm world;
-  std::vector<Partner> givers, takers;    // of ghosts' rows to this rank; of this rank's rows
+  std::vector<Partner> givers, takers;  // of ghosts' rows to this rank; of this rank's rows
   std::vector<std::int64_t> asked_nodes;
 
   void move(const void *, const std::vector<Partner> &, void *, const std::vector<Partner> &, std::size_t);
 };
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

@@ -13,7 +13,7 @@ namespace {
 // (https://docs.lammps.org/Developer_plugins.html).
 struct PluginDescription {
   const char *version, *style, *name, *info, *author;
-  void *creator;    // a union of function pointers in LAMMPS
+  void *creator;  // a union of function pointers in LAMMPS
   void *handle;
 };
 using RegisterPlugin = void (*)(PluginDescription *, void *);
@@ -30,23 +30,30 @@ int size_in(LAMMPS *lmp, const char *type, int expected)
 Pair *create_pair(LAMMPS *lmp) { return new PairMollifield(lmp); }
 Fix *create_fix(LAMMPS *lmp, int narg, char **arg) { return new FixMollifieldUncertainty(lmp, narg, arg); }
 
-}    // namespace
+}  // namespace
 
 extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void *instance, void *handle, void *registrar)
 {
   auto *lmp = static_cast<LAMMPS *>(instance);
   // Styles share memory layout with LAMMPS classes, which change between versions without a link error.
   if (lmp->num_ver != MOLLIFIELD_LAMMPS_VERSION)
-    lmp->error->all(FLERR, "mollifieldplugin.so was built for LAMMPS {}, this is LAMMPS {} ({}); rebuild it for this one",
+    lmp->error->all(FLERR,
+                    "mollifieldplugin.so was built for LAMMPS {}, this is LAMMPS {} ({}); rebuild it for this one",
                     MOLLIFIELD_LAMMPS_VERSION, lmp->num_ver, lmp->version);
   const int id = size_in(lmp, "tagint", sizeof(tagint)), count = size_in(lmp, "bigint", sizeof(bigint));
   if (id != sizeof(tagint) || count != sizeof(bigint))
-    lmp->error->all(FLERR, "mollifieldplugin.so was built for {}-bit atom IDs and {}-bit counts, this LAMMPS has {} and {}; "
+    lmp->error->all(FLERR,
+                    "mollifieldplugin.so was built for {}-bit atom IDs and {}-bit counts, this LAMMPS has {} and {}; "
                     "rebuild it with LAMMPS_BIGBIG as LAMMPS was built",
                     8 * sizeof(tagint), 8 * sizeof(bigint), 8 * id, 8 * count);
   const auto register_plugin = reinterpret_cast<RegisterPlugin>(registrar);
-  PluginDescription plugin = {lmp->version,        "pair", "mollifield", "pair style mollifield", "Mollifield developers",
-                              reinterpret_cast<void *>(&create_pair), handle};
+  PluginDescription plugin = {lmp->version,
+                              "pair",
+                              "mollifield",
+                              "pair style mollifield",
+                              "Mollifield developers",
+                              reinterpret_cast<void *>(&create_pair),
+                              handle};
   register_plugin(&plugin, lmp);
   plugin.style = "fix";
   plugin.name = "mollifield/uncertainty";

@@ -37,6 +37,6 @@ class Novelty : protected Pointers {
   bool is_new(const Environment &, const Committee &) const;
 };
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

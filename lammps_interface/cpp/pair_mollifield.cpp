@@ -34,7 +34,7 @@ int whole_number(Error *error, const char *key, const char *text)
   return static_cast<int>(found);
 }
 
-}    // namespace
+}  // namespace
 
 PairMollifield::PairMollifield(LAMMPS *lmp) : Pair(lmp), state(std::make_unique<State>())
 {
@@ -239,8 +239,10 @@ void PairMollifield::warn_of_null_types() const
   for (int i = 1; i <= atom->ntypes; i++)
     if (map[i] < 0) types.push_back(std::to_string(i));
   if (!types.empty() && comm->me == 0)
-    error->warning(FLERR, "Pair style mollifield: NULL in pair_coeff leaves atoms of type {} without any forces; "
-                   "pair_style hybrid gives them another style", utils::join_words(types, ", "));
+    error->warning(FLERR,
+                   "Pair style mollifield: NULL in pair_coeff leaves atoms of type {} without any forces; "
+                   "pair_style hybrid gives them another style",
+                   utils::join_words(types, ", "));
 }
 
 void PairMollifield::init_style()
@@ -318,7 +320,8 @@ void PairMollifield::warn_of_unseen_stress()
     if (!(fix->box_change & ~Fix::BOX_CHANGE_DOMAIN) || strcmp(fix->style, "deform") == 0) continue;
     s.told_of_stress = true;
     if (comm->me == 0)
-      error->warning(FLERR, "Pair style mollifield: fix {} ({}) moves the box by the virial, but model {} was trained on "
+      error->warning(FLERR,
+                     "Pair style mollifield: fix {} ({}) moves the box by the virial, but model {} was trained on "
                      "{}, never on stress: compare its pressures with the reference method's first",
                      fix->id, fix->style, s.model_name, utils::join_words(labels, " and "));
     return;
@@ -352,8 +355,8 @@ double PairMollifield::init_one(int i, int j)
 double PairMollifield::memory_usage()
 {
   const auto &s = *state;
-  const std::size_t doubles = s.member_forces.capacity() + s.outputs.n_doubles() +
-      s.graph.edge_vectors.capacity() + s.graph.edge_index.capacity();
+  const std::size_t doubles = s.member_forces.capacity() + s.outputs.n_doubles() + s.graph.edge_vectors.capacity() +
+                              s.graph.edge_index.capacity();
   const std::size_t ints = s.owner.capacity() + s.node.capacity() + s.atoms.capacity() + 2 * s.edge_centre.capacity();
   return Pair::memory_usage() + static_cast<double>(doubles * sizeof(double) + ints * sizeof(int));
 }

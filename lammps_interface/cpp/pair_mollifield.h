@@ -99,6 +99,6 @@ class PairMollifield : public Pair {
   void reduce_latent();
 };
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

@@ -249,8 +249,8 @@ void PairMollifield::tally_virial(std::size_t edge)
 
 // W_j = sum_m (r_m - r_j) (x) dE_m/dr_j, for which sum_j W_j v_j + sum_i E_i v_i is the time derivative of
 // sum_i r_i E_i, the heat flux: Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 20; for message passing, where E_m
-// depends on atoms beyond its neighbours, Langer et al., Phys. Rev. B 108, L100302 (2023). An edge ij moves its centre's
-// energy by way of j, whence the whole of -d (x) g for j, and other atoms' by its moments.
+// depends on atoms beyond its neighbours, Langer et al., Phys. Rev. B 108, L100302 (2023). An edge ij moves its
+// centre's energy by way of j, whence the whole of -d (x) g for j, and other atoms' by its moments.
 void PairMollifield::tally_centroid(std::size_t edge)
 {
   const auto &s = *state;
@@ -260,8 +260,7 @@ void PairMollifield::tally_centroid(std::size_t edge)
   constexpr int FIRST[9] = {0, 1, 2, 0, 0, 1, 1, 2, 2}, SECOND[9] = {0, 1, 2, 1, 2, 2, 0, 0, 1};
   for (int k = 0; k < 9; k++) {
     const int a = FIRST[k], b = SECOND[k];
-    const double moment =
-        moments.empty() ? 0.0 : s.energy_unit * moments[3 * (a * s.edge_centre.size() + edge) + b];
+    const double moment = moments.empty() ? 0.0 : s.energy_unit * moments[3 * (a * s.edge_centre.size() + edge) + b];
     cvatom[i][k] -= moment;
     cvatom[j][k] += moment - s.energy_unit * d[a] * g[b];
   }

@@ -29,7 +29,8 @@ void PairMollifield::sum_member_forces()
       }
     }
   if (comm->nprocs == 1) return;
-  for (s.first_member = 0; s.first_member < s.n_members; s.first_member += MEMBERS_PER_MESSAGE) comm->reverse_comm(this);
+  for (s.first_member = 0; s.first_member < s.n_members; s.first_member += MEMBERS_PER_MESSAGE)
+    comm->reverse_comm(this);
 }
 
 void PairMollifield::reduce_members()
@@ -50,8 +51,8 @@ void PairMollifield::reduce_members()
     const int species = map[atom->type[i]];
     if (species < 0) continue;
     for (std::size_t k = 0; k < forces.size(); k++) forces[k] = s.member_forces[forces.size() * i + k] / s.force_unit;
-    const auto spread =
-        mollifield::force_spread(forces.data(), n_members, calibration.force[species], *out.outside_std.rows[i] / s.force_unit);
+    const auto spread = mollifield::force_spread(forces.data(), n_members, calibration.force[species],
+                                                 *out.outside_std.rows[i] / s.force_unit);
     for (int a = 0; a < 3; a++) out.force_mean.rows[i][a] = s.force_unit * spread.mean[a];
     for (int k = 0; k < 6; k++) out.force_covariance.rows[i][k] = s.force_unit * s.force_unit * spread.covariance[k];
     *out.force_std.rows[i] = s.force_unit * spread.std;
@@ -118,30 +119,33 @@ void *PairMollifield::extract(const char *name, int &dim)
   const std::string key = name;
   dim = 0;
   out.has_latent_references = s.potential && s.potential->latent_space().has_references();
-  if (key == "calibration") return s.potential ? const_cast<mollifield::Calibration *>(&s.potential->calibration()) : nullptr;
-  const std::map<std::string, void *> scalars = {
-      {"n_members", &s.n_members},       {"force_std_flag", &s.force_std_flag},
-      {"energy_unit", &s.energy_unit},   {"length_unit", &s.length_unit},
-      {"force_mean_flag", &s.force_std_flag}, {"n_latent", &out.n_latent},
-      {"force_covariance_flag", &s.force_std_flag},
-      {"aleatoric_std_flag", &s.force_std_flag}, {"latent_distance_flag", &s.force_std_flag},
-      {"has_latent_references", &out.has_latent_references}};
+  if (key == "calibration")
+    return s.potential ? const_cast<mollifield::Calibration *>(&s.potential->calibration()) : nullptr;
+  const std::map<std::string, void *> scalars = {{"n_members", &s.n_members},
+                                                 {"force_std_flag", &s.force_std_flag},
+                                                 {"energy_unit", &s.energy_unit},
+                                                 {"length_unit", &s.length_unit},
+                                                 {"force_mean_flag", &s.force_std_flag},
+                                                 {"n_latent", &out.n_latent},
+                                                 {"force_covariance_flag", &s.force_std_flag},
+                                                 {"aleatoric_std_flag", &s.force_std_flag},
+                                                 {"latent_distance_flag", &s.force_std_flag},
+                                                 {"has_latent_references", &out.has_latent_references}};
   const auto scalar = scalars.find(key);
   if (scalar != scalars.end()) return scalar->second;
   dim = 1;
-  const std::map<std::string, void *> arrays = {
-      {"type_symbols", s.type_symbols.data()},
-      {"force_std", out.force_std.block.data()},
-      {"force_std_raw", out.force_std_raw.block.data()},
-      {"force_mean", out.force_mean.block.data()},
-      {"force_covariance", out.force_covariance.block.data()},
-      {"aleatoric_std", out.aleatoric_std.block.data()},
-      {"latent_distance", out.latent_distance.block.data()},
-      {"outside_std", out.outside_std.block.data()},
-      {"latent", out.latent.data()},
-      {"member_forces", s.member_forces.data()},
-      {"member_energies", out.member_energies.data()},
-      {"member_virials", out.member_virials.data()}};
+  const std::map<std::string, void *> arrays = {{"type_symbols", s.type_symbols.data()},
+                                                {"force_std", out.force_std.block.data()},
+                                                {"force_std_raw", out.force_std_raw.block.data()},
+                                                {"force_mean", out.force_mean.block.data()},
+                                                {"force_covariance", out.force_covariance.block.data()},
+                                                {"aleatoric_std", out.aleatoric_std.block.data()},
+                                                {"latent_distance", out.latent_distance.block.data()},
+                                                {"outside_std", out.outside_std.block.data()},
+                                                {"latent", out.latent.data()},
+                                                {"member_forces", s.member_forces.data()},
+                                                {"member_energies", out.member_energies.data()},
+                                                {"member_virials", out.member_virials.data()}};
   const auto array = arrays.find(key);
   return array == arrays.end() ? nullptr : array->second;
 }

@@ -16,7 +16,7 @@ void write_text(FILE *fp, const std::string &text)
   fwrite(text.data(), 1, text.size(), fp);
 }
 
-}    // namespace
+}  // namespace
 
 std::string PairMollifield::read_text(FILE *fp)
 {
@@ -29,10 +29,7 @@ std::string PairMollifield::read_text(FILE *fp)
   return text;
 }
 
-void PairMollifield::write_restart(FILE *fp)
-{
-  write_restart_settings(fp);
-}
+void PairMollifield::write_restart(FILE *fp) { write_restart_settings(fp); }
 
 void PairMollifield::write_restart_settings(FILE *fp)
 {

@@ -21,7 +21,7 @@ struct PairMollifield::State {
   // The dynamics follows the committee's mean (-1), or this member, of which `driver` is a model of its own.
   int driver_member = -1;
   std::unique_ptr<mollifield::Potential> driver;
-  std::vector<const char *> type_symbols;    // [ntypes + 1]
+  std::vector<const char *> type_symbols;  // [ntypes + 1]
 
   // As the input script has them, for the restart file. `restart_problem`: why the model it names is not there.
   std::string settings, model_name, elements;
@@ -29,30 +29,30 @@ struct PairMollifield::State {
   bool coeff_given = false, told_of_stress = false;
 
   enum class Ghosts {
-    EXCHANGE,    // their features come from the ranks that own them
-    COMPUTE      // this rank computes their features from their own neighbours
+    EXCHANGE,  // their features come from the ranks that own them
+    COMPUTE    // this rank computes their features from their own neighbours
   };
   Ghosts ghosts_asked = Ghosts::EXCHANGE, ghosts = Ghosts::EXCHANGE;
-  std::unique_ptr<HaloExchange> halo;    // of a force computation on several ranks with Ghosts::EXCHANGE
-  std::array<double, 3> work;            // pvector: edges and nodes evaluated, rows received, on this rank
+  std::unique_ptr<HaloExchange> halo;  // of a force computation on several ranks with Ghosts::EXCHANGE
+  std::array<double, 3> work;          // pvector: edges and nodes evaluated, rows received, on this rank
   // LAMMPS's units of 1 eV, 1 Å and 1 eV/Å.
   double energy_unit = 1.0, length_unit = 1.0, force_unit = 1.0;
   int n_members = 0, force_std_flag = 0;
 
   mollifield::Graph graph;
   mollifield::Evaluation evaluation;
-  std::vector<HaloExchange::Home> home;    // [nlocal + nghost]
-  std::vector<int> owner;    // [nlocal + nghost] atom of this rank that stands for it in the graph
-  std::map<HaloExchange::Home, int> first_image;    // ghost that stands for an atom of another rank in the graph
-  std::vector<int> node;     // [nlocal + nghost] its node of the graph, -1: none
-  std::vector<int> atoms;    // [N] the atom of a node
-  std::vector<int> edge_centre, edge_neighbour;    // [E] nodes
+  std::vector<HaloExchange::Home> home;           // [nlocal + nghost]
+  std::vector<int> owner;                         // [nlocal + nghost] atom of this rank that stands for it in the graph
+  std::map<HaloExchange::Home, int> first_image;  // ghost that stands for an atom of another rank in the graph
+  std::vector<int> node;                          // [nlocal + nghost] its node of the graph, -1: none
+  std::vector<int> atoms;                         // [N] the atom of a node
+  std::vector<int> edge_centre, edge_neighbour;   // [E] nodes
 
-  std::vector<double> member_forces;    // [nlocal + nghost, M, 3]
+  std::vector<double> member_forces;  // [nlocal + nghost, M, 3]
   MemberOutputs outputs;
-  int first_member = 0;    // of the chunk being communicated
+  int first_member = 0;  // of the chunk being communicated
 };
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

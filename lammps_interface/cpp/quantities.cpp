@@ -9,10 +9,7 @@ using namespace LAMMPS_NS;
 
 namespace {
 
-std::vector<double> force(const JudgedAtoms &atoms, const Committee &)
-{
-  return atoms.force_std;
-}
+std::vector<double> force(const JudgedAtoms &atoms, const Committee &) { return atoms.force_std; }
 
 std::vector<double> force_rel(const JudgedAtoms &atoms, const Committee &committee)
 {
@@ -26,15 +23,9 @@ std::vector<double> force_rel(const JudgedAtoms &atoms, const Committee &committ
   return values;
 }
 
-double energy(const Energies &energies, const Committee &committee)
-{
-  return committee.energy_std_per_atom(energies);
-}
+double energy(const Energies &energies, const Committee &committee) { return committee.energy_std_per_atom(energies); }
 
-std::vector<double> latent(const JudgedAtoms &atoms, const Committee &)
-{
-  return atoms.latent_distance;
-}
+std::vector<double> latent(const JudgedAtoms &atoms, const Committee &) { return atoms.latent_distance; }
 
 // Key, name, unit, needs latent references, of atoms, of the system.
 constexpr Quantity QUANTITIES[] = {
@@ -44,12 +35,9 @@ constexpr Quantity QUANTITIES[] = {
     {"latent", "latent distance", Quantity::Unit::ONE, true, latent, nullptr},
 };
 
-}    // namespace
+}  // namespace
 
-std::span<const Quantity> LAMMPS_NS::quantities()
-{
-  return QUANTITIES;
-}
+std::span<const Quantity> LAMMPS_NS::quantities() { return QUANTITIES; }
 
 const Quantity &LAMMPS_NS::quantity_of_trigger(const Quantity &quantity)
 {

@@ -14,7 +14,7 @@ struct Energies;
 
 // The atoms of the group that the model describes, on this rank; values in the run's units.
 struct JudgedAtoms {
-  std::vector<int> index;    // among the local atoms
+  std::vector<int> index;  // among the local atoms
   std::vector<tagint> tag;
   std::vector<double> force_std, aleatoric_std, latent_distance;
 };
@@ -22,8 +22,8 @@ struct JudgedAtoms {
 struct Quantity {
   enum class Unit { FORCE, ENERGY, ONE };
 
-  const char *key;     // in the input
-  const char *name;    // in messages
+  const char *key;   // in the input
+  const char *name;  // in messages
   Unit unit;
   bool needs_latent_references;
   // One of the two: a value for each judged atom, or one for the whole system.
@@ -31,7 +31,7 @@ struct Quantity {
   double (*of_system)(const Energies &, const Committee &);
 
   bool is_global() const { return of_system != nullptr; }
-  double in_run_units(const Committee &) const;    // of 1 in eV, eV/Å or 1
+  double in_run_units(const Committee &) const;  // of 1 in eV, eV/Å or 1
 };
 
 // The first one is the default.
@@ -40,6 +40,6 @@ std::span<const Quantity> quantities();
 // By this one the atom is named that a quantity points at: a global one points at none, whence the default's.
 const Quantity &quantity_of_trigger(const Quantity &);
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

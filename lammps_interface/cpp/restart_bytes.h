@@ -20,6 +20,6 @@ template <typename T> T take(const char *&from)
   return value;
 }
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

@@ -53,7 +53,7 @@ double quantile(const std::vector<double> &values, double fraction, MPI_Comm wor
   return result;
 }
 
-}    // namespace
+}  // namespace
 
 std::vector<double> LAMMPS_NS::gather(const std::vector<double> &mine, MPI_Comm world)
 {

@@ -16,6 +16,6 @@ inline void shift_step(bigint &step, bigint shift)
   if (step != NEVER) step += shift;
 }
 
-}    // namespace LAMMPS_NS
+}  // namespace LAMMPS_NS
 
 #endif

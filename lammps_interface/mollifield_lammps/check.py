@@ -18,12 +18,7 @@ from mollifield.artefact import Artefact
 from mollifield.potential import Evaluation, evaluate
 from mollifield.uncertainty import spread
 from mollifield_lammps.data import lammps_boundary, write_data
-from mollifield_lammps.locate import (
-    MPIRUN_VARIABLE,
-    find_plugin,
-    lammps_command,
-    lammps_environment,
-)
+from mollifield_lammps.locate import MPIRUN_VARIABLE, find_plugin, lammps_command, lammps_environment
 from mollifield_lammps.run import LammpsError, run_lammps
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
@@ -130,9 +125,8 @@ def _precision(artefact: Artefact) -> str:
 def _check_lmp(_: _Installation) -> str:
     command = lammps_command()
     done = subprocess.run(
-        [*command, "-h"], env=lammps_environment(), stdin=subprocess.DEVNULL, text=True,
-        capture_output=True, timeout=60,
-    )  # fmt: skip
+        [*command, "-h"], env=lammps_environment(), stdin=subprocess.DEVNULL, text=True, capture_output=True, timeout=60
+    )
     lines = [line for line in done.stdout.splitlines() if "Massively Parallel" in line]
     if not lines:
         words = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
@@ -199,11 +193,15 @@ def _evaluate(
     rotations = [write_data(folder / f"{k}.data", atoms, species) for k, atoms in enumerate(installation.frames)]
     text = "".join(
         FRAME.format(
-            k=k, boundary=lammps_boundary(atoms), model=installation.model, species=" ".join(species),
-            fix=fix, column=column,
+            k=k,
+            boundary=lammps_boundary(atoms),
+            model=installation.model,
+            species=" ".join(species),
+            fix=fix,
+            column=column,
         )
         for k, atoms in enumerate(installation.frames)
-    )  # fmt: skip
+    )
     _, thermo, _ = installation.run(name, text, n_ranks)
     return folder, thermo, rotations
 
@@ -257,10 +255,14 @@ def _check_fix(installation: _Installation) -> str:
 STEPS: list[tuple[str, list[str], Callable[[_Installation], str], str]] = [
     ("model", [], _check_model, "export the model again with this release, or copy the file again"),
     ("lmp", [], _check_lmp, "pip install lammps mpich, or let MOLLIFIELD_LMP name your own"),
-    ("plugin", ["lmp"], _check_plugin,
-     "build it for this LAMMPS: pip install --no-build-isolation -e ., or cmake -D LAMMPS_ROOT=... (docs/lammps.md)"),
+    (
+        "plugin",
+        ["lmp"],
+        _check_plugin,
+        "build it for this LAMMPS: pip install --no-build-isolation -e ., or cmake -D LAMMPS_ROOT=... (docs/lammps.md)",
+    ),
     ("mpirun", ["lmp"], _check_mpirun, f"let {MPIRUN_VARIABLE} name the mpirun of LAMMPS's own MPI"),
     ("1 rank", ["model", "plugin"], _check_ranks(1), "plugin and Python package must be of one release: build again"),
     ("2 ranks", ["model", "plugin", "mpirun"], _check_ranks(2), "report this, with the output above"),
     ("fix", ["model", "plugin"], _check_fix, "plugin and Python package must be of one release: build again"),
-]  # fmt: skip
+]

@@ -64,7 +64,7 @@ def _periodic_frame(atoms: Atoms) -> np.ndarray:
 
 def _normal(vectors: np.ndarray, axis: int) -> np.ndarray:
     """Unit vector orthogonal to `vectors` [n, 3], n < 3, nearest to Cartesian `axis`, so that boxes stay boxes."""
-    space = np.linalg.svd(vectors)[2][len(vectors):] if len(vectors) else np.eye(3)
+    space = np.linalg.svd(vectors)[2][len(vectors) :] if len(vectors) else np.eye(3)
     projection = space.T @ space[:, axis]
     if np.linalg.norm(projection) < 1e-6:
         projection = space[0]
@@ -123,7 +123,8 @@ def write_data(path, atoms: Atoms, species: list[str], units: str = "metal") -> 
     lines += [f"{k} {atomic_masses[atomic_numbers[symbol]]:.8f}  # {symbol}" for k, symbol in enumerate(species, 1)]
     lines += ["", "Atoms  # atomic", ""]
     types = [species.index(symbol) + 1 for symbol in atoms.get_chemical_symbols()]
-    lines += [f"{n} {t} {x:.17g} {y:.17g} {z:.17g}" for n, (t, (x, y, z)) in enumerate(zip(types, positions), 1)]
+    atoms_of_types = enumerate(zip(types, positions, strict=True), 1)
+    lines += [f"{n} {t} {x:.17g} {y:.17g} {z:.17g}" for n, (t, (x, y, z)) in atoms_of_types]
     velocities = _velocities(atoms, units) @ placed.rotation
     if velocities.any():
         lines += ["", "Velocities", ""]

@@ -17,7 +17,7 @@ BAR = {"metal": 1.0, "real": 1.0 / 1.01325, "electron": 1e5}
 COUPLINGS = ("iso", "aniso", "tri")
 
 QUANTITY_UNIT = {"force": "eV/Å", "force_rel": "1", "energy": "eV", "latent": "1"}
-"""What fix mollifield/uncertainty can look at (lammps_interface/cpp/quantities.cpp), and the units of `select` and `stop`."""
+"""What fix mollifield/uncertainty can look at (lammps_interface/cpp/quantities.cpp); units of `select` and `stop`."""
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -138,9 +138,12 @@ class Uncertainty:
     """Steps over which the bias grows."""
 
     _CHOICES = {
-        "quantity": tuple(QUANTITY_UNIT), "reduce": ("max", "mean", "q99"),
-        "error": ("hard", "soft", "continue"), "append": ("yes", "no"), "calibrated": ("yes", "no"),
-    }  # fmt: skip
+        "quantity": tuple(QUANTITY_UNIT),
+        "reduce": ("max", "mean", "q99"),
+        "error": ("hard", "soft", "continue"),
+        "append": ("yes", "no"),
+        "calibrated": ("yes", "no"),
+    }
 
     def __post_init__(self) -> None:
         _count("every", self.every)

@@ -52,7 +52,7 @@ def _snapshots(path: Path) -> Iterator[tuple[int, tuple[np.ndarray, list[bool]],
         if len(rows) < n_atoms:
             return
         names = lines[start + 8].split()[2:]
-        columns = dict(zip(names, zip(*(row.split() for row in rows)), strict=True))
+        columns = dict(zip(names, zip(*(row.split() for row in rows), strict=True), strict=True))
         order = np.argsort(np.array(columns.get("id", range(n_atoms)), dtype=int))
         table = {name: np.array(column)[order] for name, column in columns.items()}
         bounds = np.array([line.split() for line in lines[start + 5 : start + 8]], dtype=float)

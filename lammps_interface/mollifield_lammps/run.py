@@ -87,11 +87,7 @@ def _write_deck(deck, directory: Path) -> tuple[Path, Path]:
 
 
 def run_lammps(
-    deck,
-    directory,
-    n_ranks: int = 1,
-    variables: dict | None = None,
-    progress: Callable[[str], None] | None = None,
+    deck, directory, n_ranks: int = 1, variables: dict | None = None, progress: Callable[[str], None] | None = None
 ) -> RunResult:
     """Run LAMMPS in `directory` (made if missing) and wait for it.
 
@@ -100,7 +96,8 @@ def run_lammps(
     makes a progress bar of them. Threads of each rank are 1 unless OMP_NUM_THREADS says otherwise.
 
     LAMMPS ends with this call, on Ctrl-C, and with this process, also on `kill -9`: what it has written until then
-    stays, and `read_thermo` reads its log. Raises LammpsError with LAMMPS's own message, its command, and the file and line of that command.
+    stays, and `read_thermo` reads its log. Raises LammpsError with LAMMPS's own message, its command, and the file
+    and line of that command.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -108,10 +105,21 @@ def run_lammps(
     position = InputPosition(source, directory)
     output: list[str] = []
     path = directory / LOG_NAME
-    with path.open("w", buffering=1) as log, subprocess.Popen(
-        _command(written, n_ranks, variables), cwd=directory, env=lammps_environment(), stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", bufsize=1, start_new_session=True,
-    ) as child:  # fmt: skip
+    with (
+        path.open("w", buffering=1) as log,
+        subprocess.Popen(
+            _command(written, n_ranks, variables),
+            cwd=directory,
+            env=lammps_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            bufsize=1,
+            start_new_session=True,
+        ) as child,
+    ):
         try:
             for line in child.stdout:
                 log.write(line)

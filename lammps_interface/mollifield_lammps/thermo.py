@@ -112,9 +112,13 @@ class ThermoBar:
         if self._bar is None:
             self._first_step, self._start = step, time.monotonic()
             self._bar = tqdm(
-                desc=self._command[0] if self._command else "run", total=self._n_steps(step), unit="step",
-                file=self._file, mininterval=0.5 if self._file.isatty() else 10.0, dynamic_ncols=True,
-            )  # fmt: skip
+                desc=self._command[0] if self._command else "run",
+                total=self._n_steps(step),
+                unit="step",
+                file=self._file,
+                mininterval=0.5 if self._file.isatty() else 10.0,
+                dynamic_ncols=True,
+            )
         notes = [f"{self._speed(step):.3g} ns/day"] if self._speed(step) else []
         notes += [f"{row['Temp']:.0f} K"] if "Temp" in row else []
         self._bar.set_postfix_str(", ".join(notes), refresh=False)

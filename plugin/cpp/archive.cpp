@@ -58,7 +58,8 @@ std::map<Bytes, std::uint32_t> directory(const Bytes &bytes)
   }
   std::map<Bytes, std::uint32_t> result;
   for (std::uint64_t k = 0; k < count; ++k) {
-    if (at > bytes.size() || bytes.compare(at, 4, ENTRY_MARK) != 0) throw std::runtime_error("its directory is damaged");
+    if (at > bytes.size() || bytes.compare(at, 4, ENTRY_MARK) != 0)
+      throw std::runtime_error("its directory is damaged");
     const std::size_t name_size = number(bytes, at + 28, 2);
     const std::size_t rest = number(bytes, at + 30, 2) + number(bytes, at + 32, 2);
     result[bytes.substr(at + ENTRY_SIZE, name_size)] = static_cast<std::uint32_t>(number(bytes, at + 16, 4));
@@ -67,7 +68,7 @@ std::map<Bytes, std::uint32_t> directory(const Bytes &bytes)
   return result;
 }
 
-}    // namespace
+}  // namespace
 
 std::string check_archive(const std::string &path)
 {
@@ -97,4 +98,4 @@ bool is_training_checkpoint(const std::string &path)
   return true;
 }
 
-}    // namespace mollifield
+}  // namespace mollifield

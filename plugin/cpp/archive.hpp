@@ -13,4 +13,4 @@ std::string check_archive(const std::string &path);
 // Whether a sound archive holds no code but the keys of a model as the trainer packs it: it was never exported.
 bool is_training_checkpoint(const std::string &path);
 
-}    // namespace mollifield
+}  // namespace mollifield

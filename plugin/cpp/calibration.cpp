@@ -52,7 +52,8 @@ std::vector<CalibrationTable> tables(const Entries &entries, const std::string &
   if (found == entries.end()) return {};
   const at::Tensor knots = found->value().toTensor().to(at::kCPU, at::kDouble).contiguous();
   if (knots.dim() != 3 || knots.size(0) != n_rows || knots.size(1) < 1 || knots.size(2) != 2)
-    throw std::runtime_error("calibration '" + key + "' is no table of knots for " + std::to_string(n_rows) + " row(s)");
+    throw std::runtime_error("calibration '" + key + "' is no table of knots for " + std::to_string(n_rows) +
+                             " row(s)");
   std::vector<CalibrationTable> rows;
   for (int row = 0; row < n_rows; row++) {
     std::vector<double> raw, calibrated;
@@ -72,11 +73,12 @@ std::vector<double> numbers(const Entries &entries, const char *key, int n_rows)
   if (found->value().isDouble()) return std::vector<double>(n_rows, found->value().toDouble());
   const at::Tensor values = found->value().toTensor().to(at::kCPU, at::kDouble).contiguous();
   if (values.dim() != 1 || values.size(0) != n_rows)
-    throw std::runtime_error("calibration '" + std::string(key) + "' does not have " + std::to_string(n_rows) + " number(s)");
+    throw std::runtime_error("calibration '" + std::string(key) + "' does not have " + std::to_string(n_rows) +
+                             " number(s)");
   return {values.data_ptr<double>(), values.data_ptr<double>() + n_rows};
 }
 
-}    // namespace
+}  // namespace
 
 Calibration read_calibration(const torch::jit::Module &module, int n_species)
 {
@@ -95,4 +97,4 @@ Calibration read_calibration(const torch::jit::Module &module, int n_species)
   return found;
 }
 
-}    // namespace mollifield
+}  // namespace mollifield

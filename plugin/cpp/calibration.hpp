@@ -1,4 +1,5 @@
-// How a model file turns the spread of its members into standard deviations (contract.py, CALIBRATION_KEY). Units: eV, Å.
+// How a model file turns the spread of its members into standard deviations (contract.py, CALIBRATION_KEY). Units: eV,
+// Å.
 #pragma once
 
 #include <vector>
@@ -21,18 +22,18 @@ class CalibrationTable {
   bool empty() const { return x.empty(); }
 
  private:
-  std::vector<double> x, y;    // (0, 0) first
+  std::vector<double> x, y;  // (0, 0) first
 };
 
 struct Calibration {
-  std::vector<CalibrationTable> force;    // of each species, eV/Å
-  CalibrationTable energy;                // eV/atom
-  std::vector<double> force_noise;        // of each species, eV/Å; 0 where the file states none
-  double energy_noise = 0.0;              // eV/atom
+  std::vector<CalibrationTable> force;  // of each species, eV/Å
+  CalibrationTable energy;              // eV/atom
+  std::vector<double> force_noise;      // of each species, eV/Å; 0 where the file states none
+  double energy_noise = 0.0;            // eV/atom
   bool states_std = false, states_force_noise = false;
 };
 
 // Of a file of any readable version. Throws std::runtime_error for tables that are none.
 Calibration read_calibration(const torch::jit::Module &module, int n_species);
 
-}    // namespace mollifield
+}  // namespace mollifield

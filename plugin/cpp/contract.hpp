@@ -54,10 +54,10 @@ inline constexpr const char *ENERGY_STD = "energy_std";
 inline constexpr const char *FORCE_NOISE_STD = "force_noise_std";
 inline constexpr const char *ENERGY_NOISE_STD = "energy_noise_std";
 
-inline constexpr double FORCE_REL_FLOOR = 0.1;    // eV/Å
-inline constexpr double MIN_DISTANCE = 1e-3;      // Å
+inline constexpr double FORCE_REL_FLOOR = 0.1;  // eV/Å
+inline constexpr double MIN_DISTANCE = 1e-3;    // Å
 // REFERENCE_TOLERANCE by dtype, eV and Å.
 inline constexpr double REFERENCE_TOLERANCE_FLOAT32 = 2e-5;
 inline constexpr double REFERENCE_TOLERANCE_FLOAT64 = 1e-9;
 
-}    // namespace mollifield::contract
+}  // namespace mollifield::contract

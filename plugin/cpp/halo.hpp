@@ -24,4 +24,4 @@ class Halo {
   virtual void reverse(const void *ghost_rows, void *asked_rows, std::size_t row_bytes) = 0;
 };
 
-}    // namespace mollifield
+}  // namespace mollifield

@@ -85,4 +85,4 @@ LatentSpace read_latent_space(const torch::jit::Module &module, int n_species)
   return space;
 }
 
-}    // namespace mollifield
+}  // namespace mollifield

@@ -11,10 +11,10 @@ namespace mollifield {
 
 // F = M * L features of an atom: those of all members, one member after the other.
 struct LatentSpace {
-  std::vector<double> scale;                      // [F]; empty where the file has none
-  std::vector<std::vector<double>> references;    // of each species [n, F], scaled
-  std::vector<double> reach;                      // of each species; empty where the file has none
-  double force_scale = 0.0;                       // eV/Å
+  std::vector<double> scale;                    // [F]; empty where the file has none
+  std::vector<std::vector<double>> references;  // of each species [n, F], scaled
+  std::vector<double> reach;                    // of each species; empty where the file has none
+  double force_scale = 0.0;                     // eV/Å
 
   bool has_references() const;
   // Factor of feature k of n_features.
@@ -30,4 +30,4 @@ double latent_distance(const double *a, const double *b, std::size_t n_features)
 // What the file holds; empty for a file without. Throws std::runtime_error for tensors that do not fit each other.
 LatentSpace read_latent_space(const torch::jit::Module &module, int n_species);
 
-}    // namespace mollifield
+}  // namespace mollifield

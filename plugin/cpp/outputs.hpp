@@ -18,7 +18,8 @@ class Outputs {
   // Throws std::runtime_error where the model does not give it.
   at::Tensor operator[](const char *name) const
   {
-    if (value.isTuple()) return value.toTupleRef().elements()[name == std::string(contract::ATOMIC_ENERGIES) ? 0 : 1].toTensor();
+    if (value.isTuple())
+      return value.toTupleRef().elements()[name == std::string(contract::ATOMIC_ENERGIES) ? 0 : 1].toTensor();
     const auto named = value.toGenericDict();
     const auto found = named.find(name);
     if (found == named.end()) throw std::runtime_error("it has no output '" + std::string(name) + "'");
@@ -29,4 +30,4 @@ class Outputs {
   c10::IValue value;
 };
 
-}    // namespace mollifield
+}  // namespace mollifield

@@ -59,10 +59,8 @@ Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inp
 class PlainExecutorGuard {
  public:
   PlainExecutorGuard() :
-      profiling(torch::jit::getProfilingMode().exchange(false)),
-      executor(torch::jit::getExecutorMode().exchange(true))
-  {
-  }
+      profiling(torch::jit::getProfilingMode().exchange(false)), executor(torch::jit::getExecutorMode().exchange(true))
+  {}
   ~PlainExecutorGuard()
   {
     torch::jit::getProfilingMode() = profiling;
@@ -99,11 +97,11 @@ std::string first_line(const std::exception &error)
 {
   const auto *torch_error = dynamic_cast<const c10::Error *>(&error);
   const std::string text = torch_error ? torch_error->what_without_backtrace() : error.what();
-  const std::size_t begin = std::min(text.find_first_not_of(" \n"), text.size());    // TorchScript's begin with a break
+  const std::size_t begin = std::min(text.find_first_not_of(" \n"), text.size());  // TorchScript's begin with a break
   return text.substr(begin, text.find('\n', begin) - begin);
 }
 
-}    // namespace
+}  // namespace
 
 std::vector<double> to_vector(const at::Tensor &tensor)
 {
@@ -115,10 +113,12 @@ void Potential::Implementation::read_attributes()
 {
   const auto version = attribute(contract::FORMAT_VERSION_KEY).toInt();
   std::string readable;
-  for (const int known : contract::READABLE_VERSIONS) readable += (readable.empty() ? "" : ", ") + std::to_string(known);
+  for (const int known : contract::READABLE_VERSIONS)
+    readable += (readable.empty() ? "" : ", ") + std::to_string(known);
   if (std::ranges::find(contract::READABLE_VERSIONS, version) == std::ranges::end(contract::READABLE_VERSIONS))
     throw std::runtime_error("its format version is " + std::to_string(version) + ", this build reads " + readable);
-  for (const c10::IValue &symbol : attribute(contract::SPECIES_KEY).toListRef()) species.push_back(symbol.toStringRef());
+  for (const c10::IValue &symbol : attribute(contract::SPECIES_KEY).toListRef())
+    species.push_back(symbol.toStringRef());
   r_max = attribute(contract::R_MAX_KEY).toDouble();
   n_layers = static_cast<int>(attribute(contract::N_LAYERS_KEY).toInt());
   n_members = static_cast<int>(attribute(contract::N_MEMBERS_KEY).toInt());
@@ -167,7 +167,8 @@ void Potential::Implementation::keep_member(int k)
     const std::string leaf = name.substr(dot == std::string::npos ? 0 : dot + 1);
     const at::Tensor tensor = owner.attr(leaf).toTensor();
     if (tensor.dim() == 0 || tensor.size(0) != n_members)
-      throw std::runtime_error("its tensor '" + name + "' has no dimension of " + std::to_string(n_members) + " members");
+      throw std::runtime_error("its tensor '" + name + "' has no dimension of " + std::to_string(n_members) +
+                               " members");
     owner.setattr(leaf, tensor.narrow(0, k, 1).clone());
   }
   only_member = k;
@@ -179,7 +180,7 @@ namespace {
 // `outputs` has the tensors of Differentiated.
 template <typename T> Evaluation collect(const Request &request, std::int64_t n_local, const T &outputs)
 {
-  const auto energies = outputs.atomic_energies.detach().narrow(1, 0, n_local);    // [M, n_local]
+  const auto energies = outputs.atomic_energies.detach().narrow(1, 0, n_local);  // [M, n_local]
   const double n_members = static_cast<double>(energies.size(0));
   Evaluation result;
   result.atomic_energies = to_vector(energies.mean(0));
@@ -195,19 +196,17 @@ template <typename T> Evaluation collect(const Request &request, std::int64_t n_
   return result;
 }
 
-}    // namespace
+}  // namespace
 
-bool Potential::Implementation::has_stages() const
-{
-  return StagedEvaluation::is_possible(frozen);
-}
+bool Potential::Implementation::has_stages() const { return StagedEvaluation::is_possible(frozen); }
 
 Evaluation Potential::Implementation::evaluate(const Graph &graph, const Request &request) const
 {
   const ThreadGuard thread_guard(threads);
   // The caller may sit inside a no_grad region of its own.
   const at::AutoGradMode with_gradients(true);
-  const std::int64_t n_edges = graph.n_edges(), n_atoms = graph.n_atoms(), n_geometries = request.members ? n_members : 1;
+  const std::int64_t n_edges = graph.n_edges(), n_atoms = graph.n_atoms(),
+                     n_geometries = request.members ? n_members : 1;
   const auto longs = torch::TensorOptions().dtype(at::kLong);
 
   // from_blob does not own: `graph` outlives these tensors, and nothing writes to them.
@@ -253,8 +252,8 @@ Potential::Potential(const std::string &path, const Options &options) : impl(std
     unexported = is_training_checkpoint(path);
     if (!unexported) impl->module = torch::jit::load(path, impl->device);
   } catch (const std::exception &error) {
-    throw std::runtime_error("model file '" + path + "' is truncated, corrupt or not a model exported by mollifield: " +
-                             first_line(error));
+    throw std::runtime_error("model file '" + path +
+                             "' is truncated, corrupt or not a model exported by mollifield: " + first_line(error));
   }
   if (unexported)
     throw std::runtime_error("'" + path + "' is a training checkpoint, not an exported model; write one with " +
@@ -315,9 +314,6 @@ std::unique_ptr<Potential> Potential::member(int k) const
   return std::unique_ptr<Potential>(new Potential(std::move(single)));
 }
 
-int Potential::n_cuda_devices()
-{
-  return static_cast<int>(torch::cuda::device_count());
-}
+int Potential::n_cuda_devices() { return static_cast<int>(torch::cuda::device_count()); }
 
-}    // namespace mollifield
+}  // namespace mollifield

@@ -17,21 +17,21 @@ namespace mollifield {
 // messages; with one, the others are ghosts, whose features come from elsewhere, and no edge has one as its centre.
 struct Graph {
   std::int64_t n_local = 0;
-  std::vector<std::int64_t> types;         // [N] index into Potential::species()
-  std::vector<std::int64_t> edge_index;    // [2, E] row 0: centre i, row 1: neighbour j
-  std::vector<double> edge_vectors;        // [E, 3] r_j - r_i, Å
+  std::vector<std::int64_t> types;       // [N] index into Potential::species()
+  std::vector<std::int64_t> edge_index;  // [2, E] row 0: centre i, row 1: neighbour j
+  std::vector<double> edge_vectors;      // [E, 3] r_j - r_i, Å
 
   std::int64_t n_atoms() const { return static_cast<std::int64_t>(types.size()); }
   std::int64_t n_edges() const { return static_cast<std::int64_t>(edge_vectors.size() / 3); }
 };
 
 struct Evaluation {
-  std::vector<double> atomic_energies;          // [n_local] mean over members, eV
-  std::vector<double> member_energies;          // [M] sums over local atoms, eV
-  std::vector<double> member_atomic_energies;   // [M, n_local] eV, only where asked for
-  std::vector<double> latent;                   // [M, n_local, L], only where members are asked for
-  std::vector<double> edge_gradients;           // [E, 3] mean over members of dE/d(edge_vectors), eV/Å
-  std::vector<double> member_edge_gradients;    // [M, E, 3], only where asked for
+  std::vector<double> atomic_energies;         // [n_local] mean over members, eV
+  std::vector<double> member_energies;         // [M] sums over local atoms, eV
+  std::vector<double> member_atomic_energies;  // [M, n_local] eV, only where asked for
+  std::vector<double> latent;                  // [M, n_local, L], only where members are asked for
+  std::vector<double> edge_gradients;          // [E, 3] mean over members of dE/d(edge_vectors), eV/Å
+  std::vector<double> member_edge_gradients;   // [M, E, 3], only where asked for
   // [3 (a), E, 3 (b)] mean over members, eV: sum over atoms m of (r_m - r_i)_a dE_m/d(edge_vectors_ij)_b. Only where
   // asked for, and empty for a model of one layer, in which an edge changes the energy of its centre alone.
   std::vector<double> edge_moments;
@@ -39,15 +39,15 @@ struct Evaluation {
 
 // What is wanted besides energies and mean gradients.
 struct Request {
-  bool members = false;    // all of it member by member too, at M times the cost of the backward pass
-  bool moments = false;    // needs a model with stages (has_stages) or of one layer
-  Halo *halo = nullptr;    // of the processes that share the system; needs a model with stages
+  bool members = false;  // all of it member by member too, at M times the cost of the backward pass
+  bool moments = false;  // needs a model with stages (has_stages) or of one layer
+  Halo *halo = nullptr;  // of the processes that share the system; needs a model with stages
 };
 
 struct Options {
-  std::string device = "cpu";    // cpu | cuda | cuda:N | auto
-  int threads = 0;               // intra-op threads; 0: OMP_NUM_THREADS where set, else 1
-  bool verify = true;            // recompute the reference frames of the file and refuse on a difference
+  std::string device = "cpu";  // cpu | cuda | cuda:N | auto
+  int threads = 0;             // intra-op threads; 0: OMP_NUM_THREADS where set, else 1
+  bool verify = true;          // recompute the reference frames of the file and refuse on a difference
 };
 
 class Potential {
@@ -60,7 +60,8 @@ class Potential {
 
   const std::vector<std::string> &species() const;
   const Calibration &calibration() const;
-  const std::vector<std::string> &labels() const;    // trained on: energy, forces, stress; empty where the file does not say
+  const std::vector<std::string> &
+  labels() const;  // trained on: energy, forces, stress; empty where the file does not say
   double r_max() const;
   int n_layers() const;
   int n_members() const;
@@ -89,4 +90,4 @@ class Potential {
   std::unique_ptr<Implementation> impl;
 };
 
-}    // namespace mollifield
+}  // namespace mollifield

@@ -12,8 +12,8 @@ std::vector<double> to_vector(const at::Tensor &tensor);
 
 struct Potential::Implementation {
   std::string path, checksum;
-  torch::jit::Module module;            // as in the file
-  mutable torch::jit::Module frozen;    // the same for calls: weights are constants, what depends on them alone folded
+  torch::jit::Module module;          // as in the file
+  mutable torch::jit::Module frozen;  // the same for calls: weights are constants, what depends on them alone folded
   torch::Device device{"cpu"};
   std::string device_name, dtype_name;
   at::ScalarType dtype = at::kFloat;
@@ -23,7 +23,7 @@ struct Potential::Implementation {
   LatentSpace latent_space;
   double r_max = 0.0;
   int n_layers = 0, n_members = 0, threads = 1;
-  int only_member = -1;    // of the file's members, the one in `module`; -1: all
+  int only_member = -1;  // of the file's members, the one in `module`; -1: all
   bool verified = false;
 
   c10::IValue attribute(const std::string &name) const
@@ -43,4 +43,4 @@ struct Potential::Implementation {
   Evaluation evaluate(const Graph &graph, const Request &request = {}) const;
 };
 
-}    // namespace mollifield
+}  // namespace mollifield

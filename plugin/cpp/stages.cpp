@@ -8,7 +8,7 @@ namespace mollifield {
 
 namespace {
 
-constexpr int N_SEEDS = 4;    // the energy, and its moments along x, y, z
+constexpr int N_SEEDS = 4;  // the energy, and its moments along x, y, z
 
 void add(at::Tensor &sum, const at::Tensor &term)
 {
@@ -33,21 +33,12 @@ std::vector<at::Tensor> gradients(const at::Tensor &output, const std::vector<at
   return result;
 }
 
-at::Tensor leaf(const at::Tensor &value)
-{
-  return value.detach().requires_grad_(true);
-}
+at::Tensor leaf(const at::Tensor &value) { return value.detach().requires_grad_(true); }
 
 // [M, N, K, C] <-> rows [N, M * K * C] in the memory of the host.
-at::Tensor to_rows(const at::Tensor &features)
-{
-  return features.transpose(0, 1).to(at::kCPU).contiguous();
-}
+at::Tensor to_rows(const at::Tensor &features) { return features.transpose(0, 1).to(at::kCPU).contiguous(); }
 
-at::Tensor from_rows(const at::Tensor &rows, const at::Tensor &like)
-{
-  return rows.to(like.device()).transpose(0, 1);
-}
+at::Tensor from_rows(const at::Tensor &rows, const at::Tensor &like) { return rows.to(like.device()).transpose(0, 1); }
 
 std::size_t row_bytes(const at::Tensor &rows)
 {
@@ -61,9 +52,9 @@ at::Tensor asked_nodes(const Halo &halo, const at::Device &device)
   return torch::from_blob(const_cast<std::int64_t *>(asked.data()), {size}, at::kLong).to(device);
 }
 
-}    // namespace
+}  // namespace
 
-const std::vector<std::string> StagedEvaluation::METHODS {std::begin(contract::STAGES), std::end(contract::STAGES)};
+const std::vector<std::string> StagedEvaluation::METHODS{std::begin(contract::STAGES), std::end(contract::STAGES)};
 
 bool StagedEvaluation::is_possible(const torch::jit::Module &module)
 {
@@ -75,8 +66,7 @@ bool StagedEvaluation::is_possible(const torch::jit::Module &module)
 StagedEvaluation::StagedEvaluation(torch::jit::Module &the_module, int number, const StageInputs &the_inputs,
                                    Halo *the_halo, bool with_moments) :
     module(the_module), n_layers(number), inputs(the_inputs), halo(the_halo), moments(with_moments && number > 1)
-{
-}
+{}
 
 at::Tensor StagedEvaluation::call(const char *method, std::vector<c10::IValue> arguments)
 {
@@ -158,8 +148,9 @@ StagedEvaluation::Adjoint StagedEvaluation::pull(const Layer &layer, const at::T
 {
   if (!seed.defined()) return {};
   const auto found = gradients(
-      layer.out, {layer.x, layer.by_edge.defined() ? layer.by_edge : layer.all_sent, geometry[0], geometry[1], geometry[2]},
-      seed, moments);
+      layer.out,
+      {layer.x, layer.by_edge.defined() ? layer.by_edge : layer.all_sent, geometry[0], geometry[1], geometry[2]}, seed,
+      moments);
   Adjoint result;
   result.x = found[0];
   const at::Tensor &senders = layer.by_edge.defined() ? layer.by_edge : layer.all_sent;
@@ -237,4 +228,4 @@ void StagedEvaluation::to_edges(const std::vector<std::array<at::Tensor, 3>> &to
   if (moments) edge_moments = at::stack({by_edge[1], by_edge[2], by_edge[3]});
 }
 
-}    // namespace mollifield
+}  // namespace mollifield

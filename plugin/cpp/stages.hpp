@@ -11,11 +11,11 @@
 namespace mollifield {
 
 struct StageInputs {
-  at::Tensor edge_vectors;    // [G, E, 3] leaf that asks for its gradient
-  at::Tensor edge_index;      // [2, E]
-  at::Tensor types;           // [N'] atoms that receive, then ghosts that only send
-  std::int64_t n_centres = 0;    // atoms that receive
-  std::int64_t n_local = 0;      // atoms that count in the energy
+  at::Tensor edge_vectors;     // [G, E, 3] leaf that asks for its gradient
+  at::Tensor edge_index;       // [2, E]
+  at::Tensor types;            // [N'] atoms that receive, then ghosts that only send
+  std::int64_t n_centres = 0;  // atoms that receive
+  std::int64_t n_local = 0;    // atoms that count in the energy
 };
 
 class StagedEvaluation {
@@ -26,8 +26,8 @@ class StagedEvaluation {
   void forward();
   void backward();
 
-  at::Tensor atomic_energies, latent;    // [M, N], [M, N, L]
-  at::Tensor edge_gradients;             // [G, E, 3] dE/d(edge_vectors), E of local atoms
+  at::Tensor atomic_energies, latent;  // [M, N], [M, N, L]
+  at::Tensor edge_gradients;           // [G, E, 3] dE/d(edge_vectors), E of local atoms
   // [3 (a), G, E, 3 (b)] sum over atoms m of (r_m - r_i)_a dE_m/d(edge_vectors_ij)_b: the energy that an edge moves
   // in atoms other than its centre, times how far away they are.
   at::Tensor edge_moments;
@@ -38,16 +38,16 @@ class StagedEvaluation {
 
  private:
   struct Layer {
-    at::Tensor x;           // [M, N, ...] leaf: features of receiving atoms
-    at::Tensor sent;        // [M, N, K, C] send(x)
-    at::Tensor all_sent;    // [M, N', K, C] leaf: with the rows of ghosts
-    at::Tensor by_edge;     // [M, E, K, C] row of every edge's neighbour, where moments are asked for and edges exist
-    at::Tensor out;         // [M, N, ...] receive(...)
+    at::Tensor x;         // [M, N, ...] leaf: features of receiving atoms
+    at::Tensor sent;      // [M, N, K, C] send(x)
+    at::Tensor all_sent;  // [M, N', K, C] leaf: with the rows of ghosts
+    at::Tensor by_edge;   // [M, E, K, C] row of every edge's neighbour, where moments are asked for and edges exist
+    at::Tensor out;       // [M, N, ...] receive(...)
   };
   // Gradients of one scalar by what a layer takes in; undefined where there are none.
   struct Adjoint {
     at::Tensor x, sent, by_edge;
-    std::array<at::Tensor, 3> geometry;    // harmonics, lengths, basis
+    std::array<at::Tensor, 3> geometry;  // harmonics, lengths, basis
   };
 
   torch::jit::Module &module;
@@ -56,9 +56,9 @@ class StagedEvaluation {
   Halo *const halo;
   const bool moments;
 
-  std::array<at::Tensor, 3> embedded, geometry;    // outputs of embed, and leaves of the same values
+  std::array<at::Tensor, 3> embedded, geometry;  // outputs of embed, and leaves of the same values
   std::vector<Layer> layers;
-  at::Tensor last;    // leaf: features that are read
+  at::Tensor last;  // leaf: features that are read
 
   at::Tensor call(const char *method, std::vector<c10::IValue> arguments);
   Adjoint pull(const Layer &layer, const at::Tensor &seed);
@@ -70,4 +70,4 @@ class StagedEvaluation {
   void to_edges(const std::vector<std::array<at::Tensor, 3>> &gradients);
 };
 
-}    // namespace mollifield
+}  // namespace mollifield

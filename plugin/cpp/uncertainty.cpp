@@ -39,8 +39,8 @@ EnergySpread energy_spread(const std::vector<double> &energies, const Calibratio
     found.members_std = n_atoms * table(found.raw_std / n_atoms);
     found.slope = table.slope(found.raw_std / n_atoms);
   }
-  found.std = std::sqrt(found.members_std * found.members_std + outside_squares);    // times 1 Å each
+  found.std = std::sqrt(found.members_std * found.members_std + outside_squares);  // times 1 Å each
   return found;
 }
 
-}    // namespace mollifield
+}  // namespace mollifield

@@ -13,8 +13,8 @@ namespace mollifield {
 struct ForceSpread {
   std::array<double, 3> mean{};
   std::array<double, 6> covariance{};
-  double std = 0.0;        // sqrt(trace of covariance)
-  double raw_std = 0.0;    // without the calibration
+  double std = 0.0;      // sqrt(trace of covariance)
+  double raw_std = 0.0;  // without the calibration
 };
 
 // `forces` [M, 3], `outside`: LatentSpace::outside_std, which is added to both stds in quadrature.
@@ -23,14 +23,14 @@ ForceSpread force_spread(const double *forces, int n_members, const CalibrationT
 // Of the total energy.
 struct EnergySpread {
   double mean = 0.0;
-  double raw_std = 0.0;        // of the members
-  double members_std = 0.0;    // that, calibrated
-  double slope = 1.0;          // d members_std / d raw_std
-  double std = 0.0;            // members_std, and in quadrature what lies outside of the training data
+  double raw_std = 0.0;      // of the members
+  double members_std = 0.0;  // that, calibrated
+  double slope = 1.0;        // d members_std / d raw_std
+  double std = 0.0;          // members_std, and in quadrature what lies outside of the training data
 };
 
 // `energies` [M]; `outside_squares`: sum of outside_std^2 over all atoms, (eV/Å)^2.
 EnergySpread energy_spread(const std::vector<double> &energies, const CalibrationTable &table, double n_atoms,
                            double outside_squares);
 
-}    // namespace mollifield
+}  // namespace mollifield

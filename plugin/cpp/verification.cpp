@@ -42,8 +42,8 @@ class NoHalo : public Halo {
   const std::vector<std::int64_t> nobody;
 };
 
-void compare(const std::string &name, const at::Tensor &found, const at::Tensor &expected, double per,
-             double tolerance, std::size_t frame)
+void compare(const std::string &name, const at::Tensor &found, const at::Tensor &expected, double per, double tolerance,
+             std::size_t frame)
 {
   if (found.sizes() != expected.sizes())
     throw std::runtime_error("reference frame " + std::to_string(frame) + ": '" + name + "' has the wrong shape");
@@ -57,7 +57,7 @@ void compare(const std::string &name, const at::Tensor &found, const at::Tensor 
                              " (eV, Å); this build does not reproduce the file's own numbers");
 }
 
-}    // namespace
+}  // namespace
 
 // [n_members, ...] of what the frame holds for the members of the file.
 at::Tensor Potential::Implementation::reference(const c10::impl::GenericDict &frame, const std::string &key) const
@@ -74,15 +74,15 @@ void Potential::Implementation::verify_frame(const c10::impl::GenericDict &frame
   Graph graph;
   graph.n_local = types.numel();
   graph.types.assign(types.data_ptr<std::int64_t>(), types.data_ptr<std::int64_t>() + types.numel());
-  graph.edge_index.assign(edge_index.data_ptr<std::int64_t>(), edge_index.data_ptr<std::int64_t>() + edge_index.numel());
+  graph.edge_index.assign(edge_index.data_ptr<std::int64_t>(),
+                          edge_index.data_ptr<std::int64_t>() + edge_index.numel());
   graph.edge_vectors = to_vector(edge_vectors);
 
   Evaluation result = evaluate(graph, {.members = true});
   const auto energies = torch::from_blob(result.member_energies.data(), {n_members}, at::kDouble);
-  const auto gradients =
-      torch::from_blob(result.member_edge_gradients.data(),
-                       {n_members, static_cast<std::int64_t>(result.member_edge_gradients.size()) / (3 * n_members), 3},
-                       at::kDouble);
+  const auto gradients = torch::from_blob(
+      result.member_edge_gradients.data(),
+      {n_members, static_cast<std::int64_t>(result.member_edge_gradients.size()) / (3 * n_members), 3}, at::kDouble);
   const auto [forces, virials] = forces_and_virials(gradients, edge_index, edge_vectors, graph.n_local);
   const double tolerance = reference_tolerance(dtype), n_atoms = std::max<double>(1.0, graph.n_local);
   compare("energies", energies, reference(frame, contract::REF_ENERGIES), n_atoms, tolerance, number);
@@ -103,8 +103,7 @@ void Potential::Implementation::verify()
 {
   const auto frames = attribute(contract::REFERENCE_KEY).toListRef();
   if (frames.empty()) throw std::runtime_error("it holds no reference frame to verify this build with");
-  for (std::size_t number = 0; number < frames.size(); ++number)
-    verify_frame(frames[number].toGenericDict(), number);
+  for (std::size_t number = 0; number < frames.size(); ++number) verify_frame(frames[number].toGenericDict(), number);
 }
 
-}    // namespace mollifield
+}  // namespace mollifield

@@ -90,8 +90,8 @@ def load_artefact(path: str | Path, device: str = "cpu", verify: bool = True) ->
     ``device`` is ``cpu``, ``cuda``, ``cuda:1``, ... or ``auto`` (a GPU when there is one). Nothing
     in the file is unpickled as code.
 
-    Raises `FileNotFoundError`, and `ValueError` for a file that is truncated, corrupted, a training checkpoint, no model
-    of this project, of a newer format, or that doesn't reproduce its own reference frames.
+    Raises `FileNotFoundError`, and `ValueError` for a file that is truncated, corrupted, a training checkpoint, no
+    model of this project, of a newer format, or that doesn't reproduce its own reference frames.
     """
     path = Path(path)
     _check_archive(path)
@@ -156,7 +156,9 @@ def _keep_member(module: torch.jit.ScriptModule, names: list[str], k: int) -> No
             owner = getattr(owner, first)
         tensor = getattr(owner, leaf)
         cut = tensor.detach()[k : k + 1].clone()
-        setattr(owner, leaf, torch.nn.Parameter(cut, requires_grad=False) if leaf in dict(owner.named_parameters()) else cut)
+        setattr(
+            owner, leaf, torch.nn.Parameter(cut, requires_grad=False) if leaf in dict(owner.named_parameters()) else cut
+        )
 
 
 def _optional_list(module: torch.jit.ScriptModule, key: str) -> list[str] | None:
@@ -210,6 +212,7 @@ def verify_reference(artefact: Artefact) -> dict[str, float]:
 def describe(artefact: Artefact) -> str:
     """A page for people: what the model is, what it was trained on, and whether it checks out."""
     worst = verify_reference(artefact)
+    apart = " (energies of these species are not told apart by the training frames)"
     lines = [
         f"file           {artefact.path} ({artefact.path.stat().st_size / 1024:.0f} KiB)",
         f"format         {artefact.format_version}",
@@ -220,8 +223,7 @@ def describe(artefact: Artefact) -> str:
         f"dtype          {str(artefact.dtype).removeprefix('torch.')}",
         f"calibration    {artefact.calibration.described()}",
         f"trained on     {_listed(artefact.labels)}",
-        f"undetermined   {_listed(artefact.undetermined_species)}"
-        f"{' (energies of these species are not told apart by the training frames)' * bool(artefact.undetermined_species)}",
+        f"undetermined   {_listed(artefact.undetermined_species)}{apart * bool(artefact.undetermined_species)}",
         f"reference      {len(artefact.reference_frames)} frames reproduced; largest deviation "
         f"{worst['energy']:.1e} eV/atom, {worst['forces']:.1e} eV/Å, {worst['virial']:.1e} eV/atom (virial)",
     ]
@@ -270,7 +272,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _is_training_checkpoint(archive: zipfile.ZipFile) -> bool:
-    """Whether it holds the keys of a model as the trainer packs it, and no code (plugin/cpp/archive.cpp does the same)."""
+    """Whether it holds the keys of a model as the trainer packs it, and no code (as plugin/cpp/archive.cpp does)."""
     names = archive.namelist()
     if any(name.endswith("/constants.pkl") for name in names):
         return False

@@ -46,16 +46,10 @@ class MollifieldCalculator(Calculator):
     The calculator can be pickled, and `Atoms` with it, while its file lies unchanged where it was.
     """
 
-    implemented_properties = [
-        "energy", "free_energy", "energies", "forces", "stress", "stresses", *STD_PROPERTIES,
-    ]
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "stresses", *STD_PROPERTIES]
 
     def __init__(
-        self,
-        model: str | Path,
-        device: str = "cpu",
-        threads: int | None = None,
-        always_std: bool = False,
+        self, model: str | Path, device: str = "cpu", threads: int | None = None, always_std: bool = False
     ) -> None:
         """``model``: an exported file. ``threads``: torch's intra-op threads, process-wide."""
         super().__init__()
@@ -75,8 +69,9 @@ class MollifieldCalculator(Calculator):
             warnings.warn(
                 f"{self.artefact.path}: no stress was among its training labels ({', '.join(self.artefact.labels)}); "
                 "its stress and pressure may be far off",
-                UserWarning, stacklevel=3,
-            )  # fmt: skip
+                UserWarning,
+                stacklevel=3,
+            )
         return super().get_property(name, atoms, allow_calculation)
 
     def _load(self, model: Path, device: str, threads: int | None) -> None:
@@ -104,10 +99,7 @@ class MollifieldCalculator(Calculator):
         return other
 
     def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
+        self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
     ) -> None:
         """Fill ``results``; called by ASE."""
         super().calculate(atoms, properties, system_changes)

@@ -76,7 +76,9 @@ def read_calibration(stated: Mapping[str, Tensor] | Mapping[str, float], n_speci
             raise ValueError(f"calibration '{key}': its knots are not positive and rising")
     noise = arrays.get(contract.FORCE_NOISE_STD)
     if noise is not None and noise.shape != (n_species,):
-        raise ValueError(f"calibration '{contract.FORCE_NOISE_STD}' has shape {list(noise.shape)}, expected [{n_species}]")
+        raise ValueError(
+            f"calibration '{contract.FORCE_NOISE_STD}' has shape {list(noise.shape)}, expected [{n_species}]"
+        )
     return Calibration(
         force_knots=arrays.get(contract.FORCE_STD),
         energy_knots=arrays.get(contract.ENERGY_STD),

@@ -18,7 +18,8 @@ name               shape         dtype    meaning
 ``types``          ``[N]``       int64    index into the model's ``species``
 =================  ============  =======  ==========================================================
 
-Outputs, a dictionary of tensors by these names. There may be more, which an engine that does not know them leaves alone:
+Outputs, a dictionary of tensors by these names. There may be more, which an engine that does not know them leaves
+alone:
 
 ==================  =============  =======  =======================================================
 ``atomic_energies``  ``[M, N]``    float64  eV, shifts and repulsion included; sum over *local* atoms
@@ -112,7 +113,8 @@ REF_VIRIALS = "virials"  # [M, 3, 3] float64, eV
 # them, member after member. scale_k = 1 / (s_k sqrt(F)), s_k the std of feature k over training atoms about the mean
 # of their species (no less than LATENT_STD_FLOOR times the largest s or feature, in root mean square), so that two
 # random training atoms of one species are about sqrt(2) apart. The *latent distance* of an atom is the Euclidean
-# distance of z to the nearest reference of its species (infinite where there is none). Without a stored scale, s_k is 1.
+# distance of z to the nearest reference of its species (infinite where there is none). Without a stored scale, s_k is
+# 1.
 LATENT_SCALE = "scale"  # [F] float64
 LATENT_REFERENCES = "references"  # [n_references, F] float32, scaled; spread by farthest-point sampling
 LATENT_TYPES = "types"  # [n_references] int64, index into `species`
@@ -121,8 +123,8 @@ LATENT_STD_FLOOR = 1e-3
 # How far the training data reach, optional: the largest latent distance of a reference to the nearest other one of its
 # species, but LATENT_REACH_FLOOR at least. An atom farther than that from all references is *outside*: no training atom
 # resembles it, and members that were taught alike may agree there by chance. Its force variance gets, in addition,
-# the square of  f = LATENT_FORCE_SCALE * min((d / reach - 1)^2, OUTSIDE_LIMIT),  isotropic (f^2 / 3 on the diagonal of the
-# covariance), and the variance of the total energy that of  f * 1 Å  for each such atom.
+# the square of  f = LATENT_FORCE_SCALE * min((d / reach - 1)^2, OUTSIDE_LIMIT),  isotropic (f^2 / 3 on the diagonal
+# of the covariance), and the variance of the total energy that of  f * 1 Å  for each such atom.
 LATENT_REACH = "reach"  # [n_species] float64; infinite: not known
 LATENT_FORCE_SCALE = "force_scale"  # [1] float64, eV/Å: RMS length of a force on a training atom
 LATENT_REACH_FLOOR = 0.5
@@ -135,11 +137,13 @@ SUMMARY_FILE = "summary.json"
 # Tables in `calibration`, each optional: knots (raw std, calibrated std), positive and rising in both. The map is
 # piecewise linear through (0, 0) and the knots, and proportional to the last one beyond it; a single knot is a factor.
 # A force covariance is multiplied by (calibrated / raw)^2.
-# In version 1 `force_std_factor` and `energy_std_factor` are such factors, and all values are plain numbers for all species.
+# In version 1 `force_std_factor` and `energy_std_factor` are such factors, and all values are plain numbers for all
+# species.
 FORCE_STD = "force_std"  # [n_species, K, 2] float64, eV/Å: sqrt(trace) of an atom's 3x3 covariance
 ENERGY_STD = "energy_std"  # [1, K, 2] float64, eV/atom: std of a total energy, divided by the number of atoms
 # Noise of the labels (aleatoric); 0 where the file states none.
-FORCE_NOISE_STD = "force_noise_std"  # [n_species] float64, eV/Å: sqrt(trace) of the 3x3 covariance of a force label's noise
+# [n_species] float64, eV/Å: sqrt(trace) of the 3x3 covariance of a force label's noise
+FORCE_NOISE_STD = "force_noise_std"
 ENERGY_NOISE_STD = "energy_noise_std"  # [1] float64, eV/atom
 
 FORCE_REL_FLOOR = 0.1

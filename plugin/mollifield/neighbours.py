@@ -42,18 +42,12 @@ def find_edges(positions: NDArray, cell: NDArray, pbc: NDArray, r_max: float) ->
         empty = np.zeros((0, 3))
         return Edges(np.zeros((2, 0), dtype=np.int64), empty, empty.astype(np.int32))
     search = NeighborList(cutoff=float(r_max), full_list=True, sorted=True)
-    i, j, vectors, shifts = search.compute(
-        points=positions, box=box, periodic=pbc.tolist(), quantities="ijDS"
-    )
+    i, j, vectors, shifts = search.compute(points=positions, box=box, periodic=pbc.tolist(), quantities="ijDS")
     lengths = np.linalg.norm(vectors, axis=1)
     if lengths.size and lengths.min() < MIN_DISTANCE:
         k = int(lengths.argmin())
-        raise ValueError(
-            f"atoms {i[k]} and {j[k]} are {lengths[k]:.3g} Å apart; allowed is {MIN_DISTANCE} Å or more"
-        )
-    return Edges(
-        np.stack([i, j]).astype(np.int64), np.asarray(vectors), np.asarray(shifts, dtype=np.int32)
-    )
+        raise ValueError(f"atoms {i[k]} and {j[k]} are {lengths[k]:.3g} Å apart; allowed is {MIN_DISTANCE} Å or more")
+    return Edges(np.stack([i, j]).astype(np.int64), np.asarray(vectors), np.asarray(shifts, dtype=np.int32))
 
 
 def _box(cell: NDArray, pbc: NDArray) -> NDArray:

@@ -72,8 +72,13 @@ def test_stacking_keeps_each_member(tmp_path: Path) -> None:
 def test_stacking_refuses_other_architectures() -> None:
     other = EquivariantPotential(
         Architecture(
-            settings=EquivariantConfig(r_max=3.0), species=("H",), average_neighbours=1.0, atomic_shifts=(0.0,),
-            energy_scale=1.0, n_members=1, dtype=torch.float32,
+            settings=EquivariantConfig(r_max=3.0),
+            species=("H",),
+            average_neighbours=1.0,
+            atomic_shifts=(0.0,),
+            energy_scale=1.0,
+            n_members=1,
+            dtype=torch.float32,
         )
     )
     with pytest.raises(ValueError, match="member 1 has species"):
@@ -185,7 +190,9 @@ def test_stages_on_two_domains_equal_the_whole(backend: str, tmp_path: Path) -> 
     """Each domain sees its own edges; features of its ghosts come from the other one."""
     export(
         build_potential(torch.float64, backend=backend, n_layers=3, zbl=True, correlation=2),
-        tmp_path / "model.pt", [ethanol()], splines=False,
+        tmp_path / "model.pt",
+        [ethanol()],
+        splines=False,
     )
     module = load_artefact(tmp_path / "model.pt").module
     frame = sheared_crystal()
@@ -209,7 +216,7 @@ def test_stages_on_two_domains_equal_the_whole(backend: str, tmp_path: Path) -> 
         if k > 0:
             merged = torch.cat(sent, dim=1)
             sent = [merged[:, order] for order, *_ in domains]
-        for domain, rows in zip(domains, sent):
+        for domain, rows in zip(domains, sent, strict=True):
             order, n_local, local_index, x, *geometry = domain
             domain[3] = module.receive(k, rows, x[:, :n_local], *geometry, local_index, types[order])
     for order, n_local, local_index, x, _, lengths, _ in domains:

@@ -2,11 +2,11 @@
 
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import ase.io
 import pytest
+import tomllib
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ..conftest import ethanol
@@ -31,7 +31,7 @@ COMMAND = "from mollifield_train.cli import main\nsys.exit(main({words!r}))\n"
 
 
 def run_without_training(code: str) -> str:
-    """Output of `code` in a fresh process without the packages of the extra [train] that the base doesn't bring along."""
+    """Output of `code` in a fresh process without the packages of the extra [train] that the base doesn't bring."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     names = [requirement.split(">")[0] for requirement in extras["train"]]
     # ase itself needs scipy and matplotlib.

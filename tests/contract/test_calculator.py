@@ -38,9 +38,7 @@ def test_spread_is_the_sample_spread(model_file: Path) -> None:
     deviation = members.forces - members.forces.mean(0)
     trace = (deviation**2).sum(axis=(0, 2)) / 2
     np.testing.assert_allclose(calc.get_property("forces_std", frame), np.sqrt(trace), rtol=1e-12)
-    np.testing.assert_allclose(
-        calc.get_property("forces_cov", frame)[5], np.cov(members.forces[:, 5].T), rtol=1e-9
-    )
+    np.testing.assert_allclose(calc.get_property("forces_cov", frame)[5], np.cov(members.forces[:, 5].T), rtol=1e-9)
 
 
 def test_covariance_turns_with_the_frame(model_file: Path) -> None:
@@ -107,7 +105,10 @@ def test_calibration_tables_go_by_species(tmp_path: Path) -> None:
     "tables, problem",
     [
         ({"force_std": torch.ones(2, 1, 2)}, r"'force_std' has shape \[2, 1, 2\], expected \[3, K, 2\]"),
-        ({"energy_std": torch.tensor([[[1.0, 2.0], [0.5, 3.0]]])}, "'energy_std': its knots are not positive and rising"),
+        (
+            {"energy_std": torch.tensor([[[1.0, 2.0], [0.5, 3.0]]])},
+            "'energy_std': its knots are not positive and rising",
+        ),
         ({"force_noise_std": torch.ones(1)}, r"'force_noise_std' has shape \[1\], expected \[3\]"),
     ],
 )
@@ -139,9 +140,7 @@ def test_one_member_has_no_spread(tmp_path: Path) -> None:
         calc.get_property("forces_std", ethanol())
 
 
-@pytest.mark.parametrize(
-    "pbc", [(True, True, False), (False, True, True), (True, False, False), (False, False, True)]
-)
+@pytest.mark.parametrize("pbc", [(True, True, False), (False, True, True), (True, False, False), (False, False, True)])
 def test_stress_within_the_periodic_directions(model_file: Path, pbc: tuple[bool, ...]) -> None:
     """Central differences of the energy by strains within the periodic directions; no other components."""
     frame = sheared_crystal()

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from mollifield_lammps import RunResult, lammps_boundary, run_lammps, write_data
-
 from mollifield.uncertainty import outside_std
+from mollifield_lammps import RunResult, lammps_boundary, run_lammps, write_data
 
 from .conftest import SPECIES, artefact_of, deck, python_answer
 
@@ -16,7 +15,9 @@ FACTORS = {"force_std_factor": 1.7, "energy_std_factor": 0.6}
 NOISE = {"force_noise_std": 0.05, "energy_noise_std": 0.002}
 
 
-def spread(model: Path, atoms: Atoms, factors: dict[str, float] = FACTORS) -> tuple[np.ndarray, float, np.ndarray, float]:
+def spread(
+    model: Path, atoms: Atoms, factors: dict[str, float] = FACTORS
+) -> tuple[np.ndarray, float, np.ndarray, float]:
     """(force std [N], energy std per atom, mean forces [N, 3], mean energy), in eV and Å.
 
     Factors scale what the members say; what being outside of the training data adds has none.
@@ -31,9 +32,8 @@ def spread(model: Path, atoms: Atoms, factors: dict[str, float] = FACTORS) -> tu
 
 
 def start(
-    directory: Path, atoms: Atoms, model: Path, commands: str, n_ranks: int = 1, units: str = "metal",
-    **options: str,
-) -> tuple[RunResult, np.ndarray]:  # fmt: skip
+    directory: Path, atoms: Atoms, model: Path, commands: str, n_ranks: int = 1, units: str = "metal", **options: str
+) -> tuple[RunResult, np.ndarray]:
     """Run `commands` on `atoms`; the result, and the rotation into LAMMPS's frame."""
     directory.mkdir(exist_ok=True)
     rotation = write_data(directory / "atoms.data", atoms, SPECIES, units)

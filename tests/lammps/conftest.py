@@ -21,7 +21,7 @@ from ..conftest import build_potential, ethanol, sheared_crystal
 SPECIES = ["H", "C", "O"]
 EV_PER_KCAL_MOL = 1.0 / 23.060549  # LAMMPS's own constant: its metal and real units agree with each other
 BAR = {"metal": 1.6021765e6, "real": 68568.415}  # LAMMPS's nktv2p: pressure unit of 1 energy unit per Å^3
-STRESS = "xx yy zz xy xz yz yx zx zy".split()
+STRESS = ["xx", "yy", "zz", "xy", "xz", "yz", "yx", "zx", "zy"]
 
 
 @dataclass
@@ -50,15 +50,18 @@ def artefact_of(path: Path) -> Artefact:
 def python_answer(path: Path, atoms: Atoms) -> Evaluation:
     """Members' energies, forces and virials from the Python engine."""
     artefact = artefact_of(path)
-    return evaluate(
-        artefact, atoms.get_chemical_symbols(), atoms.positions, atoms.cell.array, atoms.pbc, True
-    )
+    return evaluate(artefact, atoms.get_chemical_symbols(), atoms.positions, atoms.cell.array, atoms.pbc, True)
 
 
 def deck(
-    model: Path, boundary: str, commands: str, units: str = "metal", pair: str = "mollifield",
-    elements: str = "H C O", before: str = "",
-) -> str:  # fmt: skip
+    model: Path,
+    boundary: str,
+    commands: str,
+    units: str = "metal",
+    pair: str = "mollifield",
+    elements: str = "H C O",
+    before: str = "",
+) -> str:
     return (
         f"units {units}\nboundary {boundary}\natom_style atomic\natom_modify map yes\n{before}\n"
         f"box tilt large\nread_data atoms.data\npair_style {pair}\npair_coeff * * {model} {elements}\n"
@@ -80,9 +83,14 @@ run 0
 
 
 def lammps_answer(
-    model: Path, atoms: Atoms, directory: Path, n_ranks: int = 1, units: str = "metal",
-    before: str = "", pair: str = "mollifield",
-) -> Answer:  # fmt: skip
+    model: Path,
+    atoms: Atoms,
+    directory: Path,
+    n_ranks: int = 1,
+    units: str = "metal",
+    before: str = "",
+    pair: str = "mollifield",
+) -> Answer:
     directory.mkdir(parents=True, exist_ok=True)
     rotation = write_data(directory / "atoms.data", atoms, SPECIES, units)
     text = deck(model, lammps_boundary(atoms), EVALUATE, units, before=before, pair=pair)
@@ -120,9 +128,7 @@ def write_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         path = tmp_path_factory.mktemp("model") / "model.pt"
         potential = build_potential(dtype, n_members, **settings)
         # Splines are held to an absolute error that float32 does not reach for forces as large as these.
-        export(
-            potential, path, [ethanol(), sheared_crystal()], {}, calibration, splines=dtype == torch.float64
-        )
+        export(potential, path, [ethanol(), sheared_crystal()], {}, calibration, splines=dtype == torch.float64)
         return path
 
     return write

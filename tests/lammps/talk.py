@@ -63,15 +63,25 @@ def talking(folder: Path, atoms: Atoms, model: Path) -> Iterator[Talk]:
     """With these atoms and this model, in `folder`."""
     write_data(folder / "atoms.data", atoms, SPECIES)
     start = [
-        str(find_plugin()), "units metal", "atom_modify map yes", f"boundary {lammps_boundary(atoms)}", "box tilt large",
-        "read_data atoms.data", "pair_style mollifield", f"pair_coeff * * {model} H C O",
-    ]  # fmt: skip
+        str(find_plugin()),
+        "units metal",
+        "atom_modify map yes",
+        f"boundary {lammps_boundary(atoms)}",
+        "box tilt large",
+        "read_data atoms.data",
+        "pair_style mollifield",
+        f"pair_coeff * * {model} H C O",
+    ]
     # Where the LAMMPS library finds its MPI.
     environment = {**os.environ, "LD_LIBRARY_PATH": str(Path(sys.prefix) / "lib"), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        [sys.executable, "-c", CHILD], cwd=folder, env=environment, text=True, stdin=subprocess.PIPE,
+        [sys.executable, "-c", CHILD],
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-    ) as process:  # fmt: skip
+    ) as process:
         process.stdin.write(json.dumps(start) + "\n")
         yield Talk(process, folder)
         process.stdin.close()

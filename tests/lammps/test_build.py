@@ -38,10 +38,20 @@ def source_tree(folder, version="22 Jul 2025"):
 
 def configure(root, build, *options):
     command = [
-        str(PROGRAMS / "cmake"), "-G", "Ninja", "-S", str(Path(__file__).parent / "own_lammps"), "-B", str(build),
-        f"-DCMAKE_MAKE_PROGRAM={PROGRAMS / 'ninja'}", f"-DPython_EXECUTABLE={sys.executable}",
-        f"-DLAMMPS_ROOT={root}", f"-DMOLLIFIELD_SOURCE={ROOT}", f"-DMOLLIFIELD_PLUGIN={find_plugin()}", *options,
-    ]  # fmt: skip
+        str(PROGRAMS / "cmake"),
+        "-G",
+        "Ninja",
+        "-S",
+        str(Path(__file__).parent / "own_lammps"),
+        "-B",
+        str(build),
+        f"-DCMAKE_MAKE_PROGRAM={PROGRAMS / 'ninja'}",
+        f"-DPython_EXECUTABLE={sys.executable}",
+        f"-DLAMMPS_ROOT={root}",
+        f"-DMOLLIFIELD_SOURCE={ROOT}",
+        f"-DMOLLIFIELD_PLUGIN={find_plugin()}",
+        *options,
+    ]
     return subprocess.run(command, capture_output=True, text=True)
 
 

@@ -81,7 +81,9 @@ run 200
 
 
 def test_deform(model_file, crystal):
-    commands = THERMO + DUMP + "fix f all deform 1 x scale 1.05 xy erate 0.5 remap x\ntimestep 0.01\nrun 10\nunfix f\nrun 1"
+    commands = (
+        THERMO + DUMP + "fix f all deform 1 x scale 1.05 xy erate 0.5 remap x\ntimestep 0.01\nrun 10\nunfix f\nrun 1"
+    )
     thermo = run_lammps(deck(model_file, "p p p", commands), crystal, 2).thermo
     assert thermo["Lx"][-1] > 1.04 * thermo["Lx"][0]
     assert force_errors(model_file, crystal, thermo).max() < 1e-9
@@ -141,7 +143,7 @@ run 4
     for bead in range(2):
         shutil.copy(crystal / f"bead.{bead}.dump", crystal / "last.dump")
         rows = (crystal / f"log.lammps.{bead}").read_text().split("Step ")[1].splitlines()
-        thermo = dict(zip(rows[0].split(), np.array([rows[2].split()[1:]], dtype=float).T))
+        thermo = dict(zip(rows[0].split(), np.array([rows[2].split()[1:]], dtype=float).T, strict=True))
         force_errors(model_file, crystal, thermo)  # the fix has added its springs to the dumped forces
 
 
@@ -205,8 +207,14 @@ def test_restart_of_hybrid(model_file, crystal):
     """Of hybrid styles LAMMPS keeps the settings alone; the model in the new pair_coeff is checked all the same."""
     shutil.copy(model_file, crystal / "model.pt")
     coefficients = "pair_coeff 2 3 lj/cut 0.01 2.0\n"
-    text = hybrid(deck("model.pt", "p p p", coefficients + THERMO + "run 0\nwrite_restart state",
-                       pair="hybrid/overlay mollifield lj/cut 4.0"))  # fmt: skip
+    text = hybrid(
+        deck(
+            "model.pt",
+            "p p p",
+            coefficients + THERMO + "run 0\nwrite_restart state",
+            pair="hybrid/overlay mollifield lj/cut 4.0",
+        )
+    )
     energy = run_lammps(text, crystal).thermo["PotEng"][0]
     right = RESTARTED.format(lines="pair_coeff * * mollifield model.pt H C O\n" + coefficients)
     assert abs(run_lammps(right, crystal, 2).thermo["PotEng"][0] - energy) < 1e-9
@@ -224,7 +232,9 @@ def test_hybrid_by_type(n_ranks, model_file, tmp_path):
     text = hybrid(deck(model_file, "m m m", lines + EVALUATE, elements="NULL C O", pair="hybrid mollifield lj/cut 4.0"))
     energy = run_lammps(text, tmp_path, n_ranks).thermo["PotEng"][0]
     forces = np.loadtxt(tmp_path / "forces.dump", skiprows=9)[:, 1:4]
-    text = deck(model_file, "m m m", "pair_coeff * * 0.0 1.0\n" + lines.replace("lj/cut ", "") + EVALUATE, pair="lj/cut 4.0")
+    text = deck(
+        model_file, "m m m", "pair_coeff * * 0.0 1.0\n" + lines.replace("lj/cut ", "") + EVALUATE, pair="lj/cut 4.0"
+    )
     text = text.replace(f"pair_coeff * * {model_file} H C O\n", "")
     lj = run_lammps(text, tmp_path)
     lj_forces = np.loadtxt(tmp_path / "forces.dump", skiprows=9)[:, 1:4]

@@ -5,14 +5,25 @@ import pytest
 from ase.io import read
 
 from mollifield_lammps import (
-    Deck, Minimise, Npt, Nve, Nvt, Uncertainty, lammps_boundary, read_dump, run_lammps, write_data,
-)  # fmt: skip
+    Deck,
+    Minimise,
+    Npt,
+    Nve,
+    Nvt,
+    Uncertainty,
+    lammps_boundary,
+    read_dump,
+    run_lammps,
+    write_data,
+)
 
 from ..conftest import ethanol, sheared_crystal, slab
 from .conftest import EV_PER_KCAL_MOL, SPECIES, python_answer
 
+NVE = Nve()
 
-def deck(dynamics=Nve(), **options):
+
+def deck(dynamics=NVE, **options):
     settings = {"model": "model.pt", "species": SPECIES, "boundary": "p p p", "n_steps": 10} | options
     return Deck(dynamics=dynamics, **settings)
 
@@ -54,10 +65,15 @@ def test_wrong_option(make, message):
 
 def test_text_in_units_of_the_run():
     text = deck(
-        Npt((300.0, 600.0), pressure=1.01325, coupling="tri"), units="real", timestep=0.5, species=["H", None],
+        Npt((300.0, 600.0), pressure=1.01325, coupling="tri"),
+        units="real",
+        timestep=0.5,
+        species=["H", None],
         uncertainty=Uncertainty(every=5, file="u.xyz", select=0.1, stop=1.0),
-        pair_options="driver member 0", dump_every=2, restart_every=3,
-    ).text()  # fmt: skip
+        pair_options="driver member 0",
+        dump_every=2,
+        restart_every=3,
+    ).text()
     for line in (
         "pair_style mollifield driver member 0",
         "pair_coeff * * model.pt H NULL",
@@ -68,7 +84,17 @@ def test_text_in_units_of_the_run():
     ):
         assert line in text.splitlines()
     relative = Uncertainty(quantity="force_rel", stop=0.5).line(deck(units="real"))
-    assert relative.split() == "fix uncertainty all mollifield/uncertainty 10 stop 0.5 quantity force_rel".split()
+    assert relative.split() == [
+        "fix",
+        "uncertainty",
+        "all",
+        "mollifield/uncertainty",
+        "10",
+        "stop",
+        "0.5",
+        "quantity",
+        "force_rel",
+    ]
     assert Uncertainty(bias=2.0, ramp=100).line(deck()).endswith(" bias 2 ramp 100")
 
 
@@ -86,14 +112,20 @@ def skewed():
     return atoms
 
 
-@pytest.mark.parametrize("make, units_style", [(skewed, "metal"), (skewed, "real"), (slab, "metal"), (ethanol, "metal")])
+@pytest.mark.parametrize(
+    "make, units_style", [(skewed, "metal"), (skewed, "real"), (slab, "metal"), (ethanol, "metal")]
+)
 def test_dump_returns_to_the_first_frame(make, units_style, model_file, tmp_path):
     """Cell, positions, velocities and forces are those of the structure before LAMMPS turned it."""
     atoms = moving(make())
     rotation = write_data(tmp_path / "atoms.data", atoms, SPECIES, units_style)
-    text = deck(
-        model=model_file, boundary=lammps_boundary(atoms), n_steps=2, timestep=1e-3, dump_every=1, units=units_style,
-    ).text().replace("%.10g", "%.17g")  # fmt: skip
+    text = (
+        deck(
+            model=model_file, boundary=lammps_boundary(atoms), n_steps=2, timestep=1e-3, dump_every=1, units=units_style
+        )
+        .text()
+        .replace("%.10g", "%.17g")
+    )
     run_lammps("box tilt large\n" + text, tmp_path)
     frames = read_dump(tmp_path / "trajectory.dump", rotation, like=atoms, units=units_style)
     assert [frame.info["step"] for frame in frames] == [0, 1, 2]
@@ -152,9 +184,15 @@ def test_nvt_with_uncertainty(model_file, tmp_path):
     atoms = ethanol()
     write_data(tmp_path / "atoms.data", atoms, SPECIES, "real")
     text = deck(
-        Nvt(300.0), model=model_file, boundary=lammps_boundary(atoms), units="real", timestep=0.01,
-        initial_temperature=100.0, thermo_every=1, uncertainty=Uncertainty(every=5, file="u.xyz", select=1e-4),
-    ).text()  # fmt: skip
+        Nvt(300.0),
+        model=model_file,
+        boundary=lammps_boundary(atoms),
+        units="real",
+        timestep=0.01,
+        initial_temperature=100.0,
+        thermo_every=1,
+        uncertainty=Uncertainty(every=5, file="u.xyz", select=1e-4),
+    ).text()
     result = run_lammps(text, tmp_path)
     assert result.thermo["Step"].tolist() == list(range(11)) and abs(result.thermo["Temp"][0] - 100.0) < 1e-6
     assert [frame.info["step"] for frame in read(tmp_path / "u.xyz", ":")] == [0, 5, 10]

@@ -37,7 +37,7 @@ def write_files(folder: Path, splines: bool) -> tuple[Path, Path]:
     if splines:  # the number of knots depends on the members: the same for both here
         committee, single = committee.tabulated(256), single.tabulated(256)
     paths = folder / "committee.pt", folder / "single.pt"
-    for path, potential in zip(paths, (committee, single)):
+    for path, potential in zip(paths, (committee, single), strict=True):
         export(potential, path, [ethanol(), sheared_crystal()], splines=False)
     return paths
 

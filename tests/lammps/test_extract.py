@@ -67,8 +67,10 @@ def test_without_a_trigger_another_fix_has_to_ask(stated_model, tmp_path):
     """`force_std 0` reads what a step computed anyway, and never the values of another step."""
     atoms = sheared_crystal()
     reader = "fix p all pair 2 mollifield force_std 0\n"
-    asked = "fix u all mollifield/uncertainty 2\n" + reader + (
-        "dump d all custom 2 both.dump id f_u[1] f_p\ndump_modify d format float %.17g\nrun 4"
+    asked = (
+        "fix u all mollifield/uncertainty 2\n"
+        + reader
+        + ("dump d all custom 2 both.dump id f_u[1] f_p\ndump_modify d format float %.17g\nrun 4")
     )
     start(tmp_path, atoms, stated_model, MOVING + asked)
     blocks = (tmp_path / "both.dump").read_text().split("ITEM: ATOMS")[1:]

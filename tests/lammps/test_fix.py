@@ -78,7 +78,7 @@ def test_frames_of_a_run(make, n_ranks, committee, tmp_path):
     frames = read_uncertain(tmp_path / "u.xyz", rotation)
     for frame in frames:
         check_frame(frame, atoms, committee)
-    by_step = dict(zip(result.thermo["Step"], result.thermo["f_u"]))
+    by_step = dict(zip(result.thermo["Step"], result.thermo["f_u"], strict=True))
     for frame in frames:
         assert abs(by_step[frame.info["step"]] - frame.info["max_force_std"]) < ATOL
     # Between its steps the fix shows the last value.
@@ -92,8 +92,11 @@ def test_select_and_append(committee, tmp_path):
     atoms = ethanol()
     highest = spread(committee, atoms)[0].max()
     for threshold, keyword, n_frames in (
-        (1.001 * highest, "", 0), (0.999 * highest, "", 1), (0.0, " append yes", 2), (1e6, " append yes", 2),
-    ):  # fmt: skip
+        (1.001 * highest, "", 0),
+        (0.999 * highest, "", 1),
+        (0.0, " append yes", 2),
+        (1e6, " append yes", 2),
+    ):
         commands = f"fix u all mollifield/uncertainty 1 file u.xyz select {threshold}{keyword}\nrun 0"
         start(tmp_path, atoms, committee, commands)
         assert len(read_uncertain(tmp_path / "u.xyz")) == n_frames
@@ -104,9 +107,7 @@ def test_group(committee, tmp_path):
     atoms = ethanol()
     force_std = spread(committee, atoms)[0]
     chosen = [4, 6, 7]
-    commands = (
-        "group g id 5 7 8\nfix u g mollifield/uncertainty 1 file u.xyz\n" + OUTPUT + "run 0"
-    )
+    commands = "group g id 5 7 8\nfix u g mollifield/uncertainty 1 file u.xyz\n" + OUTPUT + "run 0"
     result, _ = start(tmp_path, atoms, committee, commands)
     assert abs(result.thermo["f_u[1]"][0] - force_std[chosen].max()) < ATOL
     assert abs(result.thermo["f_u[2]"][0] - force_std[chosen].mean()) < ATOL

@@ -57,7 +57,7 @@ def test_trials_are_not_judged(move, n_ranks, stated_model, tmp_path):
     assert 0 < done < tried
     trajectory, frames = dumped(tmp_path / "all.dump"), read_uncertain(tmp_path / "u.xyz")
     assert [frame.info["step"] for frame in frames] == list(trajectory) == list(range(9))
-    for frame, shown in zip(frames, result.thermo["f_u"]):
+    for frame, shown in zip(frames, result.thermo["f_u"], strict=True):
         tags, symbols, positions, columns = trajectory[frame.info["step"]]
         assert frame.arrays["tag"].tolist() == tags.tolist()
         assert frame.get_chemical_symbols() == symbols

@@ -20,18 +20,18 @@ def hybrid(model, styles, coefficients):
 def test_two_models_under_hybrid_are_refused(stated_model, tmp_path):
     """Each knows its own atoms only: the fix would call the other's certain."""
     both = hybrid(
-        stated_model, "hybrid/overlay mollifield mollifield zero 3",
+        stated_model,
+        "hybrid/overlay mollifield mollifield zero 3",
         ["* * mollifield 1 {model} H NULL NULL", "* * mollifield 2 {model} NULL C O", "* * zero"],
-    )  # fmt: skip
+    )
     fix = "fix u all mollifield/uncertainty 1 file u.xyz\nthermo_style custom step f_u\n"
     message = "pair_style hybrid/overlay has more than one sub-style mollifield; allowed: one"
     with pytest.raises(LammpsError, match=message):
         start(tmp_path, ethanol(), stated_model, both + fix + "run 0")
     start(tmp_path, ethanol(), stated_model, both + "run 0")
     one = hybrid(
-        stated_model, "hybrid lj/cut 3.0 mollifield",
-        ["* * mollifield {model} NULL C O", "1 * lj/cut 0.001 1.0"],
-    )  # fmt: skip
+        stated_model, "hybrid lj/cut 3.0 mollifield", ["* * mollifield {model} NULL C O", "1 * lj/cut 0.001 1.0"]
+    )
     result, _ = start(tmp_path, ethanol(), stated_model, one + fix + "run 0")
     assert result.thermo["f_u"][0] > 0.0
 
@@ -53,7 +53,7 @@ def test_elements_for_the_frames(stated_model, tmp_path):
     ):
         with pytest.raises(LammpsError, match=message):
             start(tmp_path, atoms, stated_model, fix.format(words), elements="NULL C O")
-    for pair, elements in (("mollifield", "H C O"), ("hybrid/overlay mollifield zero 3", "mollifield {} NULL C O")):
+    for pair in ("mollifield", "hybrid/overlay mollifield zero 3"):
         path, commands = stated_model, "run 0"
         if "hybrid" in pair:
             commands = hybrid(stated_model, pair, ["* * mollifield {model} NULL C O", "* * zero"]) + commands
@@ -65,11 +65,15 @@ def test_atoms_that_no_computation_has_met(n_ranks, stated_model, tmp_path):
     """Before the first run, and where atoms were created after one, there is no std: not a number, not one of 0."""
     show = "write_dump all custom {}.dump id v_v modify sort id format float %.17g\n"
     commands = (
-        "fix u all mollifield/uncertainty 1\nvariable v atom f_u[1]\n" + show.format("before")
-        + "run 0\n" + show.format("after")
-        + "lattice sc 0.9\ncreate_atoms 1 box\n" + show.format("created")
-        + "group new id > 9\ndelete_atoms group new compress no\nrun 0\n" + show.format("again")
-    )  # fmt: skip
+        "fix u all mollifield/uncertainty 1\nvariable v atom f_u[1]\n"
+        + show.format("before")
+        + "run 0\n"
+        + show.format("after")
+        + "lattice sc 0.9\ncreate_atoms 1 box\n"
+        + show.format("created")
+        + "group new id > 9\ndelete_atoms group new compress no\nrun 0\n"
+        + show.format("again")
+    )
     atoms = ethanol()
     atoms.cell, atoms.pbc = np.diag([30.0, 30.0, 30.0]), True
     start(tmp_path, atoms, stated_model, commands, n_ranks)
@@ -103,9 +107,8 @@ def test_ramp_and_gap_go_on_after_reset_timestep(write_model, tmp_path):
     tau, ramp = 1.5, 12
     fix = f"fix u all mollifield/uncertainty 1 bias {tau} ramp {ramp} file u.xyz min_gap 4\nfix_modify u energy yes\n"
     show = f"thermo 1\nthermo_style custom step f_u f_u[4] f_u[6]\n{EXACT}"
-    commands = MOVING + fix + show + (
-        "run 3\nreset_timestep 0\nrun 3\nreset_timestep 500\nrun 2\nreset_timestep 2\nwrite_restart half.restart\nrun 3"
-    )
+    runs = ["run 3", "reset_timestep 0", "run 3", "reset_timestep 500", "run 2", "reset_timestep 2"]
+    commands = MOVING + fix + show + "\n".join([*runs, "write_restart half.restart", "run 3"])
     result, _ = start(tmp_path, ethanol(), model, commands)
 
     def progress(thermo):
@@ -120,8 +123,12 @@ def test_ramp_and_gap_go_on_after_reset_timestep(write_model, tmp_path):
     assert [frame.info["step"] for frame in read_uncertain(tmp_path / "u.xyz")] == [0, 1, 502]
     deck = (
         "atom_modify map yes\nread_restart half.restart\nreset_timestep 0\n"
-        + MOVING.splitlines()[1] + "\ntimestep 0.00005\n" + fix + show + "run 3"
-    )  # fmt: skip
+        + MOVING.splitlines()[1]
+        + "\ntimestep 0.00005\n"
+        + fix
+        + show
+        + "run 3"
+    )
     resumed = run_lammps(deck, tmp_path)
     assert progress(resumed.thermo) == expected[-4:]
     assert resumed.thermo["f_u[6]"].tolist() == since[-4:]
@@ -134,9 +141,13 @@ WARNING = "neigh_modify exclude removes edges that the model was trained with"
 def test_excluded_neighbours_are_noticed_in_the_run_that_lacks_them(n_ranks, stated_model, tmp_path):
     """Types 2 and 3 are modelled; an edge of a NULL atom, or of a group without atoms, was none before."""
     cases = {
-        "type 2 3": True, "none": False, "type 1 3": False, "group some some": True, "group null all": False,
+        "type 2 3": True,
+        "none": False,
+        "type 1 3": False,
+        "group some some": True,
+        "group null all": False,
         "group nobody all": False,
-    }  # fmt: skip
+    }
     commands = hybrid(stated_model, "hybrid/overlay mollifield zero 3", ["* * mollifield {model} NULL C O", "* * zero"])
     commands += "group some id 1:8\ngroup null type 1\ngroup nobody id 999\n"
     for what in cases:

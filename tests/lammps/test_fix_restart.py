@@ -14,9 +14,9 @@ from .committee import start
 # Sorting atoms at the start of a run would change the order of sums.
 BEFORE = "atom_modify sort 0 0"
 FIX = (
-    "fix n all nve\ntimestep 0.0005\n"
-    "fix u all mollifield/uncertainty 2 file u.xyz novelty {novelty} bias 0.5 ramp 9\n"
+    "fix n all nve\ntimestep 0.0005\nfix u all mollifield/uncertainty 2 file u.xyz novelty {novelty} bias 0.5 ramp 9\n"
 )
+WATCH = FIX.format(novelty=0.6)
 THERMO = "thermo_style custom step f_u f_u[*]\nthermo 1\nthermo_modify format float %.17g lost error\n"
 
 
@@ -36,7 +36,7 @@ def uninterrupted(request, stated_model, tmp_path_factory):
     return directory, result, request.param
 
 
-def resume(directory, model, n_ranks, fix=FIX.format(novelty=0.6)):
+def resume(directory, model, n_ranks, fix=WATCH):
     deck = (
         "atom_modify map yes sort 0 0\nread_restart r.5\npair_style mollifield\n"
         f"pair_coeff * * {model} H C O\n{fix}{THERMO}restart 5 again.*\nrun 12 upto\n"
@@ -84,7 +84,8 @@ def test_only_frames_of_later_steps_are_dropped(uninterrupted, stated_model, tmp
     shutil.copy(whole / "r.5", tmp_path)
     behind = f"after {n_known} frames, line {known.count(10) + 1} "
     for content, message in {
-        known + of_step(frames[0], last): f"frame {n_known + 1} of step {last} behind those .* knows of, .* of step {last}",
+        known
+        + of_step(frames[0], last): f"frame {n_known + 1} of step {last} behind those .* knows of, .* of step {last}",
         known + b"notes\n": behind + r"\('notes'\) is no part of one",
         known[:-1] + b"1\n" + frames[-1]: "has other frames than when the restart file was written: none ends after",
     }.items():

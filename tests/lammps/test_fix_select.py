@@ -45,8 +45,9 @@ def test_quantities(n_ranks, stated_model, tmp_path):
     members = " ".join(str(k + 1) for k in np.flatnonzero(chosen))
     fixes = {
         f"{quantity}_{reduction}": f"quantity {quantity} reduce {reduction}"
-        for quantity in ("force", "force_rel", "latent") for reduction in REDUCED
-    }  # fmt: skip
+        for quantity in ("force", "force_rel", "latent")
+        for reduction in REDUCED
+    }
     fixes |= {"energy": "quantity energy", "raw": "calibrated no"}
     fixes["raw_energy"] = "quantity energy calibrated no"
     commands = f"group g id {members}\n"
@@ -61,9 +62,10 @@ def test_quantities(n_ranks, stated_model, tmp_path):
     force_std, energy_std, forces, _ = spread(stated_model, atoms)
     distances = latent(stated_model, atoms)[1]
     atomic = {
-        "force": force_std, "latent": distances,
+        "force": force_std,
+        "latent": distances,
         "force_rel": force_std / (np.linalg.norm(forces, axis=1) + contract.FORCE_REL_FLOOR),
-    }  # fmt: skip
+    }
     for quantity, values in atomic.items():
         for reduction, reduce in REDUCED.items():
             assert abs(found[f"f_{quantity}_{reduction}"] - reduce(values[chosen])) < ATOL, (quantity, reduction)
@@ -96,10 +98,12 @@ def test_file_without_latent_space(model_without_latent_space, tmp_path):
     with pytest.raises(LammpsError, match="'quantity latent' needs a model file with latent references"):
         start(tmp_path, ethanol(), model, "fix u all mollifield/uncertainty 1 quantity latent\nrun 0")
     result, _ = start(
-        tmp_path, ethanol(), model,
+        tmp_path,
+        ethanol(),
+        model,
         "fix u all mollifield/uncertainty 1 file u.xyz novelty 0.1\ncompute m all reduce max f_u[2] f_u[3]\n"
         "thermo_style custom step f_u c_m[*]\nrun 0",
-    )  # fmt: skip
+    )
     assert result.thermo["c_m[1]"][0] == result.thermo["c_m[2]"][0] == 0.0
     assert steps_of(tmp_path / "u.xyz") == [0]
     log = result.log.read_text()
@@ -167,8 +171,7 @@ def test_frame_says_why(stated_model, tmp_path):
 def test_stop_kinds(stated_model, tmp_path):
     """As in fix halt: `hard` is an error, `soft` skips later runs, `continue` goes on with them."""
     text = MOVING + (
-        "fix u all mollifield/uncertainty 1 stop 0.001 error {}\nrun 5\n"
-        "unfix u\nthermo_style custom step\nrun 5"
+        "fix u all mollifield/uncertainty 1 stop 0.001 error {}\nrun 5\nunfix u\nthermo_style custom step\nrun 5"
     )
     message = "run ended at step 0: force std [0-9.]+ of atom [0-9] is above 0.001"
     with pytest.raises(LammpsError, match=message):
@@ -218,7 +221,8 @@ def test_calibration_tables(tmp_path, write_model):
     knots = torch.tensor([[low, 2.0 * low], [high, 2.2 * high]], dtype=torch.float64)
     energy = torch.tensor([[[0.1, 0.2], [50.0, 60.0]]], dtype=torch.float64)
     tables = {
-        contract.FORCE_STD: torch.stack([knots, knots, 1.5 * knots]), contract.ENERGY_STD: energy,
+        contract.FORCE_STD: torch.stack([knots, knots, 1.5 * knots]),
+        contract.ENERGY_STD: energy,
         contract.FORCE_NOISE_STD: torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64),
     }
     model = write_model(n_members=4, calibration=tables)

@@ -64,7 +64,7 @@ FOREIGN = {  # what a file holds, and what is said to be no frame
     "a hole": (lambda frame: frame[:200] + bytes(99999) + frame, r"after 0 frames, line 2 \('Lattice="),
     "zeros at the end": (lambda frame: frame + bytes(99999), rf"after 1 frames, line {N_LINES + 1} \('\?\?"),
     "other line ends": (lambda frame: frame.replace(b"\n", b"\r\n"), r"after 0 frames, line 1 \('9\?'\)"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
@@ -137,9 +137,13 @@ def test_file_that_vanishes(talk):
 def writer_of(name, directory):
     """A run that holds the file and waits for input: (its launcher, process id of LAMMPS itself)."""
     with subprocess.Popen(
-        [*lammps_command(), "-log", "none", "-nonbuf"], cwd=directory, env=lammps_environment(), text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as launcher:  # fmt: skip
+        [*lammps_command(), "-log", "none", "-nonbuf"],
+        cwd=directory,
+        env=lammps_environment(),
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as launcher:
         launcher.stdin.write(f"{BOX}{FIX.format('u', name)}\nprint holds\n")
         launcher.stdin.flush()
         while launcher.stdout.readline().strip() != "holds":
@@ -169,7 +173,7 @@ def test_two_runs_of_one_file(tmp_path):
 def test_a_file_for_each_partition(stated_model, tmp_path):
     """Numbered as log files are, with the same names on resuming."""
     moving = "velocity all create 300 11\nfix n all nve\ntimestep 0.0005\n"
-    result, _ = start(tmp_path, ethanol(), stated_model, f"{moving}{FIX.format('u', 'u.xyz')}\nrun 4")
+    _, _ = start(tmp_path, ethanol(), stated_model, f"{moving}{FIX.format('u', 'u.xyz')}\nrun 4")
     expected = (tmp_path / "u.xyz").read_bytes()
     first = f"{moving}{FIX.format('u', 'v.xyz')}\nrun 2\nvariable p world a b\nwrite_restart r.$p"
     text = deck(stated_model, "s s s", first, elements=" ".join(SPECIES))

@@ -38,21 +38,31 @@ class Style:
 PAIR = Style(
     "pair_style mollifield",
     {
-        "device": ["cpu", "auto"], "threads": POSITIVE_COUNT, "driver": ["mean", "member 0"],
+        "device": ["cpu", "auto"],
+        "threads": POSITIVE_COUNT,
+        "driver": ["mean", "member 0"],
         "halo": ["exchange", "ghost"],
     },
     {},
-)  # fmt: skip
+)
 FIX = Style(
     "fix f all mollifield/uncertainty 5",
     {
-        "quantity": ["force", "force_rel", "latent"], "reduce": ["max", "mean", "q99"], "select": NUMBER,
-        "stop": NUMBER, "error": ["hard", "soft", "continue"], "file": NAME, "append": ["yes", "no"],
-        "max_frames": POSITIVE_COUNT, "min_gap": COUNT, "novelty": NUMBER, "calibrated": ["yes", "no"],
+        "quantity": ["force", "force_rel", "latent"],
+        "reduce": ["max", "mean", "q99"],
+        "select": NUMBER,
+        "stop": NUMBER,
+        "error": ["hard", "soft", "continue"],
+        "file": NAME,
+        "append": ["yes", "no"],
+        "max_frames": POSITIVE_COUNT,
+        "min_gap": COUNT,
+        "novelty": NUMBER,
+        "calibrated": ["yes", "no"],
         "bias": BIAS,
     },
     {"select": "file", "append": "file", "max_frames": "file", "min_gap": "file", "novelty": "file", "error": "stop"},
-)  # fmt: skip
+)
 STYLES = {"pair": PAIR, "fix": FIX}
 
 
@@ -151,10 +161,15 @@ def test_right_lines_are_taken(name, talk):
 @pytest.mark.parametrize(
     "arguments, named",
     [
-        ("", "missing"), ("0", "N"), ("-5", "N"), ("x", "'x'"), ("1.5", "'1.5'"), ("file u.xyz", "'file'"),
+        ("", "missing"),
+        ("0", "N"),
+        ("-5", "N"),
+        ("x", "'x'"),
+        ("1.5", "'1.5'"),
+        ("file u.xyz", "'file'"),
         ("99999999999999", "99999999999999"),
     ],
-)  # fmt: skip
+)
 def test_wrong_interval(arguments, named, talk):
     message = talk.say(f"fix f all mollifield/uncertainty {arguments}")
     assert message is not None and named in message
@@ -163,12 +178,19 @@ def test_wrong_interval(arguments, named, talk):
 @pytest.mark.parametrize(
     "arguments, named",
     [
-        ("* *", "pair_coeff"), ("1 1 MODEL H C O", "pair_coeff"), ("* * MODEL", "0 elements in pair_coeff"),
-        ("* * MODEL H C", "2 elements in pair_coeff"), ("* * MODEL H C O O", "4 elements in pair_coeff"),
-        ("* * MODEL h c o", "'h'"), ("* * MODEL H C -1", "'-1'"), ("* * nowhere.pt H C O", "'nowhere.pt'"),
-        ("* * MODEL NULL NULL NULL", "NULL"), ("* * H C O MODEL", "'H'"), ("* * . H C O", "'.'"),
+        ("* *", "pair_coeff"),
+        ("1 1 MODEL H C O", "pair_coeff"),
+        ("* * MODEL", "0 elements in pair_coeff"),
+        ("* * MODEL H C", "2 elements in pair_coeff"),
+        ("* * MODEL H C O O", "4 elements in pair_coeff"),
+        ("* * MODEL h c o", "'h'"),
+        ("* * MODEL H C -1", "'-1'"),
+        ("* * nowhere.pt H C O", "'nowhere.pt'"),
+        ("* * MODEL NULL NULL NULL", "NULL"),
+        ("* * H C O MODEL", "'H'"),
+        ("* * . H C O", "'.'"),
     ],
-)  # fmt: skip
+)
 def test_wrong_coefficients(arguments, named, talk, model_file):
     message = talk.say("pair_style mollifield", f"pair_coeff {arguments}".replace("MODEL", str(model_file)))
     assert message is not None and named in message

@@ -1,7 +1,7 @@
 """The same numbers on every number of ranks, with features exchanged between them and with ghosts computed.
 
-One LAMMPS process goes through all scenarios, because starting it costs more than they do. A scenario is a structure and
-what is done to it; forces, energies and virials of atoms, forces' std and the total are compared with those of
+One LAMMPS process goes through all scenarios, because starting it costs more than they do. A scenario is a structure
+and what is done to it; forces, energies and virials of atoms, forces' std and the total are compared with those of
 one rank. float64.
 """
 
@@ -149,7 +149,7 @@ def run_all(model: Path, directory: Path, n_ranks: int, halo: str, names: list[s
     log = run_lammps(text, directory, n_ranks).log.read_text()
     assert [line for line in log.splitlines() if line.startswith("done")] == [f"done {name}" for name in names]
     totals, atoms = {}, {}
-    for name, part in zip(names, log.split("print 'done")):
+    for name, part in zip(names, log.split("print 'done"), strict=False):
         lines = part.splitlines()
         last = max(k for k, line in enumerate(lines) if line.split()[:2] == ["Step", "PotEng"])
         totals[name] = np.array([float(word) for word in lines[last + 1].split()])
@@ -207,10 +207,13 @@ def test_work_of_ranks(model_file, tmp_path):
     assert ghost[0] > 1.6 * alone[0] and ghost[1] > 1.6 * alone[1] and ghost[2] == 0
 
 
-@pytest.mark.parametrize("pair, message", [
-    ("mollifield halo", "keyword 'halo' has no value"),
-    ("mollifield halo both", "unknown halo 'both'; allowed: exchange, ghost"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "pair, message",
+    [
+        ("mollifield halo", "keyword 'halo' has no value"),
+        ("mollifield halo both", "unknown halo 'both'; allowed: exchange, ghost"),
+    ],
+)
 def test_wrong_halo(pair, message, model_file, tmp_path):
     write_data(tmp_path / "atoms.data", sheared_crystal(), SPECIES)
     with pytest.raises(LammpsError, match=message):

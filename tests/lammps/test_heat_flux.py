@@ -1,10 +1,10 @@
 """`compute heat/flux` with centroid virials against its definition.
 
 J = d/dt sum_i r_i E_i = sum_i E_i v_i + sum_ij (r_i - r_j) (dE_i/dr_j . v_j), E_i the energy of atom i with its kinetic
-part; j runs over all images (Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 20; with message passing E_i depends on atoms
-up to n_layers * r_max away: Langer et al., Phys. Rev. B 108, L100302 (2023)). The second sum is what virials have to
-give, and is differenced here: for one i and one Cartesian a it is the derivative of E_i along the displacements
-(r_i - r_j)_a v_j of all j, in a free cluster that holds every atom that E_i depends on.
+part; j runs over all images (Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 20; with message passing E_i depends on
+atoms up to n_layers * r_max away: Langer et al., Phys. Rev. B 108, L100302 (2023)). The second sum is what virials
+have to give, and is differenced here: for one i and one Cartesian a it is the derivative of E_i along the
+displacements (r_i - r_j)_a v_j of all j, in a free cluster that holds every atom that E_i depends on.
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ def cluster(atoms: Atoms, reach: float) -> Atoms:
     """Atoms of the cell first, then all of their images within ``reach`` of one of them, without periodicity."""
     periodic = atoms.pbc
     heights = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0) if periodic.any() else np.ones(3)
-    n = [int(np.ceil(reach / h)) + 1 if p else 0 for h, p in zip(heights, periodic)]
+    n = [int(np.ceil(reach / h)) + 1 if p else 0 for h, p in zip(heights, periodic, strict=True)]
     whole = atoms.copy()
     for shift in np.ndindex(*(2 * k + 1 for k in n)):
         shift = np.array(shift) - n
@@ -63,9 +63,10 @@ def atomic_energies(artefact: Artefact, atoms: Atoms) -> np.ndarray:
     edges = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, artefact.r_max)
     with torch.no_grad():
         outputs = artefact.module(
-            torch.tensor(edges.edge_vectors)[None], torch.tensor(edges.edge_index),
+            torch.tensor(edges.edge_vectors)[None],
+            torch.tensor(edges.edge_index),
             torch.tensor(types_of(atoms.get_chemical_symbols(), artefact.species)),
-        )  # fmt: skip
+        )
     return outputs[contract.ATOMIC_ENERGIES].mean(0).numpy()
 
 
@@ -87,7 +88,9 @@ def expected_virial_flux(model, atoms: Atoms, n_layers: int) -> np.ndarray:
     return flux
 
 
-def lammps_flux(model, atoms: Atoms, directory, n_ranks=1, pair="mollifield", before="") -> tuple[np.ndarray, np.ndarray]:
+def lammps_flux(
+    model, atoms: Atoms, directory, n_ranks=1, pair="mollifield", before=""
+) -> tuple[np.ndarray, np.ndarray]:
     """The part of the virials and the whole, both [3] in eV Å/ps, in the frame of ``atoms``."""
     directory.mkdir(exist_ok=True)
     rotation = write_data(directory / "atoms.data", atoms, SPECIES)

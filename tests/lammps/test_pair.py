@@ -248,9 +248,8 @@ def test_hybrid_overlay_adds_up(n_ranks, model_file, tmp_path):
     atoms = sheared_crystal()
     write_data(tmp_path / "atoms.data", atoms, SPECIES)
     text = deck(
-        model_file, "p p p", "pair_coeff 2 3 lj/cut 0.01 2.0\n" + EVALUATE,
-        pair="hybrid/overlay mollifield lj/cut 4.0",
-    ).replace("pair_coeff * * ", "pair_coeff * * mollifield ")  # fmt: skip
+        model_file, "p p p", "pair_coeff 2 3 lj/cut 0.01 2.0\n" + EVALUATE, pair="hybrid/overlay mollifield lj/cut 4.0"
+    ).replace("pair_coeff * * ", "pair_coeff * * mollifield ")
     both = run_lammps(text, tmp_path, n_ranks).thermo["PotEng"][0]
     alone = text.replace("hybrid/overlay mollifield lj/cut", "lj/cut").replace("2 3 lj/cut", "2 3")
     alone = "\n".join(line for line in alone.splitlines() if "* * mollifield" not in line)

@@ -44,7 +44,10 @@ def test_what_is_global_is_not_reduced(tmp_path):
     per_atom = [key for key, _, of_atoms, _ in ROWS if of_atoms != "nullptr"]
     for key in set(KEYS) - set(per_atom):
         message = refusal(f"quantity {key} reduce max", tmp_path)
-        assert f"no meaning with quantity {key}, which is one number for all atoms; allowed with {', '.join(per_atom)}" in message
+        assert (
+            f"no meaning with quantity {key}, which is one number for all atoms; allowed with {', '.join(per_atom)}"
+            in message
+        )
 
 
 def test_documentation_and_deck_have_the_same_rows():

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mollifield_lammps import (
-    LammpsError, ThermoBar, find_plugin, lammps_command, read_dump, read_thermo, run_lammps,
-)  # fmt: skip
+from mollifield_lammps import LammpsError, ThermoBar, find_plugin, lammps_command, read_dump, read_thermo, run_lammps
 from mollifield_lammps.locate import lammps_environment
 
 BOX = """units metal
@@ -126,11 +124,15 @@ def test_ctrl_c_ends_lammps_and_keeps_what_is_written(n_ranks, tmp_path):
         "dump_modify d element H flush yes\nrun 2000000000\n"
     )
     caller = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(n_ranks)], cwd=tmp_path, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True, preexec_fn=heed_ctrl_c,
-    )  # fmt: skip
+        [sys.executable, "-c", CHILD, str(n_ranks)],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=heed_ctrl_c,
+    )
     with caller:
-        while not caller.stdout.readline().split()[:1] == ["3000"]:
+        while caller.stdout.readline().split()[:1] != ["3000"]:
             assert caller.poll() is None
         before = processes_in(tmp_path / "run")
         assert len(before) >= n_ranks
@@ -168,9 +170,12 @@ def caller_of_silent_run(n_ranks, directory):
     """A process that runs LAMMPS, once it is in a run of hours without a line of output."""
     (directory / "deck").write_text(BOX + "thermo 2000000000\nfix n all nve\nrun 2000000000\n")
     with subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(n_ranks)], cwd=directory, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    ) as caller:  # fmt: skip
+        [sys.executable, "-c", CHILD, str(n_ranks)],
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as caller:
         while caller.stdout.readline().split()[:1] != ["0"]:
             assert caller.poll() is None
         assert len(processes_in(directory / "run")) >= n_ranks

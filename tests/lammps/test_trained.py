@@ -53,13 +53,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ase.io.write(folder / "train.xyz", frames, format="extxyz")
     config = TrainConfig.model_validate(
         {
-            "seed": 1, "dtype": "float64", "directory": str(folder / "run"),
+            "seed": 1,
+            "dtype": "float64",
+            "directory": str(folder / "run"),
             "data": {"train": str(folder / "train.xyz"), "valid_fraction": 0.1},
             "model": {"l_max": 1, "n_channels": 8, "n_radial": 6, "radial_hidden": [16], "r_max": 4.0},
             "committee": {"n_members": 1},
             "optimiser": {"learning_rate": 0.02, "batch_size": 2, "epochs": 20},
         }
-    )  # fmt: skip
+    )
     result = train(config, progress=False)
     export(result.model, folder / "model.pt", frames[:1])
     return folder / "model.pt"
@@ -92,7 +94,6 @@ def test_energy_is_conserved(trained, tmp_path):
 def test_fluctuation_falls_with_the_square_of_the_time_step(trained, tmp_path):
     """Forces that were not the gradient of the energy would leave a part that no time step makes smaller."""
     coarse, fine = (
-        total_energies(trained, tmp_path / f"{factor}", factor * TIMESTEP, 600 // factor)[1]
-        for factor in (4, 2)
+        total_energies(trained, tmp_path / f"{factor}", factor * TIMESTEP, 600 // factor)[1] for factor in (4, 2)
     )
     assert 3.0 < (coarse - coarse[0]).std() / (fine - fine[0]).std() < 5.0

@@ -17,11 +17,11 @@ from ase.calculators.emt import EMT
 
 from mollifield_train.active.committee import Prediction
 from mollifield_train.active.config import ExplorerConfig, LoopConfig, OracleConfig
-from mollifield_train.durable import replacing
 from mollifield_train.active.explorers import Exploration, Task, Trace
 from mollifield_train.active.loop import run_loop
 from mollifield_train.active.rounds import Parts, TrainTask
 from mollifield_train.active.store import content_key
+from mollifield_train.durable import replacing
 
 PAUSE = 0.12  # seconds: long against the milliseconds that a kill takes to arrive
 
@@ -98,9 +98,7 @@ def make_config(directory: Path) -> LoopConfig:
         batch=3,
         arms=["active", "random"],
         oracle=OracleConfig(
-            kind="ase",
-            calculator=f"{__package__}.stub_parts.LoggedEMT",
-            arguments={"log": str(directory / "calls")},
+            kind="ase", calculator=f"{__package__}.stub_parts.LoggedEMT", arguments={"log": str(directory / "calls")}
         ),
         explorer=ExplorerConfig(n_trajectories=2, n_steps=60, sample_every=5, select=0.1),
         test_set={"n_frames": 3, "every": 1, "n_equilibration": 0},

@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 
-from mollifield_train.active.acquisition import (
-    farthest_points,
-    most_uncertain,
-    random_choice,
-    uncertain_then_diverse,
-)
+from mollifield_train.active.acquisition import farthest_points, most_uncertain, random_choice, uncertain_then_diverse
 from mollifield_train.active.descriptors import frame_descriptor
 
 
@@ -77,9 +72,7 @@ def test_distance_does_not_grow_with_the_committee() -> None:
     numbers = np.ones(4, dtype=int)
 
     def distance(n_members: int) -> float:
-        descriptors = [
-            frame_descriptor(np.repeat(x, n_members, axis=0), numbers, [1], "mean") for x in (a, b)
-        ]
+        descriptors = [frame_descriptor(np.repeat(x, n_members, axis=0), numbers, [1], "mean") for x in (a, b)]
         return float(np.linalg.norm(descriptors[0] - descriptors[1]))
 
     assert distance(8) == pytest.approx(distance(1), rel=1e-12)

@@ -17,12 +17,8 @@ from mollifield_train.active.guard import Guard
 from mollifield_train.active.rounds import threshold
 from tests.conftest import ethanol, sheared_crystal
 
-SETTINGS = ExplorerConfig(
-    n_steps=20, timestep=0.1, sample_every=5, regular_every=10, temperature=(100.0, 100.0)
-)
-EXPLORERS: dict[str, Explorer] = {
-    "lammps": explore_with_lammps, "ase": AseExplorer(MollifieldCalculator),
-}
+SETTINGS = ExplorerConfig(n_steps=20, timestep=0.1, sample_every=5, regular_every=10, temperature=(100.0, 100.0))
+EXPLORERS: dict[str, Explorer] = {"lammps": explore_with_lammps, "ase": AseExplorer(MollifieldCalculator)}
 
 
 def task(model: Path, folder: Path, start: Atoms, select: float, stop: float | None = None) -> Task:
@@ -37,9 +33,7 @@ def explore(request: pytest.FixtureRequest) -> Explorer:
 
 
 @pytest.mark.parametrize("start", [ethanol, sheared_crystal])
-def test_std_and_frames_agree_with_the_committee(
-    explore: Explorer, start, model_file: Path, tmp_path: Path
-) -> None:
+def test_std_and_frames_agree_with_the_committee(explore: Explorer, start, model_file: Path, tmp_path: Path) -> None:
     atoms = start()
     found = explore(task(model_file, tmp_path, atoms, select=1e-6), SETTINGS)
     committee = ExportedCommittee(model_file)
@@ -47,9 +41,7 @@ def test_std_and_frames_agree_with_the_committee(
     assert found.trace.end == "complete"
     assert [frame.info["step"] for frame in found.uncertain] == found.trace.step
     assert [frame.info["step"] for frame in found.regular] == [0, 10, 20]
-    for frame, largest, mean in zip(
-        found.uncertain, found.trace.max_std, found.trace.mean_std, strict=True
-    ):
+    for frame, largest, mean in zip(found.uncertain, found.trace.max_std, found.trace.mean_std, strict=True):
         assert frame.get_chemical_symbols() == atoms.get_chemical_symbols()
         assert (frame.pbc == atoms.pbc).all()
         std = committee.predict(frame).forces_std
@@ -58,9 +50,7 @@ def test_std_and_frames_agree_with_the_committee(
         assert mean == pytest.approx(std.mean(), rel=2e-4)
 
 
-def test_first_frame_is_the_start_in_its_own_orientation(
-    explore: Explorer, model_file: Path, tmp_path: Path
-) -> None:
+def test_first_frame_is_the_start_in_its_own_orientation(explore: Explorer, model_file: Path, tmp_path: Path) -> None:
     atoms = sheared_crystal()
     found = explore(task(model_file, tmp_path, atoms, select=1e-6), SETTINGS)
     first = found.regular[0]
@@ -74,9 +64,7 @@ def test_select_and_stop(explore: Explorer, model_file: Path, tmp_path: Path) ->
     largest = ExportedCommittee(model_file).predict(ethanol()).forces_std.max()
     quiet = explore(task(model_file, tmp_path / "a", ethanol(), select=100 * largest), SETTINGS)
     assert quiet.uncertain == [] and len(quiet.regular) == 3
-    stopped = explore(
-        task(model_file, tmp_path / "b", ethanol(), 0.01 * largest, stop=0.01 * largest), SETTINGS
-    )
+    stopped = explore(task(model_file, tmp_path / "b", ethanol(), 0.01 * largest, stop=0.01 * largest), SETTINGS)
     assert stopped.trace.end == "stopped"
     assert stopped.trace.step[-1] < SETTINGS.n_steps
     assert len(stopped.uncertain) >= 1
@@ -86,9 +74,7 @@ def test_geometry_ends_a_trajectory(explore: Explorer, model_file: Path, tmp_pat
     """An untrained committee tears the molecule, and need not be unsure of the pieces."""
     guard = Guard(GuardConfig(), [ethanol()])
     settings = SETTINGS.model_copy(update={"n_steps": 400, "timestep": 1.0, "temperature": (3000.0, 3000.0)})
-    found = explore(
-        replace(task(model_file, tmp_path, ethanol(), select=1e-6), why_unphysical=guard), settings
-    )
+    found = explore(replace(task(model_file, tmp_path, ethanol(), select=1e-6), why_unphysical=guard), settings)
     last = max(frame.info["step"] for frame in found.regular + found.uncertain)
     assert found.trace.end.startswith("unphysical: ") and found.trace.end.endswith(f"at step {last}")
     assert last < 400 and found.trace.step[-1] < last
@@ -98,9 +84,7 @@ def test_geometry_ends_a_trajectory(explore: Explorer, model_file: Path, tmp_pat
 
 
 def test_same_task_same_trajectory(explore: Explorer, model_file: Path, tmp_path: Path) -> None:
-    first, second = (
-        explore(task(model_file, tmp_path / name, ethanol(), 1e-6), SETTINGS) for name in "ab"
-    )
+    first, second = (explore(task(model_file, tmp_path / name, ethanol(), 1e-6), SETTINGS) for name in "ab")
     np.testing.assert_array_equal(first.regular[-1].positions, second.regular[-1].positions)
 
 

@@ -23,7 +23,7 @@ def judge(atoms: Atoms, start: Atoms | None = None, **settings: object) -> str |
 def dimer(distance: float = 2.9) -> Atoms:
     """Two water molecules, oxygen atoms ``distance`` Å apart."""
     pair = molecule("H2O")
-    pair.extend(Atoms(pair.numbers, pair.positions + [0.0, distance, 0.0]))
+    pair.extend(Atoms(pair.numbers, np.add(pair.positions, [0.0, distance, 0.0])))
     return pair
 
 
@@ -74,11 +74,13 @@ def test_one_hydrogen_atom_comes_off() -> None:
     """2.2 Å from its oxygen: no gap of 3 Å anywhere."""
     atoms = molecule("CH3CH2OH")
     oxygen = 2
-    hydrogen = next(
-        k for k in range(9) if atoms.numbers[k] == 1 and atoms.get_distance(k, oxygen) < 1.1
-    )
+    hydrogen = next(k for k in range(9) if atoms.numbers[k] == 1 and atoms.get_distance(k, oxygen) < 1.1)
     atoms.set_distance(oxygen, hydrogen, 2.2, fix=0)
-    assert f"2 fragments without a bond shorter than 1.6 times the covalent radii, the starting frames have 1; atom {hydrogen} (H)" in str(judge(atoms))
+    reason = (
+        "2 fragments without a bond shorter than 1.6 times the covalent radii, the starting frames have 1; "
+        f"atom {hydrogen} (H)"
+    )
+    assert reason in str(judge(atoms))
     assert judge(atoms, bonds=False) is None  # a reaction in the gas phase, if that is what is wanted
 
 

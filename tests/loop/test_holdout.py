@@ -49,8 +49,10 @@ def failing(tmp_path: Path, calculator: str, **arguments: object) -> tuple[Store
     store = Store(tmp_path / "frames.db")
     store.add_given([labelled(0)])
     return store, {
-        "kind": "ase", "calculator": f"{__package__}.broken_calculators.{calculator}", "arguments": arguments,
-    }  # fmt: skip
+        "kind": "ase",
+        "calculator": f"{__package__}.broken_calculators.{calculator}",
+        "arguments": arguments,
+    }
 
 
 def test_another_path_where_the_oracle_fails(tmp_path: Path) -> None:
@@ -126,8 +128,12 @@ def test_test_frames_of_another_method_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_oracle_fails_on_test_frames(tmp_path: Path) -> None:
-    oracle = {"kind": "ase", "calculator": f"{__package__}.broken_calculators.FailsOnCopper", "retries": 0,
-              "arguments": {"how": "raise"}}  # fmt: skip
+    oracle = {
+        "kind": "ase",
+        "calculator": f"{__package__}.broken_calculators.FailsOnCopper",
+        "retries": 0,
+        "arguments": {"how": "raise"},
+    }
     store, lines = from_file(tmp_path, [bulk("Cu", cubic=True), molecule("H2O")], oracle=oracle)
     assert lines[-1].endswith("1 frames of " + str(tmp_path / "test.extxyz") + "; 1 could not be labelled")
     assert [frame.columns["status"] for frame in store.frames(arm="test")] == ["failed", "labelled"]

@@ -39,11 +39,15 @@ def write_config(directory: Path) -> Path:
 def start(config: Path) -> subprocess.Popen[str]:
     """The loop in a process group of its own, as a shell starts it."""
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, str(config)], cwd=ROOT, text=True, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        [sys.executable, "-c", COMMAND, str(config)],
+        cwd=ROOT,
+        text=True,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), *sys.path]))},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    )
 
 
 def test_interrupted_at_the_terminal_and_by_the_queue(tmp_path: Path) -> None:

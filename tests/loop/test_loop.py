@@ -11,10 +11,10 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 
 from mollifield_train.active.config import load_loop_config
-from mollifield_train.durable import read_json
 from mollifield_train.active.figures import binned_rms
 from mollifield_train.active.loop import run
 from mollifield_train.active.store import Store
+from mollifield_train.durable import read_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,8 +37,13 @@ def small_config(directory: Path, explorer: str = "lammps") -> dict:
         "parallel": False,
         "oracle": {"kind": "emt"},
         "explorer": {
-            "kind": explorer, "n_trajectories": 1, "n_steps": 40, "sample_every": 5,
-            "regular_every": 10, "select": {"times_training": 0.01}, "temperature": [50, 100],
+            "kind": explorer,
+            "n_trajectories": 1,
+            "n_steps": 40,
+            "sample_every": 5,
+            "regular_every": 10,
+            "select": {"times_training": 0.01},
+            "temperature": [50, 100],
         },
         "test_set": {"n_frames": 4, "every": 5, "n_equilibration": 5, "temperature": 100},
         "training": {
@@ -48,7 +53,7 @@ def small_config(directory: Path, explorer: str = "lammps") -> dict:
             "optimiser": {"epochs": 3},
             "warm": {"epochs": 2},
         },
-    }  # fmt: skip
+    }
 
 
 def write(path: Path, content: dict) -> Path:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mollifield_train.durable import only_process, read_json, remove_leftovers, replacing
 from mollifield_train.active.store import CHOSEN, LABELLED, Store
+from mollifield_train.durable import only_process, read_json, remove_leftovers, replacing
 from tests.loop import stub_parts
 
 ROOT = Path(__file__).parents[2]
@@ -22,9 +22,12 @@ PATIENCE = 120.0  # seconds until a condition that never comes fails the test
 def start(directory: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.loop.stub_parts", str(directory)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )  # fmt: skip
+    )
 
 
 def run_to_the_end(directory: Path) -> str:
@@ -75,8 +78,9 @@ def test_killed_four_times(uninterrupted: Path, tmp_path: Path) -> None:
     moments = {
         "first training and test set": lambda: rows(arm="test") == 2,
         "exploration": lambda: (active / "round-1/trajectory-1/started").exists(),
-        "labelling": lambda: rows(arm="active", round=1, status=LABELLED) == 1
-        and rows(arm="active", round=1, status=CHOSEN) == 2,
+        "labelling": lambda: (
+            rows(arm="active", round=1, status=LABELLED) == 1 and rows(arm="active", round=1, status=CHOSEN) == 2
+        ),
         "training": lambda: (active / "round-2/training/started").exists(),
     }
     for condition in moments.values():

@@ -71,9 +71,7 @@ def test_retry_until_it_converges(tmp_path: Path) -> None:
 def test_a_bad_frame_costs_no_other(tmp_path: Path, how: str, reason: str) -> None:
     frames = [crystal("Al", 0), crystal("Cu", 1), crystal("Al", 2)]
     name = f"{HERE}.broken_calculators.FailsOnCopper"
-    config = OracleConfig(
-        kind="ase", calculator=name, arguments={"how": how}, retries=1, timeout=1.0
-    )
+    config = OracleConfig(kind="ase", calculator=name, arguments={"how": how}, retries=1, timeout=1.0)
     store, lines = label_all(tmp_path, frames, config)
     assert [row.columns["status"] for row in store.frames()] == ["labelled", "failed", "labelled"]
     (failed,) = store.frames(status="failed")

@@ -17,18 +17,32 @@ from mollifield_train.active.store import StoredFrame
 
 def row(arm: str, round_: int, n_new: int, force: float, energy: float, **more: object) -> dict:
     return {
-        "arm": arm, "round": round_, "n_frames": 20 + n_new, "n_valid": 2, "n_new": n_new, "n_missing": 0,
-        "oracle_calls": n_new, "n_failed": 0, "n_discarded": 0, "n_shared": 0, "force_rmse": force,
-        "energy_rmse_per_atom": 0.5, "energy_offset_per_atom": -0.499, "energy_rmse_per_atom_shifted": energy,
-        "mean_force_std": 0.1, "max_force_std": 0.2,
-    } | more  # fmt: skip
+        "arm": arm,
+        "round": round_,
+        "n_frames": 20 + n_new,
+        "n_valid": 2,
+        "n_new": n_new,
+        "n_missing": 0,
+        "oracle_calls": n_new,
+        "n_failed": 0,
+        "n_discarded": 0,
+        "n_shared": 0,
+        "force_rmse": force,
+        "energy_rmse_per_atom": 0.5,
+        "energy_offset_per_atom": -0.499,
+        "energy_rmse_per_atom_shifted": energy,
+        "mean_force_std": 0.1,
+        "max_force_std": 0.2,
+    } | more
 
 
 def two_arms(random_force: float, random_energy: float = 0.004, n_random: int = 10, **more: object) -> list[dict]:
     return [
-        row("active", 0, 0, 0.3, 0.009), row("active", 1, 10, 0.1, 0.004),
-        row("random", 0, 0, 0.3, 0.009), row("random", 1, n_random, random_force, random_energy, **more),
-    ]  # fmt: skip
+        row("active", 0, 0, 0.3, 0.009),
+        row("active", 1, 10, 0.1, 0.004),
+        row("random", 0, 0, 0.3, 0.009),
+        row("random", 1, n_random, random_force, random_energy, **more),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -84,10 +98,19 @@ def test_losses_are_listed_by_reason() -> None:
     ]
     cells = re.findall("<td>(.*?)</td>", losses(frames))
     assert cells == [
-        "active", "discarded", "2", "atoms 3 and 7 are 0.412 Å apart, nearer than 0.5 Å (for example)",
-        "active", "failed", "1", "error: SCF did not converge &lt;&amp;&gt;",
-        "random", "failed", "1", "error: SCF did not converge &lt;&amp;&gt;",
-    ]  # fmt: skip
+        "active",
+        "discarded",
+        "2",
+        "atoms 3 and 7 are 0.412 Å apart, nearer than 0.5 Å (for example)",
+        "active",
+        "failed",
+        "1",
+        "error: SCF did not converge &lt;&amp;&gt;",
+        "random",
+        "failed",
+        "1",
+        "error: SCF did not converge &lt;&amp;&gt;",
+    ]
     assert "No frame was discarded and none failed" in losses(frames[-1:])
 
 

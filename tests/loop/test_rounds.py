@@ -58,8 +58,10 @@ def make_config(directory: Path, **changes: Any) -> LoopConfig:
             atoms.get_stress()
         ase.io.write(directory / "frames.extxyz", frames)
     content = stub_parts.make_config(directory).model_dump() | {
-        "parallel": False, "oracle": {"kind": "emt"}, "check_labels": False,
-    }  # fmt: skip
+        "parallel": False,
+        "oracle": {"kind": "emt"},
+        "check_labels": False,
+    }
     return LoopConfig.model_validate(content | changes)
 
 
@@ -105,9 +107,11 @@ def test_no_validation_frame_was_ever_trained_on(tmp_path: Path, seed: int) -> N
 
 def test_failures_are_replaced_until_the_budget_is_spent(tmp_path: Path) -> None:
     oracle = {
-        "kind": "ase", "calculator": f"{__name__}.FailsOften", "retries": 1,
+        "kind": "ase",
+        "calculator": f"{__name__}.FailsOften",
+        "retries": 1,
         "arguments": {"log": str(tmp_path / "log")},
-    }  # fmt: skip
+    }
     test_set = {"n_frames": 1, "every": 1, "n_equilibration": 0}
     config = make_config(tmp_path, test_set=test_set)
     with_failures = config.model_validate(config.model_dump() | {"oracle": oracle})
@@ -164,9 +168,11 @@ def test_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_broken_oracle_is_not_asked_for_ever(tmp_path: Path) -> None:
     config = make_config(tmp_path, rounds=1, arms=["active"])
     oracle = {
-        "kind": "ase", "calculator": f"{stub_parts.__package__}.broken_calculators.FailsOnCopper",
-        "arguments": {"how": "raise"}, "retries": 0,
-    }  # fmt: skip
+        "kind": "ase",
+        "calculator": f"{stub_parts.__package__}.broken_calculators.FailsOnCopper",
+        "arguments": {"how": "raise"},
+        "retries": 0,
+    }
     ase.io.write(tmp_path / "frames.extxyz", copper_with_labels())
     broken = config.model_validate(config.model_dump() | {"oracle": oracle})
     end = run_with_test_set_of(config, broken)[-1]
@@ -194,9 +200,11 @@ def test_crashes_between_any_two_writes(tmp_path: Path) -> None:
     for name, lifetimes in (("whole", iter([10**6])), ("crashed", count(2))):
         (tmp_path / name).mkdir()
         oracle = {
-            "kind": "ase", "calculator": f"{__name__}.FailsOften", "retries": 0,
+            "kind": "ase",
+            "calculator": f"{__name__}.FailsOften",
+            "retries": 0,
             "arguments": {"log": str(tmp_path / name / "log")},
-        }  # fmt: skip
+        }
         sound = make_config(tmp_path / name, training={"valid_fraction": 0.4})
         config = sound.model_validate(sound.model_dump() | {"oracle": oracle})
         results, n_crashes = run_between_crashes(sound, config, lifetimes)

@@ -57,9 +57,7 @@ def relaxed() -> Atoms:
 
 def config(directory: Path, frames: list[Atoms] | Atoms, **changes: Any) -> LoopConfig:
     ase.io.write(directory / "frames.extxyz", frames)
-    content = {
-        "directory": directory, "frames": directory / "frames.extxyz", "oracle": {"kind": "emt"},
-    }  # fmt: skip
+    content = {"directory": directory, "frames": directory / "frames.extxyz", "oracle": {"kind": "emt"}}
     return LoopConfig.model_validate(content | changes)
 
 
@@ -147,9 +145,11 @@ def test_labels_of_another_method_are_refused(tmp_path: Path, other: dict) -> No
 
 def test_an_oracle_that_fails_on_a_given_frame_says_so_at_once(tmp_path: Path) -> None:
     oracle = {
-        "kind": "ase", "calculator": f"{__package__}.broken_calculators.FailsOnCopper",
-        "arguments": {"how": "raise"}, "retries": 0,
-    }  # fmt: skip
+        "kind": "ase",
+        "calculator": f"{__package__}.broken_calculators.FailsOnCopper",
+        "arguments": {"how": "raise"},
+        "retries": 0,
+    }
     with pytest.raises(ValueError, match="failed on it: RuntimeError: no convergence"):
         prepare(config(tmp_path, [rattled(0)], oracle=oracle))
 

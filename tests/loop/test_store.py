@@ -81,8 +81,12 @@ def test_repeated_trajectory_replaces_its_candidates(store: Store) -> None:
     store.replace_candidates("active", 1, 0, again)
     rows = store.frames(arm="active")
     assert sorted((r.columns["trajectory"], r.columns["step"]) for r in rows) == [
-        (0, 1), (0, 3), (0, 4), (0, 9), (1, 9),
-    ]  # fmt: skip
+        (0, 1),
+        (0, 3),
+        (0, 4),
+        (0, 9),
+        (1, 9),
+    ]
     # Step 9 is another trajectory's already; a geometry is labelled once.
     other = store.frames(trajectory=1)[0]
     reasons = {r.columns["step"]: r.columns["reason"] for r in store.frames(status="discarded")}

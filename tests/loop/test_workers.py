@@ -42,9 +42,13 @@ def label(directory: Path, timeout: float, calculator: str = "StartsPrograms", w
     store = Store(directory / "frames.db")
     store.add_given(frames())
     config = OracleConfig(
-        kind="ase", calculator=f"{__package__}.broken_calculators.{calculator}", timeout=timeout, retries=1,
-        arguments={"log": str(directory / "log")}, workers=workers,
-    )  # fmt: skip
+        kind="ase",
+        calculator=f"{__package__}.broken_calculators.{calculator}",
+        timeout=timeout,
+        retries=1,
+        arguments={"log": str(directory / "log")},
+        workers=workers,
+    )
     label_chosen(store, config, directory / "labels", "given")
     return store
 
@@ -89,10 +93,13 @@ def test_a_timeout_ends_all_that_the_calculator_started(tmp_path: Path) -> None:
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_loop_that_is_ended_leaves_no_orphan(tmp_path: Path, signum: signal.Signals) -> None:
     loop = subprocess.Popen(
-        [sys.executable, "-c", LABEL, str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", LABEL, str(tmp_path)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), *sys.path]))},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    )
     with loop:
         wait_until(lambda: len(started(tmp_path / "log")) == 4)  # two shells, two sleeps
         programs = started(tmp_path / "log")
@@ -114,9 +121,12 @@ def test_a_dead_worker_costs_its_own_frame_only(tmp_path: Path) -> None:
     store = Store(tmp_path / "frames.db")
     store.add_given(frames())
     config = OracleConfig(
-        kind="ase", calculator=f"{__package__}.broken_calculators.KillsTheSecond", retries=1, workers=2,
+        kind="ase",
+        calculator=f"{__package__}.broken_calculators.KillsTheSecond",
+        retries=1,
+        workers=2,
         arguments={"log": str(tmp_path / "log")},
-    )  # fmt: skip
+    )
     label_chosen(store, config, tmp_path / "labels", "given", report=mark_death)
     failed, labelled = store.frames()
     assert "the worker died (SIGKILL)" in failed.columns["reason"]

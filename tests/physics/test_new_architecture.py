@@ -94,8 +94,9 @@ def test_training_continues(result: TrainResult, config_file: Path, tmp_path: Pa
     with pytest.raises(ValueError, match=r"model\.kind is equivariant here, pair there"):
         train(
             load_train_config(config_file, ["model={r_max: 4.0}", f"directory={tmp_path / 'other'}"]),
-            initial=result.directory, progress=False,
-        )  # fmt: skip
+            initial=result.directory,
+            progress=False,
+        )
 
 
 def test_its_file_has_no_stages(result: TrainResult) -> None:

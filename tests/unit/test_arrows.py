@@ -95,9 +95,10 @@ def test_nothing_global_at_import(path: Path) -> None:
     """No default dtype, seed or logging is set by importing a module."""
     setters = {"set_default_dtype", "manual_seed", "seed", "seed_everything", "basicConfig", "set_num_threads"}
     body = [
-        node for node in ast.parse(path.read_text()).body
+        node
+        for node in ast.parse(path.read_text()).body
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-    ]  # fmt: skip
+    ]
     assert not setters & set(_called(body)), name_of(path)
 
 

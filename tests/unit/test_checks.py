@@ -63,7 +63,9 @@ def test_many_frames_are_counted(images):
     for atoms in images[:7]:
         del atoms.calc.results["forces"]
     (line,) = notes(images)
-    assert line == "7 of 10 frames have no forces and count for what they have: frames 0, 1, 2, 3, 4 of a.xyz and 2 more"
+    assert (
+        line == "7 of 10 frames have no forces and count for what they have: frames 0, 1, 2, 3, 4 of a.xyz and 2 more"
+    )
 
 
 def test_stress_that_nobody_computed_is_named():

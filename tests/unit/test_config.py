@@ -30,9 +30,7 @@ def test_defaults_weigh_the_regulariser_lightly(tmp_path):
 
 
 def test_formulas_own_numbers_are_one_line_away(tmp_path):
-    config = load(
-        tmp_path, MINIMAL, "loss={units: scaled, forces: 5.0, mollifier: {width: 1.0, weight: 10.0}}"
-    )
+    config = load(tmp_path, MINIMAL, "loss={units: scaled, forces: 5.0, mollifier: {width: 1.0, weight: 10.0}}")
     assert config.loss.units == "scaled"
     assert (config.loss.forces, config.loss.mollifier.width, config.loss.mollifier.weight) == (5, 1, 10)
 
@@ -45,14 +43,8 @@ def test_formulas_own_numbers_are_one_line_away(tmp_path):
             "data: {train: a.xyz}\nloss: {mollifier: {wieght: 1}}",
             r"unknown key 'loss\.mollifier\.wieght'; did you mean 'weight'\?",
         ),
-        (
-            "data: {train: a.xyz}\nmodel: {rmax: 4}",
-            r"unknown key 'model\.rmax'; did you mean 'r_max'\?",
-        ),
-        (
-            "data: {train: a.xyz}\ncommittee: {zzz: 4}",
-            r"'committee\.zzz'; known keys: n_members, training, bootstrap",
-        ),
+        ("data: {train: a.xyz}\nmodel: {rmax: 4}", r"unknown key 'model\.rmax'; did you mean 'r_max'\?"),
+        ("data: {train: a.xyz}\ncommittee: {zzz: 4}", r"'committee\.zzz'; known keys: n_members, training, bootstrap"),
         ("model: {l_max: 1}", r"config\.yaml: key 'data' is missing"),
         ("data: {train: a.xyz}\nmodel: {r_max: -1}", r"key 'model\.r_max'.*greater than 0, found -1"),
         (
@@ -114,8 +106,13 @@ def test_every_field_is_documented():
                 if hasattr(argument, "model_fields"):
                     yield from fields(argument)
 
-    sections = {"TrainConfig.data", "TrainConfig.model", "TrainConfig.committee", "TrainConfig.loss",
-                "TrainConfig.optimiser"}
+    sections = {
+        "TrainConfig.data",
+        "TrainConfig.model",
+        "TrainConfig.committee",
+        "TrainConfig.loss",
+        "TrainConfig.optimiser",
+    }
     missing = [name for name, field in fields(TrainConfig) if not field.description]
     assert set(missing) <= sections
 
@@ -152,7 +149,10 @@ def test_a_kind_decides_the_section(place, monkeypatch):
     picture = validated(Picture, {place: {"kind": "polygon", "corners": 5}}, "file")
     assert getattr(picture, place) == Polygon(corners=5)
     assert picture.model_dump()[place] == {
-        "kind": "polygon", "colour": "red", "corners": 5, "inner": {"kind": "circle", "colour": "red", "radius": 1},
+        "kind": "polygon",
+        "colour": "red",
+        "corners": 5,
+        "inner": {"kind": "circle", "colour": "red", "radius": 1},
     }
     assert validated(Picture, picture.model_dump(mode="json"), "file") == picture
 

@@ -1,6 +1,5 @@
 """Frames: labels under every name, every mistake named, batches equal to single frames."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -91,7 +90,9 @@ def test_frames_are_used_for_the_labels_that_they_have(tmp_path):
     assert batch.energies.tolist() == [-1.0, -2.0, 0.0]
     assert (batch.forces[3:6] == 0.0).all() and (batch.forces[6:] == 1.0).all()
     path = written(tmp_path, water(), nothing)
-    with pytest.raises(ValueError, match=r"frame 1 of .*frames\.xyz: none of 'energy', 'forces', 'stress'; .*positions"):
+    with pytest.raises(
+        ValueError, match=r"frame 1 of .*frames\.xyz: none of 'energy', 'forces', 'stress'; .*positions"
+    ):
         read_frames(path)
     with pytest.raises(ValueError, match=r"frames\.xyz: no frame has 'dft_energy' \(energy\)"):
         read_frames(path, LabelKeys(energy="dft_energy"))

@@ -15,12 +15,12 @@ from mollifield_train.committee_fit import clip_members
 from mollifield_train.config import LossConfig, TrainConfig, validated
 from mollifield_train.data.batches import build_graphs, collate
 from mollifield_train.data.frames import frames_from_atoms
-from mollifield_train.tensor_file import read_tensors
 from mollifield_train.fit import CONFIG_FILE, bootstrap_weights, export_run, train
 from mollifield_train.members import LAST_CHECKPOINT, build_potential, load_members
 from mollifield_train.objective import Objective
-from mollifield_train.prepare import load_data
 from mollifield_train.predict import displaced_gradient, predict, stress
+from mollifield_train.prepare import load_data
+from mollifield_train.tensor_file import read_tensors
 
 from .fitting import labelled_water, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
 
@@ -123,12 +123,9 @@ def test_scaled_units_are_the_physical_loss_in_other_units(tmp_path, images):
         forces=5.0 / rms**2,
         mollifier={"weight": 10.0 / rms**2, "width": 0.3 * length},
     )
+    torch.testing.assert_close(scaled.data_loss(prediction, batch), physical.data_loss(prediction, batch))
     torch.testing.assert_close(
-        scaled.data_loss(prediction, batch), physical.data_loss(prediction, batch)
-    )
-    torch.testing.assert_close(
-        scaled.mollifier_loss(model, batch, prediction, 0),
-        physical.mollifier_loss(model, batch, prediction, 0),
+        scaled.mollifier_loss(model, batch, prediction, 0), physical.mollifier_loss(model, batch, prediction, 0)
     )
 
 
@@ -144,9 +141,7 @@ def test_every_kth_step_counts_k_times(tmp_path, images):
     values = [sometimes.mollifier_loss(model, batch, prediction, step) for step in range(4)]
     assert values[1] is None and values[2] is None
     for step in (0, 3):
-        torch.testing.assert_close(
-            values[step], 3.0 * always.mollifier_loss(model, batch, prediction, step)
-        )
+        torch.testing.assert_close(values[step], 3.0 * always.mollifier_loss(model, batch, prediction, step))
 
 
 def test_gradients_are_clipped_member_by_member():
@@ -165,8 +160,7 @@ def test_together_equals_one_by_one(tmp_path, images, bootstrap):
     results = [
         train(
             tiny_config(
-                tmp_path, images, name=way, loss=MOLLIFIER,
-                committee={"training": way, "bootstrap": bootstrap},
+                tmp_path, images, name=way, loss=MOLLIFIER, committee={"training": way, "bootstrap": bootstrap}
             ),
             progress=False,
         )
@@ -206,7 +200,10 @@ def test_stress_term_lowers_the_stress_error(tmp_path):
     errors = []
     for weight in (0.0, 3e7):
         config = tiny_config(
-            tmp_path, images, name=f"stress{weight}", optimiser={"epochs": 25, "learning_rate": 0.02},
+            tmp_path,
+            images,
+            name=f"stress{weight}",
+            optimiser={"epochs": 25, "learning_rate": 0.02},
             loss={"stress": weight, "forces": 0.0, "energy": 0.0} if weight else {"forces": 0.0},
         )
         errors.append(train(config, progress=False).metrics["train"]["stress_rmse_mev_per_A3"])
@@ -222,8 +219,7 @@ def test_shifts_are_refitted_to_what_training_leaves(tmp_path, images):
     errors = predict(result.model, batch).energies - batch.energies
     for sign in (1, -1):
         assert ((sign * errors > 1e-4).sum(dim=1) <= errors.shape[1] / 2).all()
-    given = tiny_config(tmp_path, images, "given", model={"shifts": {"H": -1.0, "O": -8.0}},
-                        optimiser={"epochs": 1})
+    given = tiny_config(tmp_path, images, "given", model={"shifts": {"H": -1.0, "O": -8.0}}, optimiser={"epochs": 1})
     assert train(given, progress=False).model.atomic_shifts.tolist() == [[-1.0, -8.0]] * 2
 
 
@@ -247,10 +243,10 @@ def test_interrupted_run_equals_the_uninterrupted(tmp_path, images, monkeypatch,
     for steps_before_the_end in (4, 5):  # three steps an epoch: in the middle of the second, ...
         taken = 0
 
-        def step(self, batch, batch_idx):
+        def step(self, batch, batch_idx, enough=steps_before_the_end):
             nonlocal taken
             taken += 1
-            if taken > steps_before_the_end:
+            if taken > enough:
                 raise RuntimeError("power cut")
             return take_step(self, batch, batch_idx)
 
@@ -276,8 +272,8 @@ def test_killed_process_is_continued(tmp_path, images):
     path = tmp_path / "killed.yaml"
     path.write_text(config.model_dump_json())  # JSON is YAML
     command = [sys.executable, "-m", "mollifield_train.cli", "train", str(path)]
-    log = open(tmp_path / "log", "wb")
-    process = subprocess.Popen(command, stdout=log, stderr=log)
+    with open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     checkpoint = Path(config.directory) / LAST_CHECKPOINT
     try:
         while not checkpoint.is_file():
@@ -286,7 +282,6 @@ def test_killed_process_is_continued(tmp_path, images):
     finally:
         process.kill()
         process.wait()
-        log.close()
     assert read_tensors(checkpoint)["epoch"] < 30
     same_weights(train(config, resume=True, progress=False).model, whole.model)
 
@@ -309,9 +304,7 @@ def test_one_frame_trains_without_validation(tmp_path):
 
 
 def test_loss_that_is_not_finite_names_the_step(tmp_path, images):
-    config = tiny_config(
-        tmp_path, images, optimiser={"learning_rate": 1e200, "gradient_clip": None, "ema_decay": 0.0}
-    )
+    config = tiny_config(tmp_path, images, optimiser={"learning_rate": 1e200, "gradient_clip": None, "ema_decay": 0.0})
     with pytest.raises(ValueError, match=r"loss is not finite at epoch 1, step \d \(members 0, 1; frame"):
         train(config, progress=False)
 
@@ -319,9 +312,7 @@ def test_loss_that_is_not_finite_names_the_step(tmp_path, images):
 def test_warm_start_takes_weights_and_shifts(tmp_path, images):
     first = train(tiny_config(tmp_path, images, "first"), progress=False)
     frozen = {"epochs": 1, "learning_rate": 1e-12, "ema_decay": 0.0}
-    second = train(
-        tiny_config(tmp_path, images, "second", optimiser=frozen), initial=first.directory, progress=False
-    )
+    second = train(tiny_config(tmp_path, images, "second", optimiser=frozen), initial=first.directory, progress=False)
     same_weights(second.model, first.model, 1e-8)
 
 
@@ -343,7 +334,9 @@ def test_warm_start_refuses_what_does_not_fit(tmp_path, images):
         atoms.symbols[0] = "S"
         atoms.calc.atoms = atoms.copy()
         atoms.calc.results = results
-    with pytest.raises(ValueError, match="frame 0 of .*: a training frame with S, which the initial model does not know"):
+    with pytest.raises(
+        ValueError, match="frame 0 of .*: a training frame with S, which the initial model does not know"
+    ):
         train(tiny_config(folder, sulphur, "fifth"), initial=first.directory, progress=False)
 
 

@@ -147,7 +147,9 @@ def test_validation_teaches_no_element(tmp_path):
     other.calc = SinglePointCalculator(other, **results)
     ase.io.write(tmp_path / "valid.xyz", [images[0], other])
     config = tiny_config(tmp_path, images, data={"valid": str(tmp_path / "valid.xyz")})
-    with pytest.raises(ValueError, match=r"frame 1 of .*valid\.xyz: a validation frame with S, which no training frame"):
+    with pytest.raises(
+        ValueError, match=r"frame 1 of .*valid\.xyz: a validation frame with S, which no training frame"
+    ):
         fit(config)
 
 
@@ -226,7 +228,9 @@ def check_calculator(seen: Path, unseen: Path, atoms: Atoms) -> None:
     atoms.get_stress()
     atoms.calc = MollifieldCalculator(unseen)
     atoms.get_forces()
-    with pytest.warns(UserWarning, match=r"unseen\.pt: no stress was among its training labels \(energy, forces\)") as all_:
+    with pytest.warns(
+        UserWarning, match=r"unseen\.pt: no stress was among its training labels \(energy, forces\)"
+    ) as all_:
         atoms.get_stress()
         atoms.rattle(0.01)
         atoms.get_stress()
@@ -281,7 +285,9 @@ def test_run_that_names_no_kind_of_model_is_continued(tmp_path):
 def test_warm_start_computes_as_the_config_says(tmp_path):
     """Weights fit whatever computes them."""
     first = train(tiny_config(tmp_path, labelled_water(6), "first", optimiser=ONE_EPOCH), progress=False)
-    model, _ = warm_start(tiny_config(tmp_path, labelled_water(6), "second", model={"backend": "e3nn"}), first.directory)
+    model, _ = warm_start(
+        tiny_config(tmp_path, labelled_water(6), "second", model={"backend": "e3nn"}), first.directory
+    )
     assert (first.model.backend, model.backend) == ("native", "e3nn")
     for name, tensor in member_state(first.model).items():
         assert torch.equal(member_state(model)[name], tensor), name

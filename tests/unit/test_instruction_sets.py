@@ -61,7 +61,9 @@ def spline_with_einsum(x, y, lengths, knots, edge_index):
     k = position.detach().long()
     t = (position - k).unsqueeze(1)
     value, slope, next_value, next_slope = knots[0, k, 0], knots[0, k, 1], knots[0, k + 1, 0], knots[0, k + 1, 1]
-    weights = ((1 + 2 * t) * value + t * slope) * (1 - t) ** 2 + t**2 * ((3 - 2 * t) * next_value - (1 - t) * next_slope)
+    weights = ((1 + 2 * t) * value + t * slope) * (1 - t) ** 2 + t**2 * (
+        (3 - 2 * t) * next_value - (1 - t) * next_slope
+    )
     return with_einsum(x, y, weights.unsqueeze(0), edge_index, N_ATOMS)
 
 
@@ -105,8 +107,7 @@ def both(n_channels: int, dtype: torch.dtype) -> dict[str, tuple[list[torch.Tens
             for k, function in enumerate((spline, spline_with_einsum))
         ),
         "channel_product": tuple(
-            three_orders_of(function, x[k], other[k])
-            for k, function in enumerate((product, product_with_einsum))
+            three_orders_of(function, x[k], other[k]) for k, function in enumerate((product, product_with_einsum))
         ),
         "linear": tuple(
             three_orders_of(apply(module), inputs[k], weight[k]) for k, module in enumerate((linear, reference))
@@ -115,7 +116,7 @@ def both(n_channels: int, dtype: torch.dtype) -> dict[str, tuple[list[torch.Tens
             three_orders_of(module, gates[k])
             for k, module in enumerate((GateNative(1, n_channels), Gate(1, n_channels)))
         ),
-    }  # fmt: skip
+    }
 
 
 def worst_deviations() -> dict[str, float]:

@@ -99,10 +99,7 @@ def test_what_is_ignored_stays_ignored() -> None:
 def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
     precious = tmp_path / "last.ckpt"
     precious.write_text("epoch 1")
-    with (
-        pytest.raises(OSError, match=r"No space left on device: '.*last\.ckpt'"),
-        replacing(precious) as temporary,
-    ):
+    with pytest.raises(OSError, match=r"No space left on device: '.*last\.ckpt'"), replacing(precious) as temporary:
         temporary.symlink_to("/dev/full")
         temporary.write_text("epoch 2" * 10_000)
     assert precious.read_text() == "epoch 1"

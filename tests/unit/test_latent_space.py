@@ -14,9 +14,7 @@ from ..conftest import build_potential, ethanol, sheared_crystal
 
 
 def answer(artefact, atoms):
-    out = evaluate(
-        artefact, atoms.get_chemical_symbols(), atoms.positions, atoms.cell.array, atoms.pbc, True
-    )
+    out = evaluate(artefact, atoms.get_chemical_symbols(), atoms.positions, atoms.cell.array, atoms.pbc, True)
     return out.latent, torch.tensor(types_of(atoms.get_chemical_symbols(), artefact.species))
 
 
@@ -26,9 +24,7 @@ def test_scale_puts_random_atoms_of_a_species_at_root_two():
     types = torch.arange(40) % 2
     features[types == 1] += 100.0  # the distance between species is no spread
     features = features * latent_scale(features, types)
-    squares = [
-        (features[types == t][:, None] - features[types == t][None]).square().sum(-1).mean() for t in (0, 1)
-    ]
+    squares = [(features[types == t][:, None] - features[types == t][None]).square().sum(-1).mean() for t in (0, 1)]
     assert abs(sum(squares) / 2 - 2.0) < 1e-12
 
 
@@ -37,7 +33,9 @@ def test_features_that_training_never_moved_stay_finite():
     features[:, 0] = torch.arange(10)
     scale = latent_scale(features, torch.zeros(10, dtype=torch.int64))
     magnitude = features[:, 0].square().mean().sqrt()
-    torch.testing.assert_close(scale[1] / scale[0], features[:, 0].std(correction=0) / magnitude / contract.LATENT_STD_FLOOR)
+    torch.testing.assert_close(
+        scale[1] / scale[0], features[:, 0].std(correction=0) / magnitude / contract.LATENT_STD_FLOOR
+    )
     assert torch.isfinite(latent_scale(torch.ones(4, 3), torch.zeros(4))).all()
 
 
@@ -78,9 +76,7 @@ def test_file_keeps_what_it_was_trained_on(tmp_path):
 
 
 def test_species_without_references_is_infinitely_far(tmp_path):
-    export(
-        build_potential(torch.float64, 2), tmp_path / "model.pt", [ethanol()], training_frames=[sheared_crystal()]
-    )
+    export(build_potential(torch.float64, 2), tmp_path / "model.pt", [ethanol()], training_frames=[sheared_crystal()])
     artefact = load_artefact(tmp_path / "model.pt")
     distances = latent_distance(artefact.latent_space, *answer(artefact, ethanol()))
     hydrogen = np.array(ethanol().get_chemical_symbols()) == "H"
@@ -140,7 +136,9 @@ def test_a_torn_molecule_is_never_certain(taught, stretch):
     latent, types = answer(artefact, torn)
     distance, reach = latent_distance(space, latent, types), space[contract.LATENT_REACH][types]
     # Of build_potential: an energy scale of 2 eV is a force of 2 eV/Å in each of three components.
-    expected = (2.0 * 3**0.5) * (distance / reach - 1.0).clamp(min=0.0).square().clamp(max=contract.OUTSIDE_LIMIT).numpy()
+    expected = (2.0 * 3**0.5) * (distance / reach - 1.0).clamp(min=0.0).square().clamp(
+        max=contract.OUTSIDE_LIMIT
+    ).numpy()
     assert expected.min() > 0.3
     spread = np.linalg.norm(np.std(calculator_members(artefact, torn), axis=0, ddof=1), axis=1)
     assert (spread.max() == 0.0) == (stretch == 5.0)
@@ -161,7 +159,10 @@ def test_files_without_a_reach_add_nothing(taught):
     artefact = load_artefact(taught)
     torn = ethanol()
     torn.positions *= 5.0
-    old = {key: artefact.latent_space[key] for key in (contract.LATENT_SCALE, contract.LATENT_REFERENCES, contract.LATENT_TYPES)}
+    old = {
+        key: artefact.latent_space[key]
+        for key in (contract.LATENT_SCALE, contract.LATENT_REFERENCES, contract.LATENT_TYPES)
+    }
     assert outside_std(old, *answer(artefact, torn)).tolist() == [0.0] * len(torn)
 
 

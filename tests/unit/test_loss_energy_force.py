@@ -51,9 +51,7 @@ def test_weights_act_on_one_member_and_frame():
     predicted, reference = random(M, B), random(B)
     weights = torch.ones(M, B, dtype=torch.float64)
     weights[1, 2] = 3.0
-    change = energy_force.energy_term(predicted, reference, weights) - energy_force.energy_term(
-        predicted, reference
-    )
+    change = energy_force.energy_term(predicted, reference, weights) - energy_force.energy_term(predicted, reference)
     expected = 2.0 * (predicted[1, 2] - reference[2]) ** 2 / B
     torch.testing.assert_close(change, torch.tensor([0.0, expected, 0.0], dtype=torch.float64))
 

@@ -151,9 +151,7 @@ def test_joint_displacements_average_over_the_product_kernel():
 
 def test_seed_fixes_the_samples():
     kernel = CompactKernel(0.5)
-    one, two, other = (
-        monte_carlo(quartic, N_ATOMS, kernel, 3, np.random.default_rng(seed)) for seed in (1, 1, 2)
-    )
+    one, two, other = (monte_carlo(quartic, N_ATOMS, kernel, 3, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
 

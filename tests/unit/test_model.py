@@ -76,8 +76,7 @@ def test_convolution_is_the_sum_over_neighbours_of_wigner_products() -> None:
             expected = torch.zeros(3, 2 * l + 1, channels, dtype=DOUBLE)
             for e, (i, j) in enumerate(edge_index.T.tolist()):
                 coupled = torch.einsum(
-                    "abm,ac,b->mc", symbol, x[0, j, l_1**2 : (l_1 + 1) ** 2],
-                    y[0, e, l_2**2 : (l_2 + 1) ** 2],
+                    "abm,ac,b->mc", symbol, x[0, j, l_1**2 : (l_1 + 1) ** 2], y[0, e, l_2**2 : (l_2 + 1) ** 2]
                 )
                 expected[i] += coupled * w[0, e, k * channels : (k + 1) * channels]
             for m in range(2 * l + 1):
@@ -103,9 +102,7 @@ def test_repulsion_is_the_screened_coulomb_energy() -> None:
     """Far inside the cutoff envelope, half of Z1 Z2 e^2/r phi(r/a) for each of the two atoms."""
     r = 0.05
     zbl = ZBLRepulsion([6, 8], 4.0, DOUBLE)
-    energy = zbl(
-        torch.full((1, 2), r, dtype=DOUBLE), torch.tensor([[0, 1], [1, 0]]), torch.tensor([0, 1]), 2
-    )
+    energy = zbl(torch.full((1, 2), r, dtype=DOUBLE), torch.tensor([[0, 1], [1, 0]]), torch.tensor([0, 1]), 2)
     a = 0.8854 * 0.529177210544 / (6**0.23 + 8**0.23)
     phi = sum(
         c * np.exp(-d * r / a)
@@ -119,9 +116,7 @@ def test_a_member_depends_on_its_own_seed_only() -> None:
     single = build_potential(torch.float32, n_members=1)
     initialise(committee, 20)
     initialise(single, 22)
-    for (name, ours), (_, theirs) in zip(
-        committee.named_parameters(), single.named_parameters(), strict=True
-    ):
+    for (name, ours), (_, theirs) in zip(committee.named_parameters(), single.named_parameters(), strict=True):
         torch.testing.assert_close(ours[2], theirs[0], atol=0, rtol=0, msg=name)
 
 
@@ -156,5 +151,7 @@ def test_weights_without_a_kind_are_equivariant() -> None:
     for name, tensor in member_state(potential).items():
         assert torch.equal(member_state(found)[name], tensor), name
     packed["settings"]["kind"] = "older"
-    with pytest.raises(ValueError, match="weights of architecture 'older', which isn't known here; known are equivariant"):
+    with pytest.raises(
+        ValueError, match="weights of architecture 'older', which isn't known here; known are equivariant"
+    ):
         unpack(packed)

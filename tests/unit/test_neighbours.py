@@ -25,10 +25,8 @@ def test_equals_brute_force_in_a_small_skewed_cell(pbc: tuple[bool, bool, bool])
     cell = np.array([[2.1, 0.0, 0.0], [1.2, 2.6, 0.0], [-0.7, 0.9, 3.0]])
     positions = np.array([[0.1, 0.2, 0.3], [1.4, 1.2, 1.1], [0.3, 1.9, 2.2]]) + rng.normal(0, 0.05, (3, 3))
     edges = find_edges(positions, cell, np.array(pbc), 3.5)
-    found = {
-        (i, j, *np.round(v, 8) + 0.0)
-        for i, j, v in zip(*edges.edge_index.tolist(), edges.edge_vectors)
-    }
+    pairs = zip(*edges.edge_index.tolist(), edges.edge_vectors, strict=True)
+    found = {(i, j, *np.round(v, 8) + 0.0) for i, j, v in pairs}
     assert found == brute_force(positions, cell, list(pbc), 3.5)
     assert len(found) == edges.edge_index.shape[1] > 0
     i, j = edges.edge_index

@@ -5,13 +5,12 @@ import torch
 from e3nn import o3
 
 from mollifield import has_native
-from mollifield_train.model.convolution import ConvolutionE3nn
+from mollifield_train.model.convolution import ConvolutionE3nn, ConvolutionNative
 from mollifield_train.model.coupling import coupling_table
 from mollifield_train.model.geometry import GeometryE3nn
 from mollifield_train.model.irreps import tensor_product_paths
 from mollifield_train.model.linear import EquivariantLinear, Gate, GateNative, LinearNative
 from mollifield_train.model.messages import RadialMessages, SplineMessages
-from mollifield_train.model.convolution import ConvolutionNative
 from mollifield_train.model.radial import BesselBasis, RadialNetwork
 from mollifield_train.model.samples import load_member_state, member_state
 
@@ -26,8 +25,16 @@ N_ATOMS, N_CENTRES = 6, 5  # the last atom only sends
 CASES = [(0, 3, 3), (3, 3, 0), (3, 3, 3), (1, 2, 3), (2, 1, 2)]
 
 
-def operands(l_in: int, l_edge: int, l_out: int, members: int, geometries: int, channels: int,
-             dtype: torch.dtype, sort: bool = True) -> tuple:
+def operands(
+    l_in: int,
+    l_edge: int,
+    l_out: int,
+    members: int,
+    geometries: int,
+    channels: int,
+    dtype: torch.dtype,
+    sort: bool = True,
+) -> tuple:
     generator = torch.Generator().manual_seed(1)
     n_edges = 19
     n_weights = len(tensor_product_paths(l_in, l_edge, l_out)) * channels
@@ -35,10 +42,12 @@ def operands(l_in: int, l_edge: int, l_out: int, members: int, geometries: int, 
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, dtype=DOUBLE).to(dtype).requires_grad_()
 
-    edge_index = torch.stack([
-        torch.randint(0, N_CENTRES - 1, (n_edges,), generator=generator),  # one lonely centre
-        torch.randint(0, N_ATOMS, (n_edges,), generator=generator),
-    ])
+    edge_index = torch.stack(
+        [
+            torch.randint(0, N_CENTRES - 1, (n_edges,), generator=generator),  # one lonely centre
+            torch.randint(0, N_ATOMS, (n_edges,), generator=generator),
+        ]
+    )
     if sort:
         edge_index[0] = edge_index[0].sort()[0]
     return (
@@ -94,7 +103,7 @@ def test_double_backward_in_one_pass_equals_the_sum_of_its_terms(by, geometries:
     wanted = [inputs[k] for k in by]
     first = torch.autograd.grad(out, wanted, cotangent, create_graph=True)
     scalar = sum((g * torch.cos(g)).sum() for g in first)
-    arguments = dict(inputs=(*inputs, cotangent), allow_unused=True)
+    arguments = {"inputs": (*inputs, cotangent), "allow_unused": True}
     fused = torch.autograd.grad(scalar, **arguments, retain_graph=True)
     summed = torch.autograd.grad(scalar, **arguments, create_graph=True)
     assert not any(g.requires_grad for g in fused if g is not None)
@@ -111,9 +120,7 @@ def test_every_channel_count(channels: int) -> None:
     """Whole blocks of vectors, single vectors and a scalar tail."""
     args = operands(2, 2, 2, 2, 1, channels, DOUBLE)
     for ours, theirs in zip(
-        three_orders(native(2, 2, 2), *args),
-        three_orders(reference(2, 2, 2, channels, DOUBLE), *args),
-        strict=True,
+        three_orders(native(2, 2, 2), *args), three_orders(reference(2, 2, 2, channels, DOUBLE), *args), strict=True
     ):
         torch.testing.assert_close(ours, theirs, atol=1e-11 * float(theirs.detach().abs().max()), rtol=0)
 
@@ -212,9 +219,7 @@ def test_splines_have_no_second_derivative() -> None:
 def test_backends_give_one_model(dtype: torch.dtype, l_max: int, correlation: int) -> None:
     models = {}
     for backend in ("e3nn", "native"):
-        models[backend] = build_potential(
-            dtype, backend=backend, l_max=l_max, n_layers=3, correlation=correlation
-        )
+        models[backend] = build_potential(dtype, backend=backend, l_max=l_max, n_layers=3, correlation=correlation)
     load_member_state(models["native"], member_state(models["e3nn"]))
     for frame in (sheared_crystal(), ethanol()):
         ours, theirs = (eager_engine(models[name])(frame) for name in ("native", "e3nn"))
@@ -234,9 +239,7 @@ def product_reference(l_max: int, l_out: int, channels: int):
     torch.set_default_dtype(torch.float32)
 
     def e3nn_layout(x: torch.Tensor) -> torch.Tensor:
-        return torch.cat(
-            [x[:, :, l * l : (l + 1) ** 2].transpose(2, 3).flatten(2) for l in range(l_max + 1)], dim=2
-        )
+        return torch.cat([x[:, :, l * l : (l + 1) ** 2].transpose(2, 3).flatten(2) for l in range(l_max + 1)], dim=2)
 
     def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         flat, rows, start = product(e3nn_layout(a), e3nn_layout(b)), [], 0
@@ -289,9 +292,7 @@ def three_orders_of(function, *inputs: torch.Tensor) -> list[torch.Tensor]:
 
 
 def same_three_orders(native, reference, inputs: list[torch.Tensor]) -> None:
-    for ours, theirs in zip(
-        three_orders_of(native, *inputs), three_orders_of(reference, *inputs), strict=True
-    ):
+    for ours, theirs in zip(three_orders_of(native, *inputs), three_orders_of(reference, *inputs), strict=True):
         # Second derivatives sum products of sums: a few units in the last place more.
         limit = 10 * TOLERANCE[ours.dtype] * max(1.0, float(theirs.detach().abs().max()))
         torch.testing.assert_close(ours, theirs, atol=limit, rtol=0)
@@ -312,11 +313,10 @@ def test_linear_equals_torch(channels: int, dtype: torch.dtype) -> None:
     def apply(module):
         def function(x, w):
             return torch.func.functional_call(module, {"weight": w}, (x.narrow(2, 0, n_rows),))
+
         return function
 
-    same_three_orders(
-        apply(native), apply(reference), [wide.requires_grad_(), weight.requires_grad_()]
-    )
+    same_three_orders(apply(native), apply(reference), [wide.requires_grad_(), weight.requires_grad_()])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

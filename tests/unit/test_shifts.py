@@ -55,7 +55,7 @@ def test_only_the_species_that_are_traded_are_undetermined():
 def test_shifts_from_isolated_atoms_or_given():
     frames = frames_from_atoms([water()], "memory")
     atoms = [Atoms("H"), Atoms("O")]
-    for atom, energy in zip(atoms, (-13.6, -2042.0)):
+    for atom, energy in zip(atoms, (-13.6, -2042.0), strict=True):
         atom.info["energy"] = energy
     isolated = frames_from_atoms(atoms, "memory")
     for method in ("auto", "isolated_atoms"):
@@ -79,7 +79,7 @@ def test_species_without_an_isolated_atom_are_fitted():
 
 def test_isolated_atoms_that_contradict_each_other_are_named():
     atoms = [Atoms("H"), Atoms("H")]
-    for atom, energy in zip(atoms, (-13.6, -12.1)):
+    for atom, energy in zip(atoms, (-13.6, -12.1), strict=True):
         atom.info["energy"] = energy
     with pytest.raises(ValueError, match="-13.6 eV in frame 0 of memory, -12.1 eV in frame 1 of memory"):
         energy_shifts([], frames_from_atoms(atoms, "memory"), ["H"], "auto")

@@ -40,9 +40,8 @@ def train(options: argparse.Namespace) -> None:
     from .config import load_train_config
 
     config = load_train_config(options.config, options.set)
-    from .fit import MODEL_FILE
+    from .fit import MODEL_FILE, what_is_kept
     from .fit import train as fit_committee
-    from .fit import what_is_kept
 
     with naming_what_is_kept(lambda: what_is_kept(config)):
         result = fit_committee(config, resume=options.resume, initial=options.initial)
@@ -131,11 +130,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("config", type=Path, help="YAML file; keys: mollifield_train.config.TrainConfig")
     command.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
     command.add_argument(
-        "--set", action="append", default=[], metavar="key=value",
+        "--set",
+        action="append",
+        default=[],
+        metavar="key=value",
         help="override a key of the file, e.g. optimiser.epochs=10; may be repeated",
     )
     command.add_argument(
-        "--initial", type=Path, metavar="path",
+        "--initial",
+        type=Path,
+        metavar="path",
         help="warm start from trained members: a run's directory, members.pt or a checkpoint",
     )
 
@@ -156,7 +160,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = _command(commands, "loop", loop, "active learning: explore, select, label, retrain")
     command.add_argument("config", type=Path, help="YAML file; keys: mollifield_train.active.config.LoopConfig")
-    command.add_argument("--fresh", action="store_true", help="delete the run in the config's directory and start again")
+    command.add_argument(
+        "--fresh", action="store_true", help="delete the run in the config's directory and start again"
+    )
 
     command = _command(commands, "lammps-check", lammps_check, "test LAMMPS and the plugin on a model file")
     command.add_argument("model", type=Path, help="exported model file")

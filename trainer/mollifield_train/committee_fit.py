@@ -52,9 +52,7 @@ class CommitteeFit(lightning.LightningModule):
         self.validation_graphs = validation
         sizes = [graph.edge_index.shape[1] for graph in training]
         by_edges = optimiser.batch_by == "edges"
-        self.order = SeededBatches(
-            len(training), optimiser.batch_size, seed, sizes if by_edges else None
-        )
+        self.order = SeededBatches(len(training), optimiser.batch_size, seed, sizes if by_edges else None)
         self.on_epoch = on_epoch
         self.register_buffer("frame_weights", frame_weights, persistent=False)
         self.finished_epochs = 0
@@ -70,9 +68,7 @@ class CommitteeFit(lightning.LightningModule):
         """Adam, with the state of the checkpoint if there is one; the model is on its device now."""
         if self.settings.ema_decay > 0.0:
             self.average = MovingAverage(self._weights(), self.settings.ema_decay)
-        optimiser = torch.optim.Adam(
-            self.model.parameters(), lr=self.settings.learning_rate, fused=True
-        )
+        optimiser = torch.optim.Adam(self.model.parameters(), lr=self.settings.learning_rate, fused=True)
         if self._resumed is not None:
             optimiser.load_state_dict(self._resumed["optimiser"])
             if self.average is not None:
@@ -216,9 +212,7 @@ class CommitteeFit(lightning.LightningModule):
             self.average.swap(self._weights())
 
     def _row(self) -> Row:
-        row: Row = {
-            "epoch": self.finished_epochs, "step": self.steps, "learning_rate": self.learning_rate
-        }
+        row: Row = {"epoch": self.finished_epochs, "step": self.steps, "learning_rate": self.learning_rate}
         row |= self._train_errors.row("train")
         row["train_mollifier"] = float(self._mollifier_sum.mean()) / self._n_batches
         row["mollifier_weight"] = self.objective.mollifier_weight(self.steps)

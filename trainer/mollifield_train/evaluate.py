@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from mollifield import uncertainty
 from mollifield.artefact import Artefact, load_artefact
 from mollifield.potential import evaluate
@@ -31,7 +32,7 @@ class FrameErrors:
     """[M, 3, 3]; None where the frame has no stress label."""
     frame: Frame
     energy_std: float | None = None
-    """eV; as the engines state it for an exported model, of the members as they are in training. None: a single member."""
+    """eV; as the engines state it for an exported model, of the members as they are in training. None: one member."""
     forces_variance: np.ndarray | None = None
     """[N, 3], (eV/Å)^2: the diagonals of the atoms' covariances, likewise."""
 
@@ -83,15 +84,17 @@ def error_summary(frames: Sequence[FrameErrors]) -> dict[str, float]:
     stated = {
         "energy_std_mev_per_atom": [
             np.array([f.energy_std / len(f.frame.numbers)]) ** 2
-            for f in frames if f.frame.energy is not None and f.energy_std is not None
+            for f in frames
+            if f.frame.energy is not None and f.energy_std is not None
         ],
         "forces_std_mev_per_A": [
-            f.forces_variance.ravel()
-            for f in frames if f.frame.forces is not None and f.forces_variance is not None
+            f.forces_variance.ravel() for f in frames if f.frame.forces is not None and f.forces_variance is not None
         ],
-    }  # fmt: skip
+    }
     return summary | {
-        key: MILLI * float(np.sqrt(np.mean(np.concatenate(variances)))) for key, variances in stated.items() if variances
+        key: MILLI * float(np.sqrt(np.mean(np.concatenate(variances))))
+        for key, variances in stated.items()
+        if variances
     }
 
 

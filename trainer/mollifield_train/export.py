@@ -12,15 +12,14 @@ from e3nn.util.jit import script
 from torch import Tensor, nn
 
 from mollifield import contract
-from mollifield.calibration import tables_of
 from mollifield.artefact import load_artefact, save_artefact
+from mollifield.calibration import tables_of
 from mollifield.neighbours import find_edges
 from mollifield.potential import types_of
 
 from .latent_space import latent_space
 from .model.protocol import Potential, Staged, Tabulable
 from .model.samples import member_state, rebuilt, stack_members
-
 
 SPLINE_FORCE_LIMIT = 1e-4
 """eV/Å: a file whose splines change a force component of a reference frame by more is refused."""
@@ -63,9 +62,7 @@ class ExportedPotential(nn.Module):
             self.undetermined_species = list(undetermined_species)
         self.member_tensors = [f"potential.{name}" for name in member_state(potential)]
 
-    def forward(
-        self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor
-    ) -> dict[str, Tensor]:
+    def forward(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
         """See `mollifield.contract`."""
         return self.potential(edge_vectors, edge_index, types)
 
@@ -74,9 +71,7 @@ class ExportedStages(ExportedPotential):
     """One that runs layer by layer as well."""
 
     @torch.jit.export
-    def embed(
-        self, edge_vectors: Tensor, types: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def embed(self, edge_vectors: Tensor, types: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The stages of `forward`, see `mollifield.contract`."""
         return self.potential.embed(edge_vectors, types)
 
@@ -87,16 +82,21 @@ class ExportedStages(ExportedPotential):
 
     @torch.jit.export
     def receive(
-        self, k: int, sent: Tensor, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor,
-        edge_index: Tensor, types: Tensor,
+        self,
+        k: int,
+        sent: Tensor,
+        x: Tensor,
+        harmonics: Tensor,
+        lengths: Tensor,
+        basis: Tensor,
+        edge_index: Tensor,
+        types: Tensor,
     ) -> Tensor:
         """See `mollifield.contract`."""
         return self.potential.receive(k, sent, x, harmonics, lengths, basis, edge_index, types)
 
     @torch.jit.export
-    def read(
-        self, x: Tensor, lengths: Tensor, edge_index: Tensor, types: Tensor
-    ) -> dict[str, Tensor]:
+    def read(self, x: Tensor, lengths: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
         """See `mollifield.contract`."""
         return self.potential.read(x, lengths, edge_index, types)
 
@@ -119,11 +119,10 @@ def export(
 
     ``models``: one model or the members to be stacked. ``reference_frames``: at least one; a few
     small frames, which every engine recomputes when it loads the file.
-    ``calibration``: tables, or numbers for all species (`mollifield.calibration.tables_of`). ``training_frames``: what the
-    members were trained on; without them the file has no latent references. ``labels`` and
-    ``undetermined_species``: see `contract`; None where it is not known. Raises `ValueError` when
-    there is no reference frame, when no spline is good enough, and when the written file disagrees
-    with the eager model.
+    ``calibration``: tables, or numbers for all species (`mollifield.calibration.tables_of`). ``training_frames``:
+    what the members were trained on; without them the file has no latent references. ``labels`` and
+    ``undetermined_species``: see `contract`; None where it is not known. Raises `ValueError` when there is no
+    reference frame, when no spline is good enough, and when the written file disagrees with the eager model.
     """
     potential = stack_members(models) if isinstance(models, Sequence) else models
     if not reference_frames:
@@ -145,9 +144,7 @@ def export(
     load_artefact(path)  # recomputes the eager model's numbers, or raises
 
 
-def tabulate(
-    potential: Potential, frames: Sequence[Atoms]
-) -> tuple[Potential, dict[str, float]]:
+def tabulate(potential: Potential, frames: Sequence[Atoms]) -> tuple[Potential, dict[str, float]]:
     """The model with spline tables, and what that changes on ``frames``.
 
     Knots are doubled from 128 until forces are within a tenth of `SPLINE_FORCE_LIMIT`, to 2048; the
@@ -160,7 +157,7 @@ def tabulate(
     for n_knots in (128, 256, 512, 1024, 2048):
         model = double.tabulated(n_knots)
         force_error = energy_error = 0.0
-        for atoms, reference in zip(frames, exact):
+        for atoms, reference in zip(frames, exact, strict=True):
             found = _reference_frame(model, atoms)
             difference = {
                 key: float((found[key] - reference[key]).abs().max())
@@ -176,7 +173,9 @@ def tabulate(
             f"{SPLINE_FORCE_LIMIT * 1e3:.3g}. Export without splines"
         )
     return potential.tabulated(n_knots), {
-        "n_knots": n_knots, "max_force_error": force_error, "max_energy_error_per_atom": energy_error
+        "n_knots": n_knots,
+        "max_force_error": force_error,
+        "max_energy_error_per_atom": energy_error,
     }
 
 
@@ -202,7 +201,5 @@ def _reference_frame(potential: Potential, atoms: Atoms) -> dict[str, Tensor]:
         contract.REF_EDGE_VECTORS: edge_vectors,
         contract.REF_ENERGIES: atomic_energies.detach().sum(1),
         contract.REF_FORCES: forces,
-        contract.REF_VIRIALS: -torch.einsum(
-            "mea,meb->mab", vectors.detach().to(torch.float64), gradient
-        ),
+        contract.REF_VIRIALS: -torch.einsum("mea,meb->mab", vectors.detach().to(torch.float64), gradient),
     }

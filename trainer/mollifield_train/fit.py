@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
+
 from mollifield.artefact import choose_device
 
 from . import __version__
@@ -32,15 +33,7 @@ from .data.shifts import least_absolute_shifts
 from .durable import write_bytes
 from .evaluate import FrameErrors, committee_errors, error_summary
 from .export import export
-from .members import (
-    LAST_CHECKPOINT,
-    MEMBERS_FILE,
-    build_potential,
-    load_members,
-    pack,
-    trained_before,
-    warm_start,
-)
+from .members import LAST_CHECKPOINT, MEMBERS_FILE, build_potential, load_members, pack, trained_before, warm_start
 from .model import DEFAULT_KIND
 from .model.protocol import Potential, Rescalable
 from .model.samples import one_member, stack_members
@@ -80,9 +73,9 @@ def train(
     """Train the committee of `config` and export it to directory/model.pt.
 
     `resume` continues from the last checkpoint, exactly; `initial` names trained members (a run's
-    directory, members.pt or a checkpoint) whose weights and shifts are the start. `report` is told, a line each, what is
-    odd about the data. Raises ValueError for unusable data, a directory in use, a resumed run of another config, and
-    a loss that is not finite.
+    directory, members.pt or a checkpoint) whose weights and shifts are the start. `report` is told, a line each, what
+    is odd about the data. Raises ValueError for unusable data, a directory in use, a resumed run of another config,
+    and a loss that is not finite.
     """
     directory = Path(config.directory)
     device = choose_device(config.device)
@@ -128,25 +121,26 @@ def export_run(directory: str | Path, path: str | Path) -> None:
     model = load_members(directory)
     config = load_train_config(directory / CONFIG_FILE)
     if model.n_members != config.committee.n_members:
-        raise ValueError(
-            f"{directory}: holds {model.n_members} of {config.committee.n_members} members"
-        )
+        raise ValueError(f"{directory}: holds {model.n_members} of {config.committee.n_members} members")
     data = load_data(config, model, trained_before(directory))
     metrics = _metrics(config, model, data, [], choose_device(config.device))
     _export(config, model, data, Path(path), metrics)
 
 
-def _export(
-    config: TrainConfig, model: Potential, data: TrainingData, path: Path, metrics: dict[str, Any]
-) -> None:
+def _export(config: TrainConfig, model: Potential, data: TrainingData, path: Path, metrics: dict[str, Any]) -> None:
     frames = [_as_atoms(graph.frame) for graph in _smallest(data.training)]
     path.parent.mkdir(parents=True, exist_ok=True)
     training = [_as_atoms(graph.frame) for graph in data.training]
     undetermined = data.statistics.shifts.undetermined
     export(
-        model, path, frames, _summary(config, metrics), training_frames=training,
-        labels=data.labels, undetermined_species=undetermined,
-    )  # fmt: skip
+        model,
+        path,
+        frames,
+        _summary(config, metrics),
+        training_frames=training,
+        labels=data.labels,
+        undetermined_species=undetermined,
+    )
 
 
 def refit_shifts(model: Potential, predicted: Sequence[FrameErrors], species: Sequence[str]) -> None:
@@ -179,9 +173,7 @@ def _data_and_model(
     if initial is None:
         before = [] if checkpoint is None else checkpoint["trained_before"]
         data = load_data(config, trained_before=before)
-        return data, build_potential(
-            config, data.statistics, config.seed, config.committee.n_members
-        )
+        return data, build_potential(config, data.statistics, config.seed, config.committee.n_members)
     model, before = warm_start(config, initial)
     if checkpoint is not None:
         before = checkpoint["trained_before"]
@@ -203,12 +195,7 @@ def refresh_scale(model: Potential, force_scale: float) -> list[str]:
 
 
 def _fit_one_by_one(
-    config: TrainConfig,
-    data: TrainingData,
-    committee: Potential,
-    directory: Path,
-    device: torch.device,
-    progress: bool,
+    config: TrainConfig, data: TrainingData, committee: Potential, directory: Path, device: torch.device, progress: bool
 ) -> tuple[Potential, list[list[Row]]]:
     members, histories = [], []
     for m, seed in enumerate(_member_seeds(config)):
@@ -286,8 +273,7 @@ def _prepare_directory(directory: Path, config: TrainConfig, resume: bool) -> di
     found = [folder / LAST_CHECKPOINT for folder in folders if (folder / LAST_CHECKPOINT).is_file()]
     if found and not resume:
         raise ValueError(
-            f"{directory}: holds a run already ({found[0]}); continue it with --resume, "
-            "or choose another directory"
+            f"{directory}: holds a run already ({found[0]}); continue it with --resume, or choose another directory"
         )
     if not found:
         directory.mkdir(parents=True, exist_ok=True)
@@ -330,11 +316,7 @@ def _smallest(graphs: Sequence[Graph]) -> list[Graph]:
 
 
 def _metrics(
-    config: TrainConfig,
-    model: Potential,
-    data: TrainingData,
-    histories: list[list[Row]],
-    device: torch.device,
+    config: TrainConfig, model: Potential, data: TrainingData, histories: list[list[Row]], device: torch.device
 ) -> dict[str, Any]:
     batch_size = _batch_size(config)
     metrics: dict[str, Any] = {

@@ -29,7 +29,7 @@ def latent_space(potential: Potential, frames: Sequence[Atoms]) -> dict[str, Ten
     n_atoms = sum(len(atoms) for atoms in frames) / len(frames)
     n_frames = min(N_FRAMES, len(frames), max(1, int(N_ATOMS / n_atoms)))
     chosen = torch.linspace(0, len(frames) - 1, n_frames).round().long().tolist()
-    features, types = zip(*(_features(potential, frames[k]) for k in chosen))
+    features, types = zip(*(_features(potential, frames[k]) for k in chosen), strict=True)
     features, types = torch.cat(features), torch.cat(types)
     scale = latent_scale(features, types)
     features = features * scale

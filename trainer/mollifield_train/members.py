@@ -51,7 +51,9 @@ def unpack(packed: dict[str, Any]) -> Potential:
     species, average_neighbours = settings.pop("species"), settings.pop("average_neighbours")
     kind = settings.setdefault("kind", DEFAULT_KIND)
     if kind not in ARCHITECTURES:
-        raise ValueError(f"weights of architecture '{kind}', which isn't known here; known are {', '.join(ARCHITECTURES)}")
+        raise ValueError(
+            f"weights of architecture '{kind}', which isn't known here; known are {', '.join(ARCHITECTURES)}"
+        )
     model = build(
         Architecture(
             settings=ARCHITECTURES[kind].section.model_validate(settings),
@@ -108,9 +110,7 @@ def _read_members(path: str | Path) -> tuple[Path, dict[str, Any]]:
         candidates = [path / MEMBERS_FILE, path / LAST_CHECKPOINT]
         found = [candidate for candidate in candidates if candidate.is_file()]
         if not found:
-            raise ValueError(
-                f"{path}: holds no trained members; looked for {MEMBERS_FILE} and {LAST_CHECKPOINT}"
-            )
+            raise ValueError(f"{path}: holds no trained members; looked for {MEMBERS_FILE} and {LAST_CHECKPOINT}")
         path = found[0]
     return path, read_tensors(path)
 

@@ -14,10 +14,10 @@ from .predict import BatchPrediction, displaced_gradient, stress
 VIRIAL_WEIGHT = 0.1
 """Weight of a squared virial an atom in (eV)² over that of a squared force component in (eV/Å)², with `stress: auto`.
 
-Chosen on 60 frames of copper (EMT, one cell, displaced atoms; three seeds): against no stress term the error of the stress
-is 21 to 46 times smaller and that of the forces by 1 to 22%; with 0.3 and 1 the forces of two seeds got worse by more than
-a quarter. Then tried on silicon (AIMD, with strained frames, whose energies tell of stress): stress 1.7 to 2.9 times
-and pressure 2.2 to 3.5 times smaller, forces 1 to 9% worse.
+Chosen on 60 frames of copper (EMT, one cell, displaced atoms; three seeds): against no stress term the error of the
+stress is 21 to 46 times smaller and that of the forces by 1 to 22%; with 0.3 and 1 the forces of two seeds got worse
+by more than a quarter. Then tried on silicon (AIMD, with strained frames, whose energies tell of stress): stress 1.7
+to 2.9 times and pressure 2.2 to 3.5 times smaller, forces 1 to 9% worse.
 """
 
 _MOLLIFIER_STREAM = 1  # keeps its random numbers apart from the batch order's, which share the seed
@@ -56,9 +56,7 @@ class Objective:
         weight = self.config.forces if self.config.stress == "auto" else self.config.stress
         return weight > 0.0 and batch.count("stress") > 0
 
-    def data_loss(
-        self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None = None
-    ) -> Tensor:
+    def data_loss(self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None = None) -> Tensor:
         """λ_E, λ_F and λ_S terms, [M]; `weights` [M, B] are the members' bootstrap weights."""
         config, units = self.config, self.units
         loss = energy_force.energy_term(prediction.energies, batch.energies, weights, batch.has_energy)
@@ -89,9 +87,7 @@ class Objective:
         progress = step / max(1, self.n_steps)
         return mollifier.scheduled_weight(term.schedule, term.weight, progress)
 
-    def mollifier_loss(
-        self, model: nn.Module, batch: Batch, prediction: BatchPrediction, step: int
-    ) -> Tensor | None:
+    def mollifier_loss(self, model: nn.Module, batch: Batch, prediction: BatchPrediction, step: int) -> Tensor | None:
         """λ_M Reg-M, [M], or None where this step has none.
 
         Random numbers depend on seed and step alone, so a resumed run repeats them.
@@ -112,21 +108,12 @@ class Objective:
         return total * (weight * term.every / self.units.force**2)
 
     def _integral(
-        self,
-        term: MollifierConfig,
-        model: nn.Module,
-        batch: Batch,
-        at_rest: Tensor,
-        rng: np.random.Generator,
+        self, term: MollifierConfig, model: nn.Module, batch: Batch, at_rest: Tensor, rng: np.random.Generator
     ) -> Tensor:
         kernel = mollifier.KERNELS[term.kernel](term.width * self.units.length)
         gradient = displaced_gradient(model, batch)
         if term.integral == "quadrature":
             return mollifier.quadrature(gradient, batch.n_atoms, kernel, term.nodes)
         if term.displacement == "joint":
-            return mollifier.joint_monte_carlo(
-                gradient, batch.n_atoms, kernel, term.samples, rng
-            )
-        return mollifier.monte_carlo(
-            gradient, batch.n_atoms, kernel, term.samples, rng, at_rest
-        )
+            return mollifier.joint_monte_carlo(gradient, batch.n_atoms, kernel, term.samples, rng)
+        return mollifier.monte_carlo(gradient, batch.n_atoms, kernel, term.samples, rng, at_rest)

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from mollifield import contract
 from mollifield.neighbours import find_edges
-from torch import Tensor, nn
 
 from .data.batches import Batch, Graph, concatenate_edges
 from .loss.mollifier import Gradient
@@ -26,9 +27,7 @@ class BatchPrediction(NamedTuple):
     """[M, B, 3, 3] model's dtype, eV; None unless asked for."""
 
 
-def predict(
-    model: nn.Module, batch: Batch, create_graph: bool = False, virials: bool = False
-) -> BatchPrediction:
+def predict(model: nn.Module, batch: Batch, create_graph: bool = False, virials: bool = False) -> BatchPrediction:
     """Evaluate all members on a batch that lies on the model's device.
 
     `create_graph` keeps energies and forces differentiable by the weights.
@@ -71,9 +70,7 @@ def displaced_gradient(model: nn.Module, batch: Batch, create_graph: bool = True
         vectors, index = _displaced_edges(batch.graphs, displacements.numpy(), float(model.r_max))
         types = batch.types.repeat(n_copies)
         with torch.enable_grad():
-            energies, _, gradients = _edge_gradients(
-                model, vectors.to(device), index.to(device), types, create_graph
-            )
+            energies, _, gradients = _edge_gradients(model, vectors.to(device), index.to(device), types, create_graph)
             forces = _forces(gradients, index.to(device), len(types))
         return -forces.view(len(energies), n_copies, -1, 3)
 
@@ -101,9 +98,7 @@ def _forces(gradients: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:
     return forces.index_add(1, edge_index[0], gradients).index_add(1, edge_index[1], -gradients)
 
 
-def _displaced_edges(
-    graphs: tuple[Graph, ...], displacements: np.ndarray, r_max: float
-) -> tuple[Tensor, Tensor]:
+def _displaced_edges(graphs: tuple[Graph, ...], displacements: np.ndarray, r_max: float) -> tuple[Tensor, Tensor]:
     vectors, indices, n_atoms = [], [], []
     for copy in displacements:
         start = 0

@@ -29,7 +29,7 @@ class TrainingData:
     """What a person should know of the data, a line each."""
 
     def provenance(self) -> dict[str, list[str]]:
-        """What a checkpoint says of the frames: those of the initial model, and all that the model has seen by its end."""
+        """What a checkpoint says of the frames: those of the initial model, and all that it has seen at its end."""
         seen = {graph.frame.content for graph in self.training} | set(self.trained_before)
         return {"trained_before": self.trained_before, "trained_on": sorted(seen)}
 
@@ -125,8 +125,10 @@ def _overlap(training: Sequence[Frame], validation: Sequence[Frame], trained_bef
     both = [frame for frame in validation if frame.content in seen]
     if not both:
         return []
-    return [f"{len(both)} of {len(validation)} validation frames are trained on, so that their errors say little: "
-            f"{names(both)}"]  # fmt: skip
+    return [
+        f"{len(both)} of {len(validation)} validation frames are trained on, so that their errors say little: "
+        f"{names(both)}"
+    ]
 
 
 def _split_notes(
@@ -163,6 +165,7 @@ def _shift_notes(
         found = ", ".join(f"{symbol} {values[symbol]:.2f}" for symbol in shifts.undetermined)
         notes.append(
             f"the frames' compositions do not tell the energies of {', '.join(shifts.undetermined)} apart; taken are "
-            f"{found} eV, a guess that is right for these compositions only; isolated atoms in data.train would settle it"
+            f"{found} eV, a guess that is right for these compositions only; isolated atoms in data.train would "
+            "settle it"
         )
     return notes

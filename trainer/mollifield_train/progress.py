@@ -68,7 +68,8 @@ def summary_line(row: dict[str, float]) -> str:
         shown = [
             f"{row[f'{part}_{key}']:.{digits}g} {unit}"
             for key, digits, unit in (
-                ("energy_rmse_mev_per_atom", 3, "meV/atom"), ("forces_rmse_mev_per_A", 4, "meV/Å")
+                ("energy_rmse_mev_per_atom", 3, "meV/atom"),
+                ("forces_rmse_mev_per_A", 4, "meV/Å"),
             )
             if f"{part}_{key}" in row
         ]

@@ -92,9 +92,7 @@ def _describe(model: type[BaseModel], values: Any, problem: Any) -> str:
     return f"{where}{message[0].lower()}{message[1:]}{found}"
 
 
-def _section_at(
-    model: type[BaseModel], values: Any, location: tuple[Any, ...]
-) -> tuple[type[BaseModel], list[str]]:
+def _section_at(model: type[BaseModel], values: Any, location: tuple[Any, ...]) -> tuple[type[BaseModel], list[str]]:
     """The section class that a location of pydantic's leads to, and the keys on the way as they stand in the file.
 
     A discriminated union puts the tag of its choice into the location, after the key that holds the block.

@@ -24,7 +24,9 @@ def read_tensors(path: str | Path) -> dict[str, Any]:
     Raises ValueError if the file is missing or damaged.
     """
     path = Path(path)
-    damaged = f"{path}: truncated or damaged, or not a checkpoint of this project; delete it to start that training again"
+    damaged = (
+        f"{path}: truncated or damaged, or not a checkpoint of this project; delete it to start that training again"
+    )
     try:
         path.open("rb").close()
     except OSError as error:
@@ -34,9 +36,7 @@ def read_tensors(path: str | Path) -> dict[str, Any]:
             intact = archive.testzip() is None  # torch's own reader doesn't look at checksums
         content = torch.load(path, map_location="cpu", weights_only=True)
     # A torn archive makes torch raise OSError as well as what one expects.
-    except (
-        OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile
-    ) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise ValueError(damaged) from error
     if not intact:
         raise ValueError(damaged)

@@ -14,17 +14,16 @@
 
 namespace mollifield::operators {
 
-template <class Op>
-at::Tensor bilinear(const at::Tensor &a, const at::Tensor &b, const c10::IValue &parameters);
+template <class Op> at::Tensor bilinear(const at::Tensor &a, const at::Tensor &b, const c10::IValue &parameters);
 
 // Derivatives of F by a and b, those that are asked for; the others come back empty.
-template <class Op>
-class BilinearDerivatives : public torch::autograd::Function<BilinearDerivatives<Op>> {
+template <class Op> class BilinearDerivatives : public torch::autograd::Function<BilinearDerivatives<Op>> {
  public:
   using Tensors = torch::autograd::variable_list;
 
   static Tensors forward(torch::autograd::AutogradContext *ctx, const at::Tensor &a, const at::Tensor &b,
-                         const at::Tensor &gradient, const c10::IValue &parameters, std::vector<bool> wanted) {
+                         const at::Tensor &gradient, const c10::IValue &parameters, std::vector<bool> wanted)
+  {
     ctx->save_for_backward({a, b, gradient});
     ctx->saved_data["parameters"] = parameters;
     ctx->set_materialize_grads(false);
@@ -35,7 +34,8 @@ class BilinearDerivatives : public torch::autograd::Function<BilinearDerivatives
   }
 
   // Cotangents v_a, v_b: the derivatives of F(v_a, b, g) + F(a, v_b, g).
-  static Tensors backward(torch::autograd::AutogradContext *ctx, Tensors v) {
+  static Tensors backward(torch::autograd::AutogradContext *ctx, Tensors v)
+  {
     const Tensors saved = ctx->get_saved_variables();
     const c10::IValue parameters = ctx->saved_data["parameters"];
     Tensors total(5);
@@ -57,19 +57,20 @@ class BilinearDerivatives : public torch::autograd::Function<BilinearDerivatives
   }
 };
 
-template <class Op>
-class Bilinear : public torch::autograd::Function<Bilinear<Op>> {
+template <class Op> class Bilinear : public torch::autograd::Function<Bilinear<Op>> {
  public:
   using Tensors = torch::autograd::variable_list;
 
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &a, const at::Tensor &b,
-                            const c10::IValue &parameters) {
+                            const c10::IValue &parameters)
+  {
     ctx->save_for_backward({a, b});
     ctx->saved_data["parameters"] = parameters;
     return Op::forward(a, b, parameters);
   }
 
-  static Tensors backward(torch::autograd::AutogradContext *ctx, Tensors gradient) {
+  static Tensors backward(torch::autograd::AutogradContext *ctx, Tensors gradient)
+  {
     const Tensors saved = ctx->get_saved_variables();
     const std::vector<bool> wanted = {ctx->needs_input_grad(0), ctx->needs_input_grad(1)};
     const Tensors found =
@@ -78,8 +79,8 @@ class Bilinear : public torch::autograd::Function<Bilinear<Op>> {
   }
 };
 
-template <class Op>
-at::Tensor bilinear(const at::Tensor &a, const at::Tensor &b, const c10::IValue &parameters) {
+template <class Op> at::Tensor bilinear(const at::Tensor &a, const at::Tensor &b, const c10::IValue &parameters)
+{
   return Bilinear<Op>::apply(a, b, parameters);
 }
 

@@ -32,17 +32,14 @@ struct Operands {
 };
 
 // Everything that both kernels need, for one call.
-template <class T>
-class Call {
+template <class T> class Call {
  public:
-  Call(const Operands &o, const CouplingTable &table)
-      : coupling_(table.view<T>()),
-        x_(o.x.contiguous()),
-        harmonics_(o.harmonics.contiguous()),
-        weights_(o.weights.defined() ? o.weights.contiguous() : o.weights),
-        index_(o.edge_index.contiguous()),
-        lengths_(o.lengths.defined() ? o.lengths.contiguous() : o.lengths),
-        knots_(o.knots.defined() ? o.knots.contiguous() : o.knots) {
+  Call(const Operands &o, const CouplingTable &table) :
+      coupling_(table.view<T>()), x_(o.x.contiguous()), harmonics_(o.harmonics.contiguous()),
+      weights_(o.weights.defined() ? o.weights.contiguous() : o.weights), index_(o.edge_index.contiguous()),
+      lengths_(o.lengths.defined() ? o.lengths.contiguous() : o.lengths),
+      knots_(o.knots.defined() ? o.knots.contiguous() : o.knots)
+  {
     const std::int64_t *ends = index_.const_data_ptr<std::int64_t>();
     args.n_members = x_.size(0);
     args.n_geometries = harmonics_.size(0);
@@ -63,7 +60,8 @@ class Call {
     }
   }
 
-  Tensor forward() {
+  Tensor forward()
+  {
     const Grouping centres(args.centre, args.n_edges, args.n_centres);
     check_sources();
     Tensor out = at::empty({args.n_members, args.n_centres, coupling_.n_rows, args.n_channels}, x_.options());
@@ -73,7 +71,8 @@ class Call {
   }
 
   void backward(const Tensor &grad_out, Tensor *grad_x, Tensor *grad_harmonics, Tensor *grad_weights,
-                Tensor *grad_lengths) {
+                Tensor *grad_lengths)
+  {
     const Tensor gradient = grad_out.contiguous();
     args.grad_out = gradient.template const_data_ptr<T>();
     if (grad_x) *grad_x = at::zeros_like(x_);
@@ -85,7 +84,8 @@ class Call {
 
   // Gradients of <tangents, gradients>, of which all four are computed.
   void double_backward(const Tensor &grad_out, const std::vector<Tensor> &tangents, Tensor *grad_x,
-                       Tensor *grad_harmonics, Tensor *grad_weights, Tensor *grad_grad_out) {
+                       Tensor *grad_harmonics, Tensor *grad_weights, Tensor *grad_grad_out)
+  {
     const Tensor gradient = grad_out.contiguous(), vx = tangents[0].contiguous(), vy = tangents[1].contiguous(),
                  vw = tangents[2].contiguous();
     args.grad_out = gradient.template const_data_ptr<T>();
@@ -101,8 +101,8 @@ class Call {
   }
 
  private:
-  template <class Kernel>
-  void run(const Grouping &groups, std::int64_t n_groups, Kernel kernel) {
+  template <class Kernel> void run(const Grouping &groups, std::int64_t n_groups, Kernel kernel)
+  {
     args.first = groups.first();
     args.order = groups.order();
     const std::int64_t size = workspace_size(coupling_, args.n_channels);
@@ -113,7 +113,8 @@ class Call {
   }
 
   template <class Kernel>
-  void accumulate(Kernel kernel, Tensor *grad_x, Tensor *grad_harmonics, Tensor *grad_weights, Tensor *grad_lengths) {
+  void accumulate(Kernel kernel, Tensor *grad_x, Tensor *grad_harmonics, Tensor *grad_weights, Tensor *grad_lengths)
+  {
     const Grouping centres(args.centre, args.n_edges, args.n_centres);
     check_sources();
     T *const x = grad_x ? grad_x->template data_ptr<T>() : nullptr;
@@ -131,7 +132,8 @@ class Call {
     run(Grouping(args.source, args.n_edges, args.n_atoms, centres.order()), args.n_atoms, kernel);
   }
 
-  void check_sources() const {
+  void check_sources() const
+  {
     for (std::int64_t e = 0; e < args.n_edges; ++e)
       TORCH_CHECK_INDEX(args.source[e] >= 0 && args.source[e] < args.n_atoms, "edge_index: edge ", e, " names atom ",
                         args.source[e], " of ", args.n_atoms);
@@ -142,7 +144,8 @@ class Call {
   Convolution<T> args{};
 };
 
-void check(const Operands &o, const CouplingTable &table) {
+void check(const Operands &o, const CouplingTable &table)
+{
   const Tensor &radial = o.weights.defined() ? o.weights : o.knots;
   TORCH_CHECK_VALUE(o.x.dim() == 4 && o.x.size(2) == table.n_in, "features: found ", o.x.sizes(),
                     "; allowed is [M, N, ", table.n_in, ", C]");
@@ -155,25 +158,27 @@ void check(const Operands &o, const CouplingTable &table) {
   TORCH_CHECK_VALUE(o.n_centres >= 0 && o.n_centres <= o.x.size(1), "n_centres: found ", o.n_centres,
                     "; allowed is 0 to ", o.x.size(1), ", the number of atoms");
   TORCH_CHECK_VALUE(radial.size(0) == o.x.size(0) && radial.size(-1) == table.n_paths * o.x.size(3), "weights: found ",
-                    radial.sizes(), "; allowed is ", table.n_paths * o.x.size(3), " for each of ", o.x.size(0), " members");
-  TORCH_CHECK_VALUE(o.x.is_cpu() && o.harmonics.is_cpu() && radial.is_cpu(),
-                    "the convolution runs on the CPU; found ", o.x.device(), ", ", o.harmonics.device());
+                    radial.sizes(), "; allowed is ", table.n_paths * o.x.size(3), " for each of ", o.x.size(0),
+                    " members");
+  TORCH_CHECK_VALUE(o.x.is_cpu() && o.harmonics.is_cpu() && radial.is_cpu(), "the convolution runs on the CPU; found ",
+                    o.x.device(), ", ", o.harmonics.device());
   TORCH_CHECK_TYPE(o.x.scalar_type() == o.harmonics.scalar_type() && o.x.scalar_type() == radial.scalar_type(),
                    "features, harmonics and weights must share one dtype; found ", o.x.scalar_type(), ", ",
                    o.harmonics.scalar_type(), ", ", radial.scalar_type());
 }
 
-Tensor run_forward(const Operands &o, const CouplingTable &table) {
+Tensor run_forward(const Operands &o, const CouplingTable &table)
+{
   check(o, table);
   return AT_DISPATCH_FLOATING_TYPES(o.x.scalar_type(), "mollifield::convolution",
                                     [&] { return Call<scalar_t>(o, table).forward(); });
 }
 
 void run_backward(const Operands &o, const CouplingTable &table, const Tensor &grad_out, Tensor *x, Tensor *harmonics,
-                  Tensor *weights, Tensor *lengths) {
-  AT_DISPATCH_FLOATING_TYPES(o.x.scalar_type(), "mollifield::convolution_backward", [&] {
-    Call<scalar_t>(o, table).backward(grad_out, x, harmonics, weights, lengths);
-  });
+                  Tensor *weights, Tensor *lengths)
+{
+  AT_DISPATCH_FLOATING_TYPES(o.x.scalar_type(), "mollifield::convolution_backward",
+                             [&] { Call<scalar_t>(o, table).backward(grad_out, x, harmonics, weights, lengths); });
 }
 
 Tensor convolve(const Tensor &x, const Tensor &harmonics, const Tensor &weights, std::int64_t n_centres,
@@ -184,18 +189,20 @@ class Derivatives : public Function<Derivatives> {
  public:
   static variable_list forward(AutogradContext *ctx, const Tensor &x, const Tensor &harmonics, const Tensor &weights,
                                const Tensor &grad_out, const Tensor &edge_index, const Tensor &terms,
-                               const Tensor &coefficients, std::vector<bool> wanted) {
+                               const Tensor &coefficients, std::vector<bool> wanted)
+  {
     ctx->save_for_backward({x, harmonics, weights, grad_out, edge_index, terms, coefficients});
     ctx->set_materialize_grads(false);
     Tensor dx, dy, dw;
-    run_backward({x, harmonics, weights, edge_index, grad_out.size(1), {}, {}}, CouplingTable(terms, coefficients), grad_out,
-                 wanted[0] ? &dx : nullptr, wanted[1] ? &dy : nullptr, wanted[2] ? &dw : nullptr, nullptr);
+    run_backward({x, harmonics, weights, edge_index, grad_out.size(1), {}, {}}, CouplingTable(terms, coefficients),
+                 grad_out, wanted[0] ? &dx : nullptr, wanted[1] ? &dy : nullptr, wanted[2] ? &dw : nullptr, nullptr);
     const Tensor none = at::empty({0}, x.options());  // autograd takes no undefined outputs
     return {wanted[0] ? dx : none, wanted[1] ? dy : none, wanted[2] ? dw : none};
   }
 
   // Cotangents v_x, v_Y, v_w: the derivatives of F(v_x, Y, w, g) + F(x, v_Y, w, g) + F(x, Y, v_w, g).
-  static variable_list backward(AutogradContext *ctx, variable_list v) {
+  static variable_list backward(AutogradContext *ctx, variable_list v)
+  {
     const variable_list saved = ctx->get_saved_variables();
     const variable_list arguments(saved.begin(), saved.begin() + 3), rest(saved.begin() + 4, saved.end());
     const Tensor &grad_out = saved[3];
@@ -235,12 +242,14 @@ class ConvolutionFunction : public Function<ConvolutionFunction> {
  public:
   static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &harmonics, const Tensor &weights,
                         const Tensor &edge_index, std::int64_t n_centres, const Tensor &terms,
-                        const Tensor &coefficients) {
+                        const Tensor &coefficients)
+  {
     ctx->save_for_backward({x, harmonics, weights, edge_index, terms, coefficients});
     return run_forward({x, harmonics, weights, edge_index, n_centres, {}, {}}, CouplingTable(terms, coefficients));
   }
 
-  static variable_list backward(AutogradContext *ctx, variable_list grad) {
+  static variable_list backward(AutogradContext *ctx, variable_list grad)
+  {
     const variable_list s = ctx->get_saved_variables();
     const std::vector<bool> wanted = {ctx->needs_input_grad(0), ctx->needs_input_grad(1), ctx->needs_input_grad(2)};
     const variable_list d = Derivatives::apply(s[0], s[1], s[2], grad[0], s[3], s[4], s[5], wanted);
@@ -252,7 +261,8 @@ class ConvolutionFunction : public Function<ConvolutionFunction> {
 };
 
 Tensor convolve(const Tensor &x, const Tensor &harmonics, const Tensor &weights, std::int64_t n_centres,
-                const variable_list &rest) {
+                const variable_list &rest)
+{
   return ConvolutionFunction::apply(x, harmonics, weights, rest[0], n_centres, rest[1], rest[2]);
 }
 
@@ -262,15 +272,19 @@ class SplineConvolutionFunction : public Function<SplineConvolutionFunction> {
  public:
   static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &harmonics, const Tensor &lengths,
                         const Tensor &knots, double r_max, const Tensor &edge_index, std::int64_t n_centres,
-                        const Tensor &terms, const Tensor &coefficients) {
+                        const Tensor &terms, const Tensor &coefficients)
+  {
     ctx->save_for_backward({x, harmonics, lengths, knots, edge_index, terms, coefficients});
     ctx->saved_data["r_max"] = r_max;
-    return run_forward({x, harmonics, {}, edge_index, n_centres, lengths, knots, r_max}, CouplingTable(terms, coefficients));
+    return run_forward({x, harmonics, {}, edge_index, n_centres, lengths, knots, r_max},
+                       CouplingTable(terms, coefficients));
   }
 
-  static variable_list backward(AutogradContext *ctx, variable_list grad) {
-    TORCH_CHECK_NOT_IMPLEMENTED(!at::GradMode::is_enabled() || !grad[0].requires_grad(),
-                                "mollifield::spline_convolution has first derivatives only: train with the radial network");
+  static variable_list backward(AutogradContext *ctx, variable_list grad)
+  {
+    TORCH_CHECK_NOT_IMPLEMENTED(
+        !at::GradMode::is_enabled() || !grad[0].requires_grad(),
+        "mollifield::spline_convolution has first derivatives only: train with the radial network");
     const variable_list s = ctx->get_saved_variables();
     Tensor dx, dy, dr;
     const Operands o = {s[0], s[1], {}, s[4], grad[0].size(1), s[2], s[3], ctx->saved_data["r_max"].toDouble()};
@@ -280,24 +294,27 @@ class SplineConvolutionFunction : public Function<SplineConvolutionFunction> {
 };
 
 Tensor convolution(const Tensor &x, const Tensor &harmonics, const Tensor &weights, const Tensor &edge_index,
-                   std::int64_t n_centres, const Tensor &terms, const Tensor &coefficients) {
+                   std::int64_t n_centres, const Tensor &terms, const Tensor &coefficients)
+{
   return ConvolutionFunction::apply(x, harmonics, weights, edge_index, n_centres, terms, coefficients);
 }
 
 Tensor spline_convolution(const Tensor &x, const Tensor &harmonics, const Tensor &lengths, const Tensor &knots,
                           double r_max, const Tensor &edge_index, std::int64_t n_centres, const Tensor &terms,
-                          const Tensor &coefficients) {
-  return SplineConvolutionFunction::apply(x, harmonics, lengths, knots, r_max, edge_index, n_centres, terms, coefficients);
+                          const Tensor &coefficients)
+{
+  return SplineConvolutionFunction::apply(x, harmonics, lengths, knots, r_max, edge_index, n_centres, terms,
+                                          coefficients);
 }
 
 }  // namespace
 }  // namespace mollifield::operators
 
-TORCH_LIBRARY_FRAGMENT(mollifield, library) {
-  library.def(
-      "convolution(Tensor x, Tensor harmonics, Tensor weights, Tensor edge_index, int n_centres, "
-      "Tensor terms, Tensor coefficients) -> Tensor",
-      mollifield::operators::convolution);
+TORCH_LIBRARY_FRAGMENT(mollifield, library)
+{
+  library.def("convolution(Tensor x, Tensor harmonics, Tensor weights, Tensor edge_index, int n_centres, "
+              "Tensor terms, Tensor coefficients) -> Tensor",
+              mollifield::operators::convolution);
   library.def(
       "spline_convolution(Tensor x, Tensor harmonics, Tensor lengths, Tensor knots, float r_max, Tensor edge_index, "
       "int n_centres, Tensor terms, Tensor coefficients) -> Tensor",

@@ -4,11 +4,12 @@
 
 namespace mollifield::operators {
 
-CouplingTable::CouplingTable(const at::Tensor &terms, const at::Tensor &coefficients) {
-  TORCH_CHECK_VALUE(terms.dim() == 2 && terms.size(1) == 4 && terms.scalar_type() == at::kLong,
-                    "terms: found ", terms.sizes(), " ", terms.scalar_type(), "; allowed is [T, 4] int64");
-  TORCH_CHECK_VALUE(coefficients.dim() == 1 && coefficients.size(0) == terms.size(0),
-                    "coefficients: found ", coefficients.sizes(), "; allowed is [", terms.size(0), "]");
+CouplingTable::CouplingTable(const at::Tensor &terms, const at::Tensor &coefficients)
+{
+  TORCH_CHECK_VALUE(terms.dim() == 2 && terms.size(1) == 4 && terms.scalar_type() == at::kLong, "terms: found ",
+                    terms.sizes(), " ", terms.scalar_type(), "; allowed is [T, 4] int64");
+  TORCH_CHECK_VALUE(coefficients.dim() == 1 && coefficients.size(0) == terms.size(0), "coefficients: found ",
+                    coefficients.sizes(), "; allowed is [", terms.size(0), "]");
   const at::Tensor host = terms.cpu().contiguous();
   const at::Tensor values = coefficients.to(at::kCPU, at::kDouble).contiguous();
   const std::int64_t *term = host.data_ptr<std::int64_t>();
@@ -44,8 +45,8 @@ CouplingTable::CouplingTable(const at::Tensor &terms, const at::Tensor &coeffici
   dense_single_.assign(dense_double_.begin(), dense_double_.end());
 }
 
-template <class T>
-Coupling<T> CouplingTable::view() const {
+template <class T> Coupling<T> CouplingTable::view() const
+{
   const T *coefficient, *dense;
   if constexpr (std::is_same_v<T, float>) {
     coefficient = single_.data();
@@ -72,8 +73,9 @@ Coupling<T> CouplingTable::view() const {
 template Coupling<float> CouplingTable::view() const;
 template Coupling<double> CouplingTable::view() const;
 
-Grouping::Grouping(const std::int64_t *end, std::int64_t n_edges, std::int64_t n_atoms, const std::int64_t *visit)
-    : first_(n_atoms + 1, 0) {
+Grouping::Grouping(const std::int64_t *end, std::int64_t n_edges, std::int64_t n_atoms, const std::int64_t *visit) :
+    first_(n_atoms + 1, 0)
+{
   bool sorted = !visit;
   for (std::int64_t e = 0; e < n_edges; ++e) {
     TORCH_CHECK_INDEX(end[e] >= 0 && end[e] < n_atoms, "edge_index: edge ", e, " names atom ", end[e], " of ", n_atoms);

@@ -14,8 +14,7 @@ namespace mollifield::operators {
 class CouplingTable {
  public:
   CouplingTable(const at::Tensor &terms, const at::Tensor &coefficients);
-  template <class T>
-  Coupling<T> view() const;
+  template <class T> Coupling<T> view() const;
   int n_rows = 0, n_paths = 0, n_in = 0, n_edge = 0, stride = 0;
 
  private:

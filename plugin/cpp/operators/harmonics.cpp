@@ -25,34 +25,33 @@ constexpr int kLargestL = 3;
 constexpr int kMostComponents = (kLargestL + 1) * (kLargestL + 1);
 
 // A value and its derivatives in K directions; S may be a Dual again.
-template <class S, int K>
-struct Dual {
+template <class S, int K> struct Dual {
   S v{};
   S d[K]{};
 };
 
-template <class S, int K>
-inline Dual<S, K> operator+(const Dual<S, K> &a, const Dual<S, K> &b) {
+template <class S, int K> inline Dual<S, K> operator+(const Dual<S, K> &a, const Dual<S, K> &b)
+{
   Dual<S, K> r{a.v + b.v};
   for (int k = 0; k < K; ++k) r.d[k] = a.d[k] + b.d[k];
   return r;
 }
-template <class S, int K>
-inline Dual<S, K> operator-(const Dual<S, K> &a, const Dual<S, K> &b) {
+template <class S, int K> inline Dual<S, K> operator-(const Dual<S, K> &a, const Dual<S, K> &b)
+{
   Dual<S, K> r{a.v - b.v};
   for (int k = 0; k < K; ++k) r.d[k] = a.d[k] - b.d[k];
   return r;
 }
-template <class S, int K>
-inline Dual<S, K> operator*(const Dual<S, K> &a, const Dual<S, K> &b) {
+template <class S, int K> inline Dual<S, K> operator*(const Dual<S, K> &a, const Dual<S, K> &b)
+{
   Dual<S, K> r{a.v * b.v};
   for (int k = 0; k < K; ++k) r.d[k] = a.d[k] * b.v + a.v * b.d[k];
   return r;
 }
 inline float scale(double c, float a) { return static_cast<float>(c) * a; }
 inline double scale(double c, double a) { return c * a; }
-template <class S, int K>
-inline Dual<S, K> scale(double c, const Dual<S, K> &a) {
+template <class S, int K> inline Dual<S, K> scale(double c, const Dual<S, K> &a)
+{
   Dual<S, K> r{scale(c, a.v)};
   for (int k = 0; k < K; ++k) r.d[k] = scale(c, a.d[k]);
   return r;
@@ -60,8 +59,8 @@ inline Dual<S, K> scale(double c, const Dual<S, K> &a) {
 
 inline float inverse_root(float a) { return 1.0f / std::sqrt(a); }
 inline double inverse_root(double a) { return 1.0 / std::sqrt(a); }
-template <class S, int K>
-inline Dual<S, K> inverse_root(const Dual<S, K> &a) {
+template <class S, int K> inline Dual<S, K> inverse_root(const Dual<S, K> &a)
+{
   const S v = inverse_root(a.v);
   const S slope = scale(-0.5, v * v * v);
   Dual<S, K> r{v};
@@ -69,8 +68,8 @@ inline Dual<S, K> inverse_root(const Dual<S, K> &a) {
   return r;
 }
 
-template <class S>
-inline void constant(S &out, double value) {
+template <class S> inline void constant(S &out, double value)
+{
   if constexpr (std::is_floating_point_v<S>)
     out = static_cast<S>(value);
   else {
@@ -79,8 +78,8 @@ inline void constant(S &out, double value) {
   }
 }
 
-template <class S>
-inline void evaluate(const S *vector, int l_max, S *out, S &length) {
+template <class S> inline void evaluate(const S *vector, int l_max, S *out, S &length)
+{
   const S square = vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2];
   const S inverse = inverse_root(square);
   length = square * inverse;
@@ -111,8 +110,8 @@ inline void evaluate(const S *vector, int l_max, S *out, S &length) {
   out[15] = scale(a, zz * z - xz * x);
 }
 
-template <class Body>
-void for_each_edge(const Tensor &vectors, Body body) {
+template <class Body> void for_each_edge(const Tensor &vectors, Body body)
+{
   at::parallel_for(0, vectors.size(0) * vectors.size(1), 512, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t e = begin; e < end; ++e) body(e);
   });
@@ -122,7 +121,8 @@ void for_each_edge(const Tensor &vectors, Body body) {
 class GeometryGradient : public Function<GeometryGradient> {
  public:
   static Tensor forward(AutogradContext *ctx, const Tensor &vectors, const Tensor &grad_y, const Tensor &grad_r,
-                        std::int64_t l_max) {
+                        std::int64_t l_max)
+  {
     ctx->save_for_backward({vectors, grad_y, grad_r});
     ctx->saved_data["l_max"] = l_max;
     const Tensor d = vectors.contiguous(), gy = grad_y.contiguous(), gr = grad_r.contiguous();
@@ -150,8 +150,10 @@ class GeometryGradient : public Function<GeometryGradient> {
     return out;
   }
 
-  static variable_list backward(AutogradContext *ctx, variable_list cotangent) {
-    TORCH_CHECK_NOT_IMPLEMENTED(!at::GradMode::is_enabled(), "mollifield::edge_geometry has two derivatives, not three");
+  static variable_list backward(AutogradContext *ctx, variable_list cotangent)
+  {
+    TORCH_CHECK_NOT_IMPLEMENTED(!at::GradMode::is_enabled(),
+                                "mollifield::edge_geometry has two derivatives, not three");
     const variable_list s = ctx->get_saved_variables();
     const std::int64_t l_max = ctx->saved_data["l_max"].toInt();
     const Tensor d = s[0].contiguous(), gy = s[1].contiguous(), gr = s[2].contiguous(), w = cotangent[0].contiguous();
@@ -187,7 +189,8 @@ class GeometryGradient : public Function<GeometryGradient> {
 
 class Geometry : public Function<Geometry> {
  public:
-  static variable_list forward(AutogradContext *ctx, const Tensor &vectors, std::int64_t l_max) {
+  static variable_list forward(AutogradContext *ctx, const Tensor &vectors, std::int64_t l_max)
+  {
     TORCH_CHECK_VALUE(l_max >= 0 && l_max <= kLargestL, "l_max = ", l_max, "; allowed is 0 to ", kLargestL);
     TORCH_CHECK_VALUE(vectors.dim() == 3 && vectors.size(2) == 3, "edge_vectors: found ", vectors.sizes(),
                       "; allowed is [G, E, 3]");
@@ -206,13 +209,15 @@ class Geometry : public Function<Geometry> {
     return {harmonics, lengths};
   }
 
-  static variable_list backward(AutogradContext *ctx, variable_list grad) {
+  static variable_list backward(AutogradContext *ctx, variable_list grad)
+  {
     const variable_list s = ctx->get_saved_variables();
     return {GeometryGradient::apply(s[0], grad[0], grad[1], ctx->saved_data["l_max"].toInt()), {}};
   }
 };
 
-std::tuple<Tensor, Tensor> edge_geometry(const Tensor &edge_vectors, std::int64_t l_max) {
+std::tuple<Tensor, Tensor> edge_geometry(const Tensor &edge_vectors, std::int64_t l_max)
+{
   const variable_list out = Geometry::apply(edge_vectors, l_max);
   return {out[0], out[1]};
 }
@@ -220,7 +225,8 @@ std::tuple<Tensor, Tensor> edge_geometry(const Tensor &edge_vectors, std::int64_
 }  // namespace
 }  // namespace mollifield::operators
 
-TORCH_LIBRARY_FRAGMENT(mollifield, library) {
+TORCH_LIBRARY_FRAGMENT(mollifield, library)
+{
   library.def("edge_geometry(Tensor edge_vectors, int l_max) -> (Tensor harmonics, Tensor lengths)",
               mollifield::operators::edge_geometry);
 }

@@ -8,17 +8,14 @@
 namespace mollifield::operators {
 
 namespace portable {
-template <class T>
-Kernels<T> table();
+template <class T> Kernels<T> table();
 }
 #ifdef __x86_64__
 namespace avx2 {
-template <class T>
-Kernels<T> table();
+template <class T> Kernels<T> table();
 }
 namespace avx512 {
-template <class T>
-Kernels<T> table();
+template <class T> Kernels<T> table();
 }
 #endif
 
@@ -26,18 +23,20 @@ namespace {
 
 constexpr const char *kNames[] = {"portable", "avx2", "avx512"};
 
-int best_level() {
+int best_level()
+{
 #ifdef __x86_64__
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
-  const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                    __builtin_cpu_supports("avx512vl");
+  const bool wide =
+      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   return wide ? 2 : 1;
 #else
   return 0;
 #endif
 }
 
-int level() {
+int level()
+{
   static const int chosen = [] {
     const char *wish = std::getenv("MOLLIFIELD_ISA");
     if (!wish) return best_level();
@@ -57,8 +56,8 @@ std::vector<std::string> instruction_sets() { return {kNames, kNames + best_leve
 
 std::string instruction_set() { return kNames[level()]; }
 
-template <class T>
-const Kernels<T> &kernels() {
+template <class T> const Kernels<T> &kernels()
+{
   static const Kernels<T> chosen = [] {
 #ifdef __x86_64__
     if (level() == 2) return avx512::table<T>();

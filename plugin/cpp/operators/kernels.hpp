@@ -11,8 +11,7 @@ namespace mollifield::operators {
 //   A[q] = sum over terms t in [pair_begin[q], pair_begin[q+1]) of coefficient[t] * Y[term_edge[t]],
 // which depends on the edge only: neither on the channel nor on the member. For an edge's kernels the same is a matrix,
 // A[q] = sum over k of dense[k * stride + q] * Y[k]: mostly zeros, but whole vectors without indices.
-template <class T>
-struct Coupling {
+template <class T> struct Coupling {
   int n_rows, n_paths, n_pairs, n_in, n_edge;
   int stride;  // n_pairs, or n_edge if that is more, padded with zeros to whole vectors
   const int *row_path, *row_begin, *pair_in, *pair_begin, *term_edge;
@@ -21,8 +20,7 @@ struct Coupling {
 
 // Weights of an edge tabulated over its length: cubic Hermite between equidistant knots, value and
 // derivative continuous. values [M, n_knots, 2, P*C]: value, derivative times spacing.
-template <class T>
-struct Spline {
+template <class T> struct Spline {
   const T *values = nullptr;
   const T *lengths = nullptr;  // [G, E]
   T *grad_lengths = nullptr;   // [G, E]
@@ -30,10 +28,9 @@ struct Spline {
   T inverse_spacing = 0;
 };
 
-// M members, G copies of the geometry (1 or M), N atoms of which the first N' are centres, E edges, C channels. Edges of centre i are
-// order[first[i]] ... order[first[i+1]-1]; a null `order` is the identity.
-template <class T>
-struct Convolution {
+// M members, G copies of the geometry (1 or M), N atoms of which the first N' are centres, E edges, C channels. Edges
+// of centre i are order[first[i]] ... order[first[i+1]-1]; a null `order` is the identity.
+template <class T> struct Convolution {
   std::int64_t n_members, n_geometries, n_atoms, n_centres, n_edges, n_channels;
   const std::int64_t *first, *order, *centre, *source;
   const T *x;          // [M, N, n_in, C]
@@ -47,26 +44,24 @@ struct Convolution {
   Spline<T> spline;
   // Of the double backward: cotangents of the three gradients, and the gradient by `grad_out`.
   const T *x_tangent, *harmonics_tangent, *weights_tangent;
-  T *grad_grad_out;    // [M, N', K, C]; may be null
+  T *grad_grad_out;  // [M, N', K, C]; may be null
 };
 
 // Product of features channel by channel at each of N nodes; the coupling's feature components index `a`,
 // its edge components `b`.
-template <class T>
-struct NodeProduct {
+template <class T> struct NodeProduct {
   std::int64_t n_channels;
-  const T *a;         // [N, n_in, C]
-  const T *b;         // [N, n_edge, C]
-  const T *grad_out;  // [N, K, C]
-  T *out;             // [N, K, C]
+  const T *a;          // [N, n_in, C]
+  const T *b;          // [N, n_edge, C]
+  const T *grad_out;   // [N, K, C]
+  T *out;              // [N, K, C]
   T *grad_a, *grad_b;  // either may be null
 };
 
 // Gated features of N nodes (gate.cpp). `inputs` [N, D]: C scalars, C gates of each l >= 1, then the components of
 // each l >= 1; `sigmoids` [N, (l_max+1) C] of the first two; outputs [N, (l_max+1)^2, C]. `tangent` is a cotangent of
 // `grad_inputs`; any of the last three results may be null.
-template <class T>
-struct GateArguments {
+template <class T> struct GateArguments {
   int l_max;
   std::int64_t n_channels;
   const T *inputs, *sigmoids, *grad_out, *tangent;
@@ -75,8 +70,7 @@ struct GateArguments {
 
 // c[i, j] = alpha * sum_k a[i, k] b[k, j], added to what `c` holds where `accumulate` is set. Element a[i, k] is
 // a[i * a_row + k * a_depth]; rows of b and c are contiguous, b_row and c_row apart.
-template <class T>
-struct MatrixProduct {
+template <class T> struct MatrixProduct {
   const T *a, *b;
   T *c;
   std::int64_t a_row, a_depth, b_row, c_row;
@@ -85,8 +79,7 @@ struct MatrixProduct {
   bool accumulate;
 };
 
-template <class T>
-struct Kernels {
+template <class T> struct Kernels {
   // Sums messages into `out` for centres in [begin, end).
   void (*forward)(const Coupling<T> &, const Convolution<T> &, std::int64_t begin, std::int64_t end, T *workspace);
   // Gradients for edges whose group is in [begin, end): groups are centres, or sources where
@@ -109,14 +102,13 @@ struct Kernels {
 constexpr double kSiluScale = 1.6765325, kSigmoidScale = 1.8462285;
 
 // Elements of T that `workspace` must hold for one thread.
-template <class T>
-std::int64_t workspace_size(const Coupling<T> &coupling, std::int64_t n_channels) {
+template <class T> std::int64_t workspace_size(const Coupling<T> &coupling, std::int64_t n_channels)
+{
   constexpr std::int64_t widest_vector = 64 / sizeof(T);
   return coupling.stride * (3 + widest_vector) + 3 * coupling.n_paths * n_channels + widest_vector * widest_vector;
 }
 
 // For the instruction set that instruction_sets.hpp tells.
-template <class T>
-const Kernels<T> &kernels();
+template <class T> const Kernels<T> &kernels();
 
 }  // namespace mollifield::operators

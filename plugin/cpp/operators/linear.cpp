@@ -31,7 +31,8 @@ struct Blocks {
   std::vector<Block> all;
   int64_t n_rows = 0, n_weights = 0, n_outputs = 0;
 
-  Blocks(const c10::IValue &parameters, int64_t n_channels) {
+  Blocks(const c10::IValue &parameters, int64_t n_channels)
+  {
     const auto &p = parameters.toTupleRef().elements();
     const std::vector<int64_t> n_paths = p[0].toIntVector();
     for (std::size_t l = 0; l < n_paths.size(); ++l) {
@@ -46,7 +47,8 @@ struct Blocks {
   }
 };
 
-void check(const Tensor &x, const Tensor &weight, const Blocks &blocks) {
+void check(const Tensor &x, const Tensor &weight, const Blocks &blocks)
+{
   TORCH_CHECK_VALUE(x.dim() == 4 && x.size(2) == blocks.n_rows, "x: found ", x.sizes(), "; allowed is [M, N, ",
                     blocks.n_rows, ", C]");
   TORCH_CHECK_VALUE(weight.dim() == 2 && weight.size(0) == x.size(0) && weight.size(1) == blocks.n_weights,
@@ -57,19 +59,17 @@ void check(const Tensor &x, const Tensor &weight, const Blocks &blocks) {
 }
 
 // The components of one atom in one piece; atoms may lie apart, as in a part of wider features.
-Tensor with_whole_atoms(const Tensor &x) {
-  return x.stride(3) == 1 && x.stride(2) == x.size(3) ? x : x.contiguous();
-}
+Tensor with_whole_atoms(const Tensor &x) { return x.stride(3) == 1 && x.stride(2) == x.size(3) ? x : x.contiguous(); }
 
-template <class Body>
-void for_each_component(const Blocks &blocks, int64_t n_members, Body body) {
+template <class Body> void for_each_component(const Blocks &blocks, int64_t n_members, Body body)
+{
   for (int64_t member = 0; member < n_members; ++member)
     for (const Block &block : blocks.all)
       for (int64_t m = 0; m < block.n_components; ++m) body(member, block, m);
 }
 
-template <class T>
-Tensor forward(const Tensor &input, const Tensor &weights, const Blocks &blocks) {
+template <class T> Tensor forward(const Tensor &input, const Tensor &weights, const Blocks &blocks)
+{
   const Tensor x = with_whole_atoms(input), weight = weights.contiguous();
   Tensor out = at::empty({x.size(0), x.size(1), blocks.n_outputs}, x.options());
   at::parallel_for(0, x.size(1), 64, [&](int64_t begin, int64_t end) {
@@ -93,8 +93,8 @@ Tensor forward(const Tensor &input, const Tensor &weights, const Blocks &blocks)
 }
 
 // [width, fan_in] for each block, in the place of [fan_in, width].
-template <class T>
-std::vector<T> transposed(const Tensor &weight, const Blocks &blocks) {
+template <class T> std::vector<T> transposed(const Tensor &weight, const Blocks &blocks)
+{
   std::vector<T> all(weight.numel());
   for (int64_t member = 0; member < weight.size(0); ++member)
     for (const Block &b : blocks.all) {
@@ -108,7 +108,8 @@ std::vector<T> transposed(const Tensor &weight, const Blocks &blocks) {
 }
 
 template <class T>
-Tensor input_gradient(const Tensor &x, const Tensor &weights, const Tensor &gradient, const Blocks &blocks) {
+Tensor input_gradient(const Tensor &x, const Tensor &weights, const Tensor &gradient, const Blocks &blocks)
+{
   const std::vector<T> weight = transposed<T>(weights.contiguous(), blocks);
   const int64_t n_inputs = x.size(2) * x.size(3);
   Tensor out = at::empty(x.sizes(), x.options());
@@ -134,7 +135,8 @@ Tensor input_gradient(const Tensor &x, const Tensor &weights, const Tensor &grad
 }
 
 template <class T>
-Tensor weight_gradient(const Tensor &input, const Tensor &weight, const Tensor &gradient, const Blocks &blocks) {
+Tensor weight_gradient(const Tensor &input, const Tensor &weight, const Tensor &gradient, const Blocks &blocks)
+{
   const Tensor x = with_whole_atoms(input);
   Tensor out = at::empty(weight.sizes(), weight.options());
   at::parallel_for(0, x.size(0), 1, [&](int64_t begin, int64_t end) {
@@ -160,14 +162,16 @@ Tensor weight_gradient(const Tensor &input, const Tensor &weight, const Tensor &
 }
 
 struct Linear {
-  static Tensor forward(const Tensor &x, const Tensor &weight, const c10::IValue &parameters) {
+  static Tensor forward(const Tensor &x, const Tensor &weight, const c10::IValue &parameters)
+  {
     const Blocks blocks(parameters, x.size(-1));
     check(x, weight, blocks);
     return AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "mollifield::linear",
                                       [&] { return operators::forward<scalar_t>(x, weight, blocks); });
   }
   static void backward(const Tensor &x, const Tensor &weight, const Tensor &grad_out, const c10::IValue &parameters,
-                       Tensor *grad_x, Tensor *grad_weight) {
+                       Tensor *grad_x, Tensor *grad_weight)
+  {
     const Blocks blocks(parameters, x.size(-1));
     const Tensor gradient = grad_out.contiguous();
     AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "mollifield::linear_backward", [&] {
@@ -178,14 +182,16 @@ struct Linear {
 };
 
 Tensor linear(const Tensor &x, const Tensor &weight, std::vector<int64_t> n_paths, int64_t n_out, int64_t n_scalars,
-              double scale) {
+              double scale)
+{
   return bilinear<Linear>(x, weight, c10::ivalue::Tuple::create({c10::IValue(n_paths), n_out, n_scalars, scale}));
 }
 
 }  // namespace
 }  // namespace mollifield::operators
 
-TORCH_LIBRARY_FRAGMENT(mollifield, library) {
+TORCH_LIBRARY_FRAGMENT(mollifield, library)
+{
   library.def("linear(Tensor x, Tensor weight, int[] n_paths, int n_out, int n_scalars, float scale) -> Tensor",
               mollifield::operators::linear);
 }

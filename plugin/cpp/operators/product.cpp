@@ -15,7 +15,8 @@ namespace {
 
 using at::Tensor;
 
-void check(const Tensor &a, const Tensor &b, const CouplingTable &table) {
+void check(const Tensor &a, const Tensor &b, const CouplingTable &table)
+{
   TORCH_CHECK_VALUE(a.dim() == 4 && a.size(2) == table.n_in, "a: found ", a.sizes(), "; allowed is [M, N, ", table.n_in,
                     ", C]");
   TORCH_CHECK_VALUE(b.dim() == 4 && b.size(2) == table.n_edge && b.size(0) == a.size(0) && b.size(1) == a.size(1) &&
@@ -28,13 +29,15 @@ void check(const Tensor &a, const Tensor &b, const CouplingTable &table) {
 }
 
 template <class T, class Kernel>
-void run(const CouplingTable &table, const NodeProduct<T> &arguments, std::int64_t n_nodes, Kernel kernel) {
+void run(const CouplingTable &table, const NodeProduct<T> &arguments, std::int64_t n_nodes, Kernel kernel)
+{
   const Coupling<T> coupling = table.view<T>();
   at::parallel_for(0, n_nodes, 16,
                    [&](std::int64_t begin, std::int64_t end) { kernel(coupling, arguments, begin, end); });
 }
 
-Tensor run_forward(const Tensor &first, const Tensor &second, const CouplingTable &table) {
+Tensor run_forward(const Tensor &first, const Tensor &second, const CouplingTable &table)
+{
   check(first, second, table);
   const Tensor a = first.contiguous(), b = second.contiguous();
   Tensor out = at::empty({a.size(0), a.size(1), table.n_rows, a.size(3)}, a.options());
@@ -50,7 +53,8 @@ Tensor run_forward(const Tensor &first, const Tensor &second, const CouplingTabl
 }
 
 void run_backward(const Tensor &first, const Tensor &second, const Tensor &gradient, const CouplingTable &table,
-                  Tensor *grad_a, Tensor *grad_b) {
+                  Tensor *grad_a, Tensor *grad_b)
+{
   const Tensor a = first.contiguous(), b = second.contiguous(), g = gradient.contiguous();
   if (grad_a) *grad_a = at::zeros_like(a);
   if (grad_b) *grad_b = at::zeros_like(b);
@@ -67,27 +71,32 @@ void run_backward(const Tensor &first, const Tensor &second, const Tensor &gradi
 }
 
 struct ChannelProduct {
-  static CouplingTable table(const c10::IValue &parameters) {
+  static CouplingTable table(const c10::IValue &parameters)
+  {
     const auto &tensors = parameters.toTupleRef().elements();
     return CouplingTable(tensors[0].toTensor(), tensors[1].toTensor());
   }
-  static Tensor forward(const Tensor &a, const Tensor &b, const c10::IValue &parameters) {
+  static Tensor forward(const Tensor &a, const Tensor &b, const c10::IValue &parameters)
+  {
     return run_forward(a, b, table(parameters));
   }
   static void backward(const Tensor &a, const Tensor &b, const Tensor &gradient, const c10::IValue &parameters,
-                       Tensor *grad_a, Tensor *grad_b) {
+                       Tensor *grad_a, Tensor *grad_b)
+  {
     run_backward(a, b, gradient, table(parameters), grad_a, grad_b);
   }
 };
 
-Tensor multiply(const Tensor &a, const Tensor &b, const Tensor &terms, const Tensor &coefficients) {
+Tensor multiply(const Tensor &a, const Tensor &b, const Tensor &terms, const Tensor &coefficients)
+{
   return bilinear<ChannelProduct>(a, b, c10::ivalue::Tuple::create({terms, coefficients}));
 }
 
 }  // namespace
 }  // namespace mollifield::operators
 
-TORCH_LIBRARY_FRAGMENT(mollifield, library) {
+TORCH_LIBRARY_FRAGMENT(mollifield, library)
+{
   library.def("channel_product(Tensor a, Tensor b, Tensor terms, Tensor coefficients) -> Tensor",
               mollifield::operators::multiply);
 }

@@ -23,10 +23,7 @@ def random_choice(n_frames: int, n_batch: int, rng: np.random.Generator) -> Indi
 
 
 def farthest_points(
-    descriptors: NDArray[np.float64],
-    n_batch: int,
-    known: NDArray[np.float64] | None = None,
-    first: int = 0,
+    descriptors: NDArray[np.float64], n_batch: int, known: NDArray[np.float64] | None = None, first: int = 0
 ) -> Indices:
     """Farthest-point sampling: each choice is the frame farthest from all known and chosen ones.
 

@@ -17,20 +17,14 @@ _STREAM = 7
 """Keeps the random arm's choices apart from the trajectories' random numbers."""
 
 
-def choose_random(
-    pool: Sequence[StoredFrame], n_batch: int, seed: int, round_: int, n_tried: int
-) -> list[StoredFrame]:
+def choose_random(pool: Sequence[StoredFrame], n_batch: int, seed: int, round_: int, n_tried: int) -> list[StoredFrame]:
     """``n_batch`` frames of the pool at random; another ``n_tried`` draws others to replace failures."""
     rng = np.random.default_rng([seed, _STREAM, round_, n_tried])
     return [pool[index] for index in acquisition.random_choice(len(pool), n_batch, rng)]
 
 
 def choose_uncertain(
-    pool: Sequence[StoredFrame],
-    n_batch: int,
-    known: Sequence[Atoms],
-    committee: Committee,
-    settings: AcquisitionConfig,
+    pool: Sequence[StoredFrame], n_batch: int, known: Sequence[Atoms], committee: Committee, settings: AcquisitionConfig
 ) -> list[StoredFrame]:
     """Frames above the threshold first; if there are too few, the most uncertain others.
 
@@ -49,11 +43,7 @@ def choose_uncertain(
 
 
 def _best(
-    pool: Sequence[StoredFrame],
-    n_batch: int,
-    known: Sequence[Atoms],
-    committee: Committee,
-    settings: AcquisitionConfig,
+    pool: Sequence[StoredFrame], n_batch: int, known: Sequence[Atoms], committee: Committee, settings: AcquisitionConfig
 ) -> list[StoredFrame]:
     if settings.kind == "most_uncertain" or not pool:
         return [pool[index] for index in acquisition.most_uncertain(_stds(pool), n_batch)]
@@ -61,12 +51,7 @@ def _best(
     def describe(frames: Sequence[Atoms]) -> np.ndarray:
         return np.array(
             [
-                frame_descriptor(
-                    committee.predict(atoms).latent,
-                    atoms.numbers,
-                    committee.species,
-                    settings.descriptor,
-                )
+                frame_descriptor(committee.predict(atoms).latent, atoms.numbers, committee.species, settings.descriptor)
                 for atoms in frames
             ]
         )
@@ -75,9 +60,7 @@ def _best(
     if settings.kind == "farthest_points":
         indices = acquisition.farthest_points(descriptors, n_batch, learnt)
     else:
-        indices = acquisition.uncertain_then_diverse(
-            _stds(pool), descriptors, n_batch, learnt, settings.pool_factor
-        )
+        indices = acquisition.uncertain_then_diverse(_stds(pool), descriptors, n_batch, learnt, settings.pool_factor)
     return [pool[index] for index in indices]
 
 

@@ -101,12 +101,9 @@ class ExplorerConfig(Section):
     def _consistent(self) -> ExplorerConfig:
         for key in ("sample_every", "regular_every"):
             if getattr(self, key) > self.n_steps:
-                raise ValueError(
-                    f"'{key}' ({getattr(self, key)}) is longer than the run ('n_steps': {self.n_steps})"
-                )
+                raise ValueError(f"'{key}' ({getattr(self, key)}) is longer than the run ('n_steps': {self.n_steps})")
         select, stop = (
-            value.times_training if isinstance(value, TimesTraining) else value
-            for value in (self.select, self.stop)
+            value.times_training if isinstance(value, TimesTraining) else value for value in (self.select, self.stop)
         )
         same_unit = isinstance(self.select, TimesTraining) == isinstance(self.stop, TimesTraining)
         if stop is not None and same_unit and stop < select:
@@ -120,9 +117,7 @@ class ExplorerConfig(Section):
 class AcquisitionConfig(Section):
     """How the active arm chooses."""
 
-    kind: Literal["most_uncertain", "farthest_points", "uncertain_then_diverse"] = (
-        "uncertain_then_diverse"
-    )
+    kind: Literal["most_uncertain", "farthest_points", "uncertain_then_diverse"] = "uncertain_then_diverse"
     """How the active arm chooses its batch among the candidates."""
     descriptor: DescriptorKind = "species_mean"
     """How latent features are averaged over the atoms of a frame."""
@@ -283,9 +278,7 @@ def check_same_run(old: dict[str, Any], new: dict[str, Any], directory: Path) ->
     def essential(config: dict[str, Any]) -> dict[str, Any]:
         kept = {key: value for key, value in config.items() if key not in MAY_CHANGE}
         kept["oracle"] = {
-            key: value
-            for key, value in config["oracle"].items()
-            if key not in {"workers", "retries", "timeout"}
+            key: value for key, value in config["oracle"].items() if key not in {"workers", "retries", "timeout"}
         }
         model = {"kind": DEFAULT_KIND} | config["training"]["model"]  # older runs say no kind
         return kept | {"training": config["training"] | {"model": model}}

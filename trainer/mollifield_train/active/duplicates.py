@@ -67,9 +67,7 @@ def _invariants(atoms: Atoms, n_most: int = 8) -> NDArray[np.float64]:
     return np.array([volume ** (1 / 3)]) if atoms.pbc.all() else np.zeros(1)
 
 
-def _same_distances(
-    first: NDArray[np.float64], second: NDArray[np.float64], tolerance: float
-) -> bool:
+def _same_distances(first: NDArray[np.float64], second: NDArray[np.float64], tolerance: float) -> bool:
     def distances(positions: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.linalg.norm(positions[:, None] - positions[None], axis=-1)
 

@@ -26,18 +26,11 @@ def thermalised(frame: Atoms, temperature: float, rng: np.random.Generator) -> A
     return atoms
 
 
-def langevin(
-    atoms: Atoms, temperature: float, timestep: float, damping: float, rng: np.random.Generator
-) -> Langevin:
+def langevin(atoms: Atoms, temperature: float, timestep: float, damping: float, rng: np.random.Generator) -> Langevin:
     """Dynamics at ``temperature`` (K) with ``timestep`` and thermostat time ``damping`` (fs)."""
     # fixcm=True samples a wrong distribution for small systems (ASE deprecates it).
     return Langevin(
-        atoms,
-        timestep * units.fs,
-        temperature_K=temperature,
-        friction=1 / (damping * units.fs),
-        fixcm=False,
-        rng=rng,
+        atoms, timestep * units.fs, temperature_K=temperature, friction=1 / (damping * units.fs), fixcm=False, rng=rng
     )
 
 

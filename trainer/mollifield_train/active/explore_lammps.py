@@ -6,14 +6,7 @@ from pathlib import Path
 
 from ase.data import chemical_symbols
 
-from mollifield_lammps import (
-    LammpsError,
-    lammps_boundary,
-    read_thermo,
-    read_uncertain,
-    run_lammps,
-    write_data,
-)
+from mollifield_lammps import LammpsError, lammps_boundary, read_thermo, read_uncertain, run_lammps, write_data
 from mollifield_train.active.config import ExplorerConfig
 from mollifield_train.active.explorers import Exploration, Task, Trace, cut_unphysical
 

@@ -102,9 +102,7 @@ class AseExplorer:
         return found
 
 
-def _look(
-    atoms: Atoms, step: int, task: Task, config: ExplorerConfig, found: Exploration
-) -> str | None:
+def _look(atoms: Atoms, step: int, task: Task, config: ExplorerConfig, found: Exploration) -> str | None:
     """Sample the uncertainty, keep frames; how the trajectory ends, if it does."""
     regular, sample = step % config.regular_every == 0, step % config.sample_every == 0
     reason = task.why_unphysical(atoms) if regular or sample else None
@@ -145,12 +143,10 @@ def _cut(found: Exploration, last: int, end: str) -> Exploration:
     trace = found.trace
     kept = [index for index, step in enumerate(trace.step) if step < last]
     columns = [
-        [column[index] for index in kept]
-        for column in (trace.step, trace.temperature, trace.max_std, trace.mean_std)
+        [column[index] for index in kept] for column in (trace.step, trace.temperature, trace.max_std, trace.mean_std)
     ]
     uncertain, regular = (
-        [frame for frame in frames if frame.info["step"] <= last]
-        for frames in (found.uncertain, found.regular)
+        [frame for frame in frames if frame.info["step"] <= last] for frames in (found.uncertain, found.regular)
     )
     return Exploration(Trace(*columns, end), uncertain, regular)
 

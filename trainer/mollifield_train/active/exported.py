@@ -25,12 +25,7 @@ class ExportedCommittee:
     def predict(self, atoms: Atoms) -> Prediction:
         """Mean and spread of the members on one frame."""
         out = evaluate(
-            self._artefact,
-            atoms.get_chemical_symbols(),
-            atoms.positions,
-            atoms.cell.array,
-            atoms.pbc,
-            members=True,
+            self._artefact, atoms.get_chemical_symbols(), atoms.positions, atoms.cell.array, atoms.pbc, members=True
         )
         found = uncertainty.spread(self._artefact, out)
         stress = None

@@ -77,10 +77,12 @@ def parity(predictions: dict[str, Array], groups: Sequence[str]) -> str:
         figure, panels = _axes(2 + with_stress, width=8.2, height=2.9 if with_stress else 3.9)
         reference, names = predictions["energy_reference"], np.array(groups)
         origin = np.array([reference[names == name].mean() for name in names])
-        _parity(panels[0], _MEV * (reference - origin) / predictions["n_atoms"],
-                _MEV * (predictions["energy"] - origin) / predictions["n_atoms"])  # fmt: skip
-        panels[0].set(xlabel="reference (meV/atom, from the mean)", ylabel="model (meV/atom)",
-                      title="Energy")  # fmt: skip
+        _parity(
+            panels[0],
+            _MEV * (reference - origin) / predictions["n_atoms"],
+            _MEV * (predictions["energy"] - origin) / predictions["n_atoms"],
+        )
+        panels[0].set(xlabel="reference (meV/atom, from the mean)", ylabel="model (meV/atom)", title="Energy")
         _parity(panels[1], predictions["forces_reference"].ravel(), predictions["forces"].ravel())
         panels[1].set(xlabel="reference (eV/Å)", ylabel="model (eV/Å)", title="Force components")
         if with_stress:
@@ -110,8 +112,13 @@ def reliability(std: Array, error: Array, components: Array) -> str:
         low, high = _MEV * min(predicted[0], actual.min()), _MEV * max(predicted[-1], actual.max())
         left.plot([low, high], [low, high], color=_INK, linewidth=0.7, alpha=0.6)
         left.plot(_MEV * predicted, _MEV * actual, "o-", color=ARM_COLOURS["active"], markersize=4)
-        left.set(xscale="log", yscale="log", title="Predicted against actual",
-                 xlabel="predicted force std (meV/Å)", ylabel="actual RMS error (meV/Å)")  # fmt: skip
+        left.set(
+            xscale="log",
+            yscale="log",
+            title="Predicted against actual",
+            xlabel="predicted force std (meV/Å)",
+            ylabel="actual RMS error (meV/Å)",
+        )
         _plain_log_ticks(left.xaxis)
         _plain_log_ticks(left.yaxis)
         z = (components / (std[:, None] / np.sqrt(3.0))).ravel()
@@ -121,8 +128,9 @@ def reliability(std: Array, error: Array, components: Array) -> str:
         right.stairs(heights, edges, color=ARM_COLOURS["active"], fill=True, alpha=0.55)
         x = np.linspace(-6.0, 6.0, 200)
         right.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color=_INK, linewidth=0.9)
-        right.set(xlabel="force error / predicted std, each component", ylabel="density",
-                  title="Standardised residuals")  # fmt: skip
+        right.set(
+            xlabel="force error / predicted std, each component", ylabel="density", title="Standardised residuals"
+        )
         return _svg(figure)
 
 
@@ -180,9 +188,7 @@ def gallery(frames: Sequence[Atoms], stds: Sequence[Array], titles: Sequence[str
         return _svg(figure)
 
 
-def _rows(
-    pictures: Sequence[Sequence[structures.Panel]], n_columns: int
-) -> list[list[tuple[int, structures.Panel]]]:
+def _rows(pictures: Sequence[Sequence[structures.Panel]], n_columns: int) -> list[list[tuple[int, structures.Panel]]]:
     """Panels, each with the index of its frame, in rows; those of a frame stay in one row."""
     rows: list[list[tuple[int, structures.Panel]]] = [[]]
     for index, panels in enumerate(pictures):
@@ -199,9 +205,7 @@ def _plain_log_ticks(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _axes(
-    n: int, width: float, height: float, sharey: bool = False
-) -> tuple[Figure, list[Axes]]:
+def _axes(n: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
     grid = figure.subplots(1, n, squeeze=False, sharey=sharey)
     return figure, list(grid.flat)

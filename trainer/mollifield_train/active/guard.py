@@ -65,9 +65,7 @@ class Guard:
 
     def _why_fused(self, atoms: Atoms, pairs: Pairs) -> str | None:
         numbers = np.sort([atoms.numbers[pairs.first], atoms.numbers[pairs.second]], axis=0).T
-        allowed = np.array(
-            [self._limits.get((int(a), int(b)), self._config.min_distance) for a, b in numbers]
-        )
+        allowed = np.array([self._limits.get((int(a), int(b)), self._config.min_distance) for a, b in numbers])
         excess = pairs.distance - allowed
         if not len(excess) or excess.min() >= 0.0:
             return None
@@ -110,10 +108,7 @@ def find_pairs(atoms: Atoms, cutoff: float) -> Pairs:
     """All pairs nearer than ``cutoff`` (Å)."""
     search = NeighborList(cutoff=float(cutoff), full_list=True)
     first, second, distance = search.compute(
-        points=atoms.get_positions(),
-        box=complete_cell(atoms.cell.array),
-        periodic=atoms.pbc.tolist(),
-        quantities="ijd",
+        points=atoms.get_positions(), box=complete_cell(atoms.cell.array), periodic=atoms.pbc.tolist(), quantities="ijd"
     )
     first, second = np.asarray(first, dtype=np.int64), np.asarray(second, dtype=np.int64)
     radii = covalent_radii[atoms.numbers]
@@ -128,9 +123,7 @@ def fragments(n_atoms: int, pairs: Pairs, near: NDArray[np.bool_]) -> list[NDArr
     return [np.flatnonzero(group == k) for k in range(n_groups)]
 
 
-def _nearest_allowed(
-    config: GuardConfig, frames: Sequence[Atoms]
-) -> dict[tuple[int, int], float]:
+def _nearest_allowed(config: GuardConfig, frames: Sequence[Atoms]) -> dict[tuple[int, int], float]:
     """Å for each pair of atomic numbers, the smaller first.
 
     The nearest pair seen counts, but never more than the sum of the covalent radii: two atoms that were
@@ -138,8 +131,7 @@ def _nearest_allowed(
     """
     species = sorted({int(number) for atoms in frames for number in atoms.numbers})
     nearest = {
-        (a, b): float(covalent_radii[a] + covalent_radii[b])
-        for a, b in combinations_with_replacement(species, 2)
+        (a, b): float(covalent_radii[a] + covalent_radii[b]) for a, b in combinations_with_replacement(species, 2)
     }
     longest = max(nearest.values(), default=0.0)
     for atoms in frames:
@@ -147,9 +139,7 @@ def _nearest_allowed(
         numbers = np.sort([atoms.numbers[pairs.first], atoms.numbers[pairs.second]], axis=0).T
         for (a, b), distance in zip(numbers.tolist(), pairs.distance.tolist(), strict=True):
             nearest[a, b] = min(nearest[a, b], distance)
-    return {
-        pair: max(config.min_distance, config.fused * distance) for pair, distance in nearest.items()
-    }
+    return {pair: max(config.min_distance, config.fused * distance) for pair, distance in nearest.items()}
 
 
 def _kind(atoms: Atoms) -> tuple[object, ...]:

@@ -8,12 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mollifield_train.active.config import LoopConfig, check_same_run, load_loop_config
-from mollifield_train.durable import (
-    only_process,
-    read_json,
-    remove_leftovers,
-    write_json,
-)
 from mollifield_train.active.holdout import make_test_set
 from mollifield_train.active.log import say
 from mollifield_train.active.processes import Job, run_together
@@ -21,6 +15,7 @@ from mollifield_train.active.rounds import ArmRun, Parts, Paths
 from mollifield_train.active.spool import remove_stale_claims
 from mollifield_train.active.start import prepare_start, start_fingerprint
 from mollifield_train.active.store import GIVEN, Store
+from mollifield_train.durable import only_process, read_json, remove_leftovers, write_json
 
 MakeParts = Callable[[LoopConfig], Parts]
 _FRAMES = "frames_fingerprint"
@@ -75,10 +70,7 @@ def run_loop(config: LoopConfig, fresh: bool, make_parts: MakeParts) -> Path:
 def _run_rounds(config: LoopConfig, paths: Paths, make_parts: MakeParts) -> None:
     """Start, test set and all arms; what is done already is left alone."""
     _prepare(config, paths)
-    _work(config, [
-        Job("test set", _make_test_set, (config,)),
-        Job("start", _run_start, (config, make_parts)),
-    ])  # fmt: skip
+    _work(config, [Job("test set", _make_test_set, (config,)), Job("start", _run_start, (config, make_parts))])
     _arm_run(GIVEN, config, make_parts).evaluate(0)
     _work(config, [Job(arm, _run_arm, (arm, config, make_parts)) for arm in config.arms])
 
@@ -86,9 +78,9 @@ def _run_rounds(config: LoopConfig, paths: Paths, make_parts: MakeParts) -> None
 def _claim(root: Path, config: LoopConfig, fresh: bool) -> None:
     """Make the directory; with ``fresh``, delete the run in it, but nothing that is not a run."""
     marker = root / "config.json"
-    if root.exists() and any(root.iterdir()) and not marker.exists():
-        if not (root / "lock").exists():
-            raise ValueError(f"{root} holds other things than a loop's run: choose another directory")
+    occupied = root.exists() and any(root.iterdir())
+    if occupied and not marker.exists() and not (root / "lock").exists():
+        raise ValueError(f"{root} holds other things than a loop's run: choose another directory")
     if fresh and marker.exists():
         with only_process(root / "lock"):
             shutil.rmtree(root)
@@ -171,11 +163,7 @@ def _finish(config: LoopConfig, paths: Paths, make_parts: MakeParts) -> Path:
 
 def _metrics_files(config: LoopConfig, paths: Paths) -> list[Path]:
     """The file that each arm and round ends with; round 0 is the same for every arm."""
-    return [
-        paths.round(arm, number) / "metrics.json"
-        for arm in config.arms
-        for number in range(config.rounds + 1)
-    ]
+    return [paths.round(arm, number) / "metrics.json" for arm in config.arms for number in range(config.rounds + 1)]
 
 
 def collect_metrics(config: LoopConfig, paths: Paths) -> list[dict[str, Any]]:

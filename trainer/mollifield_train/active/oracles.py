@@ -149,19 +149,14 @@ def label_again(
 
 
 def _labels(
-    config: OracleConfig,
-    frames: Sequence[StoredFrame],
-    spool: Path,
-    executor: MakeExecutor | None,
+    config: OracleConfig, frames: Sequence[StoredFrame], spool: Path, executor: MakeExecutor | None
 ) -> Generator[tuple[StoredFrame, Label | str, int], None, None]:
     """Each frame with its label, or the reason of the last failure, and the number of calls, as they come."""
     if not frames:
         return
     executor = executor or local_workers(config, spool.parent)
     with single_threaded_children(), executor(min(config.workers, len(frames))) as pool:
-        running = {
-            pool.submit(_attempt, config, frame.atoms, spool, 1): (frame, 1) for frame in frames
-        }
+        running = {pool.submit(_attempt, config, frame.atoms, spool, 1): (frame, 1) for frame in frames}
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 frame, number = running.pop(future)
@@ -183,7 +178,7 @@ def result_or_reason(future: Future[Result]) -> Result | str:
         return future.result()
     except BrokenExecutor as error:
         return str(error)
-    except Exception as error:  # noqa: BLE001  # a calculator may raise anything
+    except Exception as error:  # a calculator may raise anything
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         return f"{type(error).__name__}: {error}"

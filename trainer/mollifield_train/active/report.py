@@ -16,9 +16,9 @@ from scipy.stats import spearmanr
 from mollifield_train.active import figures
 from mollifield_train.active.committee import LoadCommittee
 from mollifield_train.active.config import LoopConfig
-from mollifield_train.durable import read_json, replacing
 from mollifield_train.active.rounds import Paths
 from mollifield_train.active.store import DISCARDED, FAILED, LABELLED, TEST, Store, StoredFrame
+from mollifield_train.durable import read_json, replacing
 
 _N_PICTURES, _N_CRYSTALS = 6, 3
 _ENDS = {
@@ -47,13 +47,10 @@ figure {{ margin: 1rem 0 0; }}
 figure svg {{ display: block; width: 100%; height: auto; }}
 figcaption, .note {{ color: var(--soft); font-size: .9rem; }}
 .scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .82rem; line-height: 1.3; }}
-th, td {{ padding: .35rem .3rem; text-align: right; border-bottom: 1px solid var(--line); }}
-th {{ color: var(--soft); font-weight: 500; vertical-align: bottom; }}
-th:first-child, td:first-child, table.text td, table.text th {{ text-align: left; }}
-</style></head><body><main>
-{body}
-</main></body></html>
+table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .82rem; line-height:
+1.3; }} th, td {{ padding: .35rem .3rem; text-align: right; border-bottom: 1px solid var(--line); }} th {{ color:
+var(--soft); font-weight: 500; vertical-align: bottom; }} th:first-child, td:first-child, table.text td, table.text th
+{{ text-align: left; }} </style></head><body><main> {body} </main></body></html>
 """
 
 
@@ -132,9 +129,7 @@ def _comparison(row: dict[str, Any], other: dict[str, Any]) -> str:
     if not equal:
         return f"{reached}; with {row['n_new']} against {other['n_new']} labels, that compares budgets, not choices."
     forces, energies = (_verdict(row[key], other[key]) for key in ("force_rmse", "energy_rmse_per_atom_shifted"))
-    return (
-        f"{reached}: in this one run choosing by uncertainty was {forces} for forces and {energies} for energies."
-    )
+    return f"{reached}: in this one run choosing by uncertainty was {forces} for forces and {energies} for energies."
 
 
 def _verdict(ours: float, theirs: float) -> str:
@@ -275,8 +270,8 @@ def _trajectories(config: LoopConfig, paths: Paths, arm: str) -> str:
     text = ", ".join(f"{n} {_ENDS.get(end, end)}" for end, n in ends.most_common())
     stds = [std for round_traces in traces for trace in round_traces for std in trace["max_std"]]
     interrupted = (
-        " Where a line is interrupted the std is zero: all atoms are on sites of a perfect crystal, where members agree "
-        "by symmetry."
+        " Where a line is interrupted the std is zero: all atoms are on sites of a perfect crystal, where members "
+        "agree by symmetry."
     ) * any(std < figures.ZERO for std in stds)
     return _figure(
         "Uncertainty along the trajectories",
@@ -291,9 +286,7 @@ def _number(file: Path) -> int:
     return int(file.stem.rpartition("-")[2])
 
 
-def _gallery(
-    config: LoopConfig, paths: Paths, store: Store, arm: str, load_committee: LoadCommittee
-) -> str:
+def _gallery(config: LoopConfig, paths: Paths, store: Store, arm: str, load_committee: LoadCommittee) -> str:
     labelled = store.frames(arm=arm, status=LABELLED)
     labelled = [frame for frame in labelled if frame.columns["round"] <= config.rounds]
     n_pictures = _N_PICTURES if not any(frame.atoms.pbc.any() for frame in labelled) else _N_CRYSTALS
@@ -310,8 +303,8 @@ def _gallery(
     view = "A molecule lies in its own principal plane."
     if any(frame.atoms.pbc.any() for frame in worst):
         view = (
-            "A crystal is seen along an axis of its cell (dashed), layer by layer from the bottom, so that no atom hides "
-            "another; bonds to atoms beyond the cell end half way, and those between layers are left out."
+            "A crystal is seen along an axis of its cell (dashed), layer by layer from the bottom, so that no atom "
+            "hides another; bonds to atoms beyond the cell end half way, and those between layers are left out."
         )
     return _figure(
         "The most uncertain frames that were labelled",

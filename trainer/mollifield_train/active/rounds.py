@@ -180,18 +180,14 @@ class ArmRun:
     def _starts(self, number: int) -> tuple[list[Atoms], list[Atoms]]:
         """Frames that trajectories of a round may start from: given ones, and those found before."""
         frames = [
-            frame
-            for frame in self.store.training_frames(self.arm, number - 1)
-            if not is_isolated_atom(frame.atoms)
+            frame for frame in self.store.training_frames(self.arm, number - 1) if not is_isolated_atom(frame.atoms)
         ]
         return (
             [frame.atoms for frame in frames if frame.columns["arm"] == GIVEN],
             [frame.atoms for frame in frames if frame.columns["arm"] != GIVEN],
         )
 
-    def _keep(
-        self, number: int, index: int, found: Exploration, task: Task, committee: Committee
-    ) -> None:
+    def _keep(self, number: int, index: int, found: Exploration, task: Task, committee: Committee) -> None:
         """Store what a trajectory found; its trace, written last, says that it is done."""
         kept = [(frame, "regular") for frame in found.regular]
         if self.arm != "random":
@@ -234,9 +230,7 @@ class ArmRun:
             elif not self._explore_further(number):
                 n_trajectories = self._n_trajectories(number)
                 why = f"{short} MISSING: no candidates left in {n_trajectories} trajectories"
-        self.say(
-            f"round {number}: {status[LABELLED]} new labels, {status[FAILED]} frames failed; {why}"
-        )
+        self.say(f"round {number}: {status[LABELLED]} new labels, {status[FAILED]} frames failed; {why}")
 
     def _explore_further(self, number: int) -> bool:
         """One more trajectory, if the round may have one."""
@@ -275,9 +269,7 @@ class ArmRun:
         besides = f", validating with {len(valid)}" if valid else ""
         self.say(f"round {number}: training on {len(frames)} frames{besides}")
         before = self._folder(number - 1) / "training" if number else None
-        self.parts.train(
-            TrainTask(frames, valid, folder / "training", folder / "model.pt", before), self.config
-        )
+        self.parts.train(TrainTask(frames, valid, folder / "training", folder / "model.pt", before), self.config)
 
     def _labelled(self, number: int, side: str) -> list[Atoms]:
         return [frame.atoms for frame in self.store.labelled_frames(self.arm, number, side)]
@@ -306,8 +298,7 @@ class ArmRun:
         given = self.store.frames(arm=GIVEN, status=FAILED)
         return {
             "n_frames": sum(
-                not is_isolated_atom(frame.atoms)
-                for frame in self.store.labelled_frames(self.arm, number)
+                not is_isolated_atom(frame.atoms) for frame in self.store.labelled_frames(self.arm, number)
             ),
             "n_valid": len(self.store.labelled_frames(self.arm, number, VALIDATION)),
             "n_new": len(new),

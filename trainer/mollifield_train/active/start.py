@@ -186,10 +186,7 @@ def why_perturb(frames: Sequence[Atoms], settings: StartConfig) -> str | None:
         groups = defaultdict(list)
         for atoms in frames:
             groups[tuple(atoms.numbers.tolist())].append(atoms.get_forces())
-        spreads = [
-            np.array(group) - (np.mean(group, axis=0) if len(group) > 1 else 0.0)
-            for group in groups.values()
-        ]
+        spreads = [np.array(group) - (np.mean(group, axis=0) if len(group) > 1 else 0.0) for group in groups.values()]
         spread = float(np.sqrt(np.mean(np.concatenate([s.ravel() for s in spreads]) ** 2)))
         if settings.perturb is False or spread > settings.vanishing:
             return None
@@ -225,12 +222,7 @@ def _shaken(atoms: Atoms, width: float, rng: np.random.Generator) -> Atoms:
 
 
 def _add_perturbed(
-    reason: str,
-    labelled: Sequence[StoredFrame],
-    config: LoopConfig,
-    store: Store,
-    spool: Path,
-    say: Say,
+    reason: str, labelled: Sequence[StoredFrame], config: LoopConfig, store: Store, spool: Path, say: Say
 ) -> None:
     """Store shaken copies of the given frames and have them labelled; again: only what is missing."""
     frames = [frame.atoms for frame in labelled]

@@ -127,27 +127,37 @@ class Store:
                 database.write(
                     _bare(atoms, label),
                     status=CHOSEN if label is None else LABELLED,
-                    content=content, arm=arm, round=0, trajectory=0, step=step,
-                    source=source, calls=(calls or {}).get(content, 0), side=side_of(content),
-                )  # fmt: skip
+                    content=content,
+                    arm=arm,
+                    round=0,
+                    trajectory=0,
+                    step=step,
+                    source=source,
+                    calls=(calls or {}).get(content, 0),
+                    side=side_of(content),
+                )
 
     def add_test(self, atoms: Atoms, index: int) -> None:
         """Add a labelled test frame, with the momenta from which its dynamics continues."""
         with self._database as database:
             database.write(
                 atoms,
-                status=LABELLED, content=content_key(atoms), arm=TEST, round=0, trajectory=0,
-                step=index, source=TEST, calls=1,
-            )  # fmt: skip
+                status=LABELLED,
+                content=content_key(atoms),
+                arm=TEST,
+                round=0,
+                trajectory=0,
+                step=index,
+                source=TEST,
+                calls=1,
+            )
 
-    def replace_candidates(
-        self, arm: str, round_: int, trajectory: int, candidates: Iterable[Candidate]
-    ) -> None:
+    def replace_candidates(self, arm: str, round_: int, trajectory: int, candidates: Iterable[Candidate]) -> None:
         """Store what one trajectory found, instead of what an interrupted one left behind.
 
         A frame that the arm has already, or that it is judged by, is discarded with that reason.
         """
-        where = dict(arm=arm, round=round_, trajectory=trajectory)
+        where = {"arm": arm, "round": round_, "trajectory": trajectory}
         known = self._known(arm, round_, trajectory)
         seen = set()
         rows = []
@@ -170,9 +180,14 @@ class Store:
                 database.write(
                     _bare(candidate.atoms, None),
                     status=CANDIDATE if reason is None else DISCARDED,
-                    content=content, step=candidate.step, std=candidate.std,
-                    source=candidate.source, calls=0, **where, **columns,
-                )  # fmt: skip
+                    content=content,
+                    step=candidate.step,
+                    std=candidate.std,
+                    source=candidate.source,
+                    calls=0,
+                    **where,
+                    **columns,
+                )
 
     def _known(self, arm: str, round_: int, trajectory: int) -> Geometries:
         """Frames that a trajectory of an arm cannot find anew."""
@@ -185,9 +200,7 @@ class Store:
             return columns["status"] in spent or (this_round and columns["status"] == CANDIDATE)
 
         frames = self.frames(arm=GIVEN) + self.frames(arm=TEST) + self.frames(arm=arm)
-        return Geometries(
-            (f"frame {f.id} ({f.columns['arm']})", f.atoms) for f in frames if counts(f.columns)
-        )
+        return Geometries((f"frame {f.id} ({f.columns['arm']})", f.atoms) for f in frames if counts(f.columns))
 
     def choose(self, ids: Iterable[int], side_of: SideOf = always_train) -> None:
         """Mark candidates as the batch to label: all of them or, if killed, none.
@@ -205,9 +218,7 @@ class Store:
         """Store a label in the row of its frame; ``shared``: the other arm had it computed."""
         with self._database as database:
             atoms = database.get_atoms(id=id_)
-            database.update(
-                id_, atoms=_bare(atoms, label), status=LABELLED, calls=calls, shared=int(shared)
-            )
+            database.update(id_, atoms=_bare(atoms, label), status=LABELLED, calls=calls, shared=int(shared))
 
     def record_failure(self, id_: int, reason: str, calls: int) -> None:
         """Mark a frame that the oracle could not label, with the last error."""
@@ -236,9 +247,7 @@ class Store:
         if arm != GIVEN:
             labelled += self.frames(arm=arm, status=LABELLED)
         return [
-            frame
-            for frame in labelled
-            if frame.columns["round"] <= round_ and side in (None, frame.columns["side"])
+            frame for frame in labelled if frame.columns["round"] <= round_ and side in (None, frame.columns["side"])
         ]
 
     def training_frames(self, arm: str, round_: int) -> list[StoredFrame]:

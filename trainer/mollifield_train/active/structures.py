@@ -181,15 +181,21 @@ def draw(axes: Axes, atoms: Atoms, panel: Panel, std: Array, norm: Any, ink: str
         )
         dark = np.dot(colour[:3], [0.299, 0.587, 0.114]) < 0.5
         axes.annotate(
-            chemical_symbols[number], place, ha="center", va="center",
-            fontsize=font, color="white" if dark else "black", zorder=3,
-        )  # fmt: skip
+            chemical_symbols[number],
+            place,
+            ha="center",
+            va="center",
+            fontsize=font,
+            color="white" if dark else "black",
+            zorder=3,
+        )
     axes.set(
         xlim=(centre[0] - reach, centre[0] + reach),
-        ylim=(centre[1] - 0.75 * reach, centre[1] + 0.75 * reach) if not len(panel.outline)
+        ylim=(centre[1] - 0.75 * reach, centre[1] + 0.75 * reach)
+        if not len(panel.outline)
         else (centre[1] - reach, centre[1] + reach),
         aspect="equal",
-    )  # fmt: skip
+    )
 
 
 def reach_of(panels_of_frame: Sequence[Panel]) -> float:

@@ -10,13 +10,13 @@ import torch
 
 from mollifield import MollifieldCalculator
 from mollifield_train.active.config import LoopConfig
-from mollifield_train.durable import replacing
-from mollifield_train.active.exported import ExportedCommittee
 from mollifield_train.active.explore_lammps import explore_with_lammps
 from mollifield_train.active.explorers import AseExplorer, Explorer
+from mollifield_train.active.exported import ExportedCommittee
 from mollifield_train.active.log import say
 from mollifield_train.active.rounds import Parts, TrainTask
 from mollifield_train.config import DataConfig, TrainConfig
+from mollifield_train.durable import replacing
 from mollifield_train.fit import MODEL_FILE, train
 from mollifield_train.members import LAST_CHECKPOINT
 
@@ -44,9 +44,12 @@ def train_committee(task: TrainTask, config: LoopConfig) -> None:
                 ase.io.write(temporary, list(frames), format="extxyz")
     started = (task.directory / LAST_CHECKPOINT).exists()
     result = train(
-        train_config(task, config), resume=started, initial=task.initial, progress=False,
+        train_config(task, config),
+        resume=started,
+        initial=task.initial,
+        progress=False,
         report=lambda line: say("train", line.removeprefix("data: ")),
-    )  # fmt: skip
+    )
     # Copied last: this file's existence says that the round is trained.
     with replacing(task.model) as temporary:
         temporary.write_bytes((result.directory / MODEL_FILE).read_bytes())

@@ -259,7 +259,7 @@ def _work(pipe: Connection, folder: str) -> None:
             pipe.send((_STARTED, None))
             with _empty_folder(folder):
                 reply = _DONE, function(*arguments)
-        except Exception as error:  # noqa: BLE001  # a calculator may raise anything
+        except Exception as error:  # a calculator may raise anything
             reply = _FAILED, _portable(error)
         pipe.send(reply)
 
@@ -280,7 +280,7 @@ def _portable(error: Exception) -> Exception:
     """``error``, or its text where it does not survive pickling."""
     try:
         return pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001  # an exception class may do anything
+    except Exception:  # an exception class may do anything
         return RuntimeError(f"{type(error).__name__}: {error}")
 
 

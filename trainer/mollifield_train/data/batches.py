@@ -11,9 +11,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from ase.data import atomic_numbers
-from mollifield.neighbours import find_edges
 from torch import Tensor
 from torch.utils.data import Sampler
+
+from mollifield.neighbours import find_edges
 
 from .frames import Frame
 
@@ -144,9 +145,7 @@ class SeededBatches(Sampler[list[int]]):
     batch with the fewest edges so far. The number of batches never depends on the epoch.
     """
 
-    def __init__(
-        self, n_frames: int, batch_size: int, seed: int, sizes: Sequence[int] | None = None
-    ) -> None:
+    def __init__(self, n_frames: int, batch_size: int, seed: int, sizes: Sequence[int] | None = None) -> None:
         self.n_frames = n_frames
         self.batch_size = batch_size
         self.seed = seed

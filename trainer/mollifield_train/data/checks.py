@@ -79,7 +79,8 @@ def odd_energies(frames: Sequence[Frame]) -> list[str]:
 def zero_stress(frames: Sequence[Frame]) -> list[str]:
     """Frames with forces and a stress of exactly zero, which is what programs write that compute none."""
     odd = [
-        frame for frame in frames
+        frame
+        for frame in frames
         if frame.stress is not None and not frame.stress.any() and frame.forces is not None and frame.forces.any()
     ]
     return [f"stress is exactly zero although forces are not: {names(odd)}"] if odd else []

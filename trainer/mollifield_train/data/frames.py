@@ -72,9 +72,7 @@ class Frame:
         return bool(np.linalg.norm(cell[self.pbc], axis=1).min() > ISOLATION)
 
 
-def read_frames(
-    paths: str | Path | Sequence[str | Path], keys: LabelKeys | None = None
-) -> list[Frame]:
+def read_frames(paths: str | Path | Sequence[str | Path], keys: LabelKeys | None = None) -> list[Frame]:
     """All frames of one or several files, in order; raises ValueError as described above."""
     return read_frame_sets([paths], keys)[0]
 
@@ -97,17 +95,13 @@ def read_atoms(path: str | Path) -> list[ase.Atoms]:
     try:
         images = ase.io.read(path, index=":", format="extxyz")
     except Exception as error:  # ASE raises many kinds, KeyError and IndexError among them
-        raise ValueError(
-            f"{path}: cannot be read as extended xyz: {_first_bad_frame(path) or error}"
-        ) from error
+        raise ValueError(f"{path}: cannot be read as extended xyz: {_first_bad_frame(path) or error}") from error
     if not images:
         raise ValueError(f"{path}: contains no frames")
     return images
 
 
-def frames_from_atoms(
-    images: Iterable[ase.Atoms], source: str, keys: LabelKeys | None = None
-) -> list[Frame]:
+def frames_from_atoms(images: Iterable[ase.Atoms], source: str, keys: LabelKeys | None = None) -> list[Frame]:
     """Checked frames from ASE objects; `source` names them in messages."""
     found = Source(source, list(images))
     return _frames(found, resolve_keys([found], keys or LabelKeys()))
@@ -205,9 +199,7 @@ def _forces(atoms: ase.Atoms, key: str, origin: str) -> np.ndarray | None:
         return None
     value = _as_floats(value, key, origin)
     if value.shape != (len(atoms), 3):
-        raise ValueError(
-            f"{origin}: '{key}' has shape {value.shape}, expected ({len(atoms)}, 3)"
-        )
+        raise ValueError(f"{origin}: '{key}' has shape {value.shape}, expected ({len(atoms)}, 3)")
     _require_finite(value, key, atoms, origin)
     return value
 

@@ -51,12 +51,11 @@ def resolve_keys(sources: Iterable[Source], keys: LabelKeys) -> dict[str, str]:
     plain = _first(sources, {label: (REFERENCE_KEYS[label],) for label in automatic})
     if plain is not None:
         raise ValueError(
-            f"{reference[0]} has '{reference[1]}', {plain[0]} has '{plain[1]}' and no '{REFERENCE_KEYS[plain[1]]}': two "
-            "levels of theory? Make the names the same, or say which to take with energy_key, forces_key and stress_key"
+            f"{reference[0]} has '{reference[1]}', {plain[0]} has '{plain[1]}' and no '{REFERENCE_KEYS[plain[1]]}': "
+            "two levels of theory? Make the names the same, or say which to take with energy_key, forces_key and "
+            "stress_key"
         )
-    return {
-        label: REFERENCE_KEYS[label] if label in automatic else getattr(keys, label) for label in REFERENCE_KEYS
-    }
+    return {label: REFERENCE_KEYS[label] if label in automatic else getattr(keys, label) for label in REFERENCE_KEYS}
 
 
 def _first(sources: Iterable[Source], wanted: dict[str, Sequence[str]]) -> tuple[str, str] | None:

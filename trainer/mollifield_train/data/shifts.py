@@ -29,10 +29,7 @@ class Shifts:
 
 
 def energy_shifts(
-    frames: Sequence[Frame],
-    isolated: Sequence[Frame],
-    species: Sequence[str],
-    method: str | Mapping[str, float],
+    frames: Sequence[Frame], isolated: Sequence[Frame], species: Sequence[str], method: str | Mapping[str, float]
 ) -> Shifts:
     """Energies of species by `method`, see `ModelConfig.shifts`.
 
@@ -43,12 +40,10 @@ def energy_shifts(
     missing = [symbol for symbol in species if symbol not in known]
     if missing and method not in ("auto", "least_squares"):
         where = "the isolated atoms of data.train" if isinstance(method, str) else "model.shifts"
-        raise ValueError(
-            f"no energy shift for {', '.join(missing)} in {where}; present: {', '.join(known) or 'none'}"
-        )
+        raise ValueError(f"no energy shift for {', '.join(missing)} in {where}; present: {', '.join(known) or 'none'}")
     labelled = [frame for frame in frames if frame.energy is not None]
     given = [symbol for symbol in species if symbol in known]
-    counts, n_atoms = _counts(labelled, given)
+    counts, _ = _counts(labelled, given)
     energies = np.array([frame.energy for frame in labelled]) - counts @ [known[symbol] for symbol in given]
     fitted = least_squares_shifts(labelled, energies[None], missing)[0]
     values = known | dict(zip(missing, fitted.tolist(), strict=True))
@@ -77,12 +72,10 @@ def given_shifts(isolated: Sequence[Frame], method: str | Mapping[str, float]) -
 def undetermined_species(frames: Sequence[Frame], species: Sequence[str]) -> list[str]:
     """Species whose energies could be traded for each other's without a change to any of `frames`."""
     kernel = _null_space(_fractions(frames, species)[0])
-    return [symbol for symbol, column in zip(species, kernel.T) if np.abs(column).max(initial=0.0) > 1e-6]
+    return [symbol for symbol, column in zip(species, kernel.T, strict=True) if np.abs(column).max(initial=0.0) > 1e-6]
 
 
-def least_squares_shifts(
-    frames: Sequence[Frame], energies: np.ndarray, species: Sequence[str]
-) -> np.ndarray:
+def least_squares_shifts(frames: Sequence[Frame], energies: np.ndarray, species: Sequence[str]) -> np.ndarray:
     """Energies of species [K, species] that explain `energies` [K, frames] of compositions best.
 
     Squares of errors an atom; where these leave a choice, `_likely` makes it.

@@ -41,11 +41,7 @@ def force_term(
 
 
 def stress_term(
-    predicted: Tensor,
-    reference: Tensor,
-    has_stress: Tensor,
-    weights: Tensor | None = None,
-    scale: Tensor | None = None,
+    predicted: Tensor, reference: Tensor, has_stress: Tensor, weights: Tensor | None = None, scale: Tensor | None = None
 ) -> Tensor:
     """1/(9 B_S) Σ |s (σ̂ - σ)|²: [M, B, 3, 3], [B, 3, 3], [B] bool -> [M]; `scale` [B] is s, 1 if None.
 

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ARCHITECTURES", "DEFAULT_KIND", "build"]
 
-ARCHITECTURES: dict[str, Kind] = {
-    "equivariant": Kind(EquivariantConfig, build_equivariant),
-}
+ARCHITECTURES: dict[str, Kind] = {"equivariant": Kind(EquivariantConfig, build_equivariant)}
 """By the `kind` of the config: its class, and what makes an untrained model of an `Architecture`."""
 
 DEFAULT_KIND = "equivariant"

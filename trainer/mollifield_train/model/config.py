@@ -19,11 +19,12 @@ class ArchitectureConfig(Section):
     shifts: Literal["auto", "least_squares", "isolated_atoms"] | dict[str, float] = "auto"
     """Energy of each species in eV. `auto`: from isolated atoms in `data.train` (frames of one atom without neighbours
     within 8 Å), by least squares for the species that have none. Molecules that come apart then end nearer to the
-    truth; the binding energy is left to the network, which takes it longer (50 frames of ethanol, 120 epochs: force error a
-    tenth larger than with `least_squares`, energy error without one hydrogen 40 to 50% smaller). `least_squares`: fitted to the
-    training frames, and again to what is left after training, each member by itself and by absolute errors; species whose
-    energies the compositions do not tell apart are named, see `mollifield_train.data.shifts`. `isolated_atoms`: from
-    those alone. Or a mapping such as {H: -13.6, O: -2041.8}. Energies that are not fitted are kept as they are."""
+    truth; the binding energy is left to the network, which takes it longer (50 frames of ethanol, 120 epochs: force
+    error a tenth larger than with `least_squares`, energy error without one hydrogen 40 to 50% smaller).
+    `least_squares`: fitted to the training frames, and again to what is left after training, each member by itself
+    and by absolute errors; species whose energies the compositions do not tell apart are named, see
+    `mollifield_train.data.shifts`. `isolated_atoms`: from those alone. Or a mapping such as {H: -13.6, O: -2041.8}.
+    Energies that are not fitted are kept as they are."""
 
     NOT_OF_THE_NETWORK: ClassVar[frozenset[str]] = frozenset({"shifts"})
     """Keys that weights do not depend on: they fit into a network with other values of these."""

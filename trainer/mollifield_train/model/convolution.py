@@ -38,9 +38,7 @@ class ConvolutionE3nn(nn.Module):
             internal_weights=False,
         )
 
-    def forward(
-        self, x: Tensor, harmonics: Tensor, weights: Tensor, edge_index: Tensor, n_centres: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, harmonics: Tensor, weights: Tensor, edge_index: Tensor, n_centres: int) -> Tensor:
         """Messages summed over neighbours.
 
         ``x [M, N, (l_in+1)^2, C]``, ``harmonics [G, E, (l_edge+1)^2]``, ``weights [M, E, P*C]``,
@@ -49,9 +47,7 @@ class ConvolutionE3nn(nn.Module):
         """
         n_members = x.shape[0]
         messages = self.product(
-            to_e3nn(x, self.l_max_in).index_select(1, edge_index[1]),
-            harmonics.expand(n_members, -1, -1),
-            weights,
+            to_e3nn(x, self.l_max_in).index_select(1, edge_index[1]), harmonics.expand(n_members, -1, -1), weights
         )
         summed = messages.new_zeros(n_members, n_centres, messages.shape[2])
         summed = summed.index_add(1, edge_index[0], messages)
@@ -71,9 +67,7 @@ class ConvolutionNative(nn.Module):
         self.register_buffer("terms", terms, persistent=False)
         self.register_buffer("coefficients", coefficients, persistent=False)
 
-    def forward(
-        self, x: Tensor, harmonics: Tensor, weights: Tensor, edge_index: Tensor, n_centres: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, harmonics: Tensor, weights: Tensor, edge_index: Tensor, n_centres: int) -> Tensor:
         """As `ConvolutionE3nn.forward`."""
         if x.is_cuda:
             return self.reference(x, harmonics, weights, edge_index, n_centres)

@@ -12,9 +12,7 @@ class GeometryE3nn(nn.Module):
 
     def __init__(self, l_max: int) -> None:
         super().__init__()
-        self.harmonics = o3.SphericalHarmonics(
-            list(range(l_max + 1)), normalize=True, normalization="component"
-        )
+        self.harmonics = o3.SphericalHarmonics(list(range(l_max + 1)), normalize=True, normalization="component")
 
     def forward(self, edge_vectors: Tensor) -> tuple[Tensor, Tensor]:
         """``[G, E, 3]`` in Å -> harmonics ``[G, E, (l_max+1)^2]``, lengths ``[G, E]`` in Å."""

@@ -74,9 +74,7 @@ class LinearNative(EquivariantLinear):
         """As `EquivariantLinear.forward`."""
         if x.is_cuda:
             return self.mix(x)
-        return torch.ops.mollifield.linear(
-            x, self.weight, self.n_paths, self.n_out, self.n_scalars_out, self.scale
-        )
+        return torch.ops.mollifield.linear(x, self.weight, self.n_paths, self.n_out, self.n_scalars_out, self.scale)
 
 
 class Gate(nn.Module):

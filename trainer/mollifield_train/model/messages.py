@@ -17,8 +17,7 @@ class RadialMessages(nn.Module):
         self.convolution = convolution
 
     def forward(
-        self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor,
-        n_centres: int,
+        self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor, n_centres: int
     ) -> Tensor:
         """``x [M, N, (l_in+1)^2, C]``, harmonics, lengths, basis ``[G, E, ..]`` ->
         ``[M, n_centres, K, C]``."""
@@ -42,16 +41,22 @@ class SplineMessages(nn.Module):
         self.register_buffer("knots", _tabulate(messages.radial, basis, n_knots).to(weight))
 
     def forward(
-        self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor,
-        n_centres: int,
+        self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor, n_centres: int
     ) -> Tensor:
         """As `RadialMessages.forward`; ``basis`` isn't looked at."""
         if x.is_cuda:
             weights = self.interpolate(lengths)
             return self.convolution(x, harmonics, weights, edge_index, n_centres)
         return torch.ops.mollifield.spline_convolution(
-            x, harmonics, lengths, self.knots, self.r_max, edge_index, n_centres,
-            self.convolution.terms, self.convolution.coefficients,
+            x,
+            harmonics,
+            lengths,
+            self.knots,
+            self.r_max,
+            edge_index,
+            n_centres,
+            self.convolution.terms,
+            self.convolution.coefficients,
         )
 
     def interpolate(self, lengths: Tensor) -> Tensor:
@@ -65,8 +70,10 @@ class SplineMessages(nn.Module):
         lower, upper = self.knots[member, left], self.knots[member, left + 1]
         u = 1.0 - t
         return (
-            (1.0 + 2.0 * t) * u * u * lower[:, :, 0] + t * u * u * lower[:, :, 1]
-            + t * t * (3.0 - 2.0 * t) * upper[:, :, 0] - t * t * u * upper[:, :, 1]
+            (1.0 + 2.0 * t) * u * u * lower[:, :, 0]
+            + t * u * u * lower[:, :, 1]
+            + t * t * (3.0 - 2.0 * t) * upper[:, :, 0]
+            - t * t * u * upper[:, :, 1]
         )
 
 

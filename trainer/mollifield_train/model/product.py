@@ -86,8 +86,13 @@ class SquaredUpdate(nn.Module):
     """
 
     def __init__(
-        self, square: nn.Module, mix: nn.Module, mix_linear: nn.Module, mix_square: nn.Module,
-        l_max_out: int, n_channels: int,
+        self,
+        square: nn.Module,
+        mix: nn.Module,
+        mix_linear: nn.Module,
+        mix_square: nn.Module,
+        l_max_out: int,
+        n_channels: int,
     ) -> None:
         super().__init__()
         self.n_out = (l_max_out + 1) ** 2

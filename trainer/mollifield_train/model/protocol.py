@@ -37,12 +37,12 @@ class Potential(Protocol):
         ...
 
     # Of nn.Module.
-    def parameters(self) -> Iterator[nn.Parameter]: ...  # noqa: D102
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...  # noqa: D102
-    def named_modules(self) -> Iterator[tuple[str, nn.Module]]: ...  # noqa: D102
-    def to(self, device: torch.device | str) -> "Potential": ...  # noqa: D102
-    def cpu(self) -> "Potential": ...  # noqa: D102
-    def eval(self) -> "Potential": ...  # noqa: D102
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]: ...
+    def to(self, device: torch.device | str) -> "Potential": ...
+    def cpu(self) -> "Potential": ...
+    def eval(self) -> "Potential": ...
 
 
 @runtime_checkable
@@ -52,28 +52,35 @@ class Staged(Protocol):
     Files of other architectures run with ghosts out to n_layers * r_max (`halo ghost`).
     """
 
-    def embed(self, edge_vectors: Tensor, types: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...  # noqa: D102
-    def send(self, k: int, x: Tensor) -> Tensor: ...  # noqa: D102
+    def embed(self, edge_vectors: Tensor, types: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
+    def send(self, k: int, x: Tensor) -> Tensor: ...
     def receive(
-        self, k: int, sent: Tensor, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor,
+        self,
+        k: int,
+        sent: Tensor,
+        x: Tensor,
+        harmonics: Tensor,
+        lengths: Tensor,
+        basis: Tensor,
+        edge_index: Tensor,
         types: Tensor,
-    ) -> Tensor: ...  # noqa: D102
-    def read(self, x: Tensor, lengths: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]: ...  # noqa: D102
+    ) -> Tensor: ...
+    def read(self, x: Tensor, lengths: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]: ...
 
 
 @runtime_checkable
 class Tabulable(Protocol):
     """Has a faster form with tables in the place of networks, to run and not to train."""
 
-    def can_tabulate(self) -> bool: ...  # noqa: D102
-    def tabulated(self, n_knots: int) -> Potential: ...  # noqa: D102
+    def can_tabulate(self) -> bool: ...
+    def tabulated(self, n_knots: int) -> Potential: ...
 
 
 @runtime_checkable
 class Rescalable(Protocol):
     """Can take another energy scale without other energies."""
 
-    def rescale(self, energy_scale: float) -> None: ...  # noqa: D102
+    def rescale(self, energy_scale: float) -> None: ...
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
 """Radial basis and the network that turns it into the weights of a convolution."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +28,7 @@ class BesselBasis(nn.Module):
     def __init__(self, n_radial: int, r_max: float, dtype: torch.dtype) -> None:
         super().__init__()
         self.r_max = r_max
-        self.register_buffer(
-            "frequencies", math.pi * torch.arange(1, n_radial + 1, dtype=dtype), persistent=False
-        )
+        self.register_buffer("frequencies", math.pi * torch.arange(1, n_radial + 1, dtype=dtype), persistent=False)
 
     def forward(self, lengths: Tensor) -> Tensor:
         """``lengths [G, E]`` in Å -> ``[G, E, n_radial]``."""
@@ -45,15 +44,13 @@ class RadialNetwork(nn.Module):
     """
 
     def __init__(
-        self, n_members: int, n_radial: int, hidden: list[int], n_out: int, dtype: torch.dtype,
-        silu: nn.Module,
+        self, n_members: int, n_radial: int, hidden: list[int], n_out: int, dtype: torch.dtype, silu: nn.Module
     ) -> None:
         super().__init__()
         self.silu = silu
         widths = [n_radial, *hidden]
         self.hidden = nn.ParameterList(
-            nn.Parameter(torch.empty(n_members, n_in, n_next, dtype=dtype))
-            for n_in, n_next in zip(widths[:-1], widths[1:])
+            nn.Parameter(torch.empty(n_members, n_in, n_next, dtype=dtype)) for n_in, n_next in pairwise(widths)
         )
         self.last = nn.Parameter(torch.empty(n_members, widths[-1], n_out, dtype=dtype))
 

@@ -28,14 +28,10 @@ class ZBLRepulsion(nn.Module):
         prefactor = 0.5 * COULOMB * z[:, None] * z[None, :]
         for name, table in (("cutoff", cutoff), ("screening", screening), ("prefactor", prefactor)):
             self.register_buffer(name, table.to(dtype), persistent=False)
-        phi = torch.tensor(
-            [[0.18175, 0.50986, 0.28022, 0.02817], [3.1998, 0.94229, 0.4029, 0.20162]], dtype=dtype
-        )
+        phi = torch.tensor([[0.18175, 0.50986, 0.28022, 0.02817], [3.1998, 0.94229, 0.4029, 0.20162]], dtype=dtype)
         self.register_buffer("phi", phi, persistent=False)
 
-    def forward(
-        self, lengths: Tensor, edge_index: Tensor, types: Tensor, n_centres: int
-    ) -> Tensor:
+    def forward(self, lengths: Tensor, edge_index: Tensor, types: Tensor, n_centres: int) -> Tensor:
         """``lengths [G, E]`` (Å) -> energy ``[G, n_centres]`` (eV) of each atom: half of its pairs'."""
         t_i, t_j = types[edge_index[0]], types[edge_index[1]]
         x = lengths / self.screening[t_i, t_j]

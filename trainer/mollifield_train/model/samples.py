@@ -1,4 +1,4 @@
-"""Members of a committee, of any architecture (`protocol.Potential`): their tensors, and models made of some of them."""
+"""Members of a committee of any architecture (`protocol.Potential`): their tensors, and models made of some."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -102,9 +102,7 @@ def supercell_repeats_the_cell(engine: Engine) -> None:
     assert np.linalg.norm(cell.cell.array, axis=1).min() < R_MAX
     double = cell * (2, 1, 1)
     np.testing.assert_allclose(engine(double).energies, 2 * engine(cell).energies, atol=1e-9)
-    np.testing.assert_allclose(
-        engine(double).forces, np.concatenate([engine(cell).forces] * 2, axis=1), atol=1e-9
-    )
+    np.testing.assert_allclose(engine(double).forces, np.concatenate([engine(cell).forces] * 2, axis=1), atol=1e-9)
 
 
 def an_isolated_atom_feels_nothing(engine: Engine) -> None:
@@ -152,10 +150,14 @@ def _checks() -> Iterator[tuple[str, Callable[[Engine], None]]]:
     for name, improper in (("rotation", False), ("rotoinversion", True)):
         yield f"turns_with_the_frame, {name}", partial(turns_with_the_frame, improper=improper)
     for check in (
-        virial_is_minus_the_strain_derivative, virial_is_symmetric_and_forces_sum_to_zero,
-        translation_and_wrapping_change_nothing, supercell_repeats_the_cell, an_isolated_atom_feels_nothing,
-        smooth_across_the_cutoff, far_molecules_do_not_see_each_other,
-    ):  # fmt: skip
+        virial_is_minus_the_strain_derivative,
+        virial_is_symmetric_and_forces_sum_to_zero,
+        translation_and_wrapping_change_nothing,
+        supercell_repeats_the_cell,
+        an_isolated_atom_feels_nothing,
+        smooth_across_the_cutoff,
+        far_molecules_do_not_see_each_other,
+    ):
         yield check.__name__, check
 
 

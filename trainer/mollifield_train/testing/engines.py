@@ -58,9 +58,7 @@ def exported_engine(path: Path) -> Engine:
     artefact = load_artefact(path)
 
     def answer(atoms: Atoms) -> Answer:
-        out = evaluate(
-            artefact, atoms.get_chemical_symbols(), atoms.positions, atoms.cell.array, atoms.pbc, True
-        )
+        out = evaluate(artefact, atoms.get_chemical_symbols(), atoms.positions, atoms.cell.array, atoms.pbc, True)
         return Answer(*(x.numpy() for x in (out.energies, out.atomic_energies, out.forces, out.virial)))
 
     return answer
@@ -79,8 +77,6 @@ def calculator_engine(path: Path) -> Engine:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", ".*no stress was among its training labels")
                 virial = -atoms.get_stress(voigt=False) * atoms.get_volume()
-        return Answer(
-            np.array([energy]), atoms.get_potential_energies()[None], forces[None], virial[None]
-        )
+        return Answer(np.array([energy]), atoms.get_potential_energies()[None], forces[None], virial[None])
 
     return answer

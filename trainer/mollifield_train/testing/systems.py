@@ -52,6 +52,4 @@ def slab() -> Atoms:
     return atoms
 
 
-FRAMES: dict[str, Callable[[], Atoms]] = {
-    "crystal": sheared_crystal, "ethanol": ethanol, "slab": slab,
-}
+FRAMES: dict[str, Callable[[], Atoms]] = {"crystal": sheared_crystal, "ethanol": ethanol, "slab": slab}

@@ -23,7 +23,11 @@ class Layer(nn.Module):
     """One round of messages: mix, convolve with neighbours, mix, add the atom itself, gate."""
 
     def __init__(
-        self, architecture: Architecture[EquivariantConfig], backend: Backend, l_max_in: int, l_max_edge: int,
+        self,
+        architecture: Architecture[EquivariantConfig],
+        backend: Backend,
+        l_max_in: int,
+        l_max_edge: int,
         l_max_out: int,
     ) -> None:
         """Features up to ``l_max_in`` and harmonics up to ``l_max_edge`` make features up to ``l_max_out``."""
@@ -36,13 +40,15 @@ class Layer(nn.Module):
         n_scalars = self.gate.n_scalars_in
 
         def linear(n_paths: list[int], n_scalars_out: int, scale: float = 1.0) -> EquivariantLinear:
-            return backend.linear(
-                n_members, n_paths, n_channels, n_channels, dtype, n_scalars_out, scale
-            )
+            return backend.linear(n_members, n_paths, n_channels, n_channels, dtype, n_scalars_out, scale)
 
         self.mix_in = linear([1] * (l_max_in + 1), n_channels)
         radial = RadialNetwork(
-            n_members, settings.n_radial, settings.radial_hidden, len(convolution.paths) * n_channels, dtype,
+            n_members,
+            settings.n_radial,
+            settings.radial_hidden,
+            len(convolution.paths) * n_channels,
+            dtype,
             backend.gate(0, n_channels),
         )
         self.messages = RadialMessages(radial, convolution)
@@ -81,8 +87,7 @@ class Layer(nn.Module):
         return torch.nn.functional.pad(kept, [0, self.n_gate_inputs - kept.shape[2]])
 
     def receive(
-        self, sent: Tensor, kept: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor,
-        edge_index: Tensor,
+        self, sent: Tensor, kept: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor
     ) -> Tensor:
         """``sent [M, N', (l_in+1)^2, C]``, ``kept [M, N, D]`` -> features ``[M, N, (l_out+1)^2, C]``.
 
@@ -191,9 +196,7 @@ class EquivariantPotential(ScaledPotential):
         model.embedding.basis = NoBasis()
         return model
 
-    def forward(
-        self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor
-    ) -> dict[str, Tensor]:
+    def forward(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
         """``atomic_energies [M, N]`` float64 and ``latent [M, N, C]``; see `mollifield.contract`."""
         x, harmonics, basis, lengths = self.embed(edge_vectors, types)
         species = self.embedding.species_embedding.unsqueeze(2)
@@ -219,8 +222,15 @@ class EquivariantPotential(ScaledPotential):
         return x
 
     def receive(
-        self, k: int, sent: Tensor, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor,
-        edge_index: Tensor, types: Tensor,
+        self,
+        k: int,
+        sent: Tensor,
+        x: Tensor,
+        harmonics: Tensor,
+        lengths: Tensor,
+        basis: Tensor,
+        edge_index: Tensor,
+        types: Tensor,
     ) -> Tensor:
         """`Layer.keep` and `Layer.receive` of layer ``k``."""
         for number, layer in enumerate(self.layers):
@@ -229,9 +239,7 @@ class EquivariantPotential(ScaledPotential):
                 x = layer.receive(sent, kept, harmonics, lengths, basis, edge_index)
         return x
 
-    def read(
-        self, x: Tensor, lengths: Tensor, edge_index: Tensor, types: Tensor
-    ) -> dict[str, Tensor]:
+    def read(self, x: Tensor, lengths: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
         """Features of the last layer -> what `forward` returns, for the atoms that ``x`` holds."""
         latent, n_centres = x.select(2, 0), x.shape[1]
         energies = self.scaled(self.readout(latent), types[:n_centres])
