@@ -6,7 +6,8 @@ PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS)
-CPP_SOURCES := $(wildcard $(addsuffix *.[chi][pn][pc],plugin/cpp/ plugin/cpp/*/ plugin/cpp/*/*/ lammps_interface/cpp/))
+CPP_SOURCES := $(filter %.cpp %.hpp %.h %.inc,\
+  $(wildcard $(addsuffix *.*,plugin/cpp/ plugin/cpp/*/ plugin/cpp/*/*/ lammps_interface/cpp/)))
 CPP := $(CPP_SOURCES) $(wildcard cmake/*.cmake) CMakeLists.txt
 
 .PHONY: build check test demo asan clean
