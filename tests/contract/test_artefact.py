@@ -13,12 +13,12 @@ from mollifield import contract, find_edges, load_artefact
 from mollifield.artefact import describe, verify_reference
 from mollifield.potential import evaluate, types_of
 from mollifield_train.export import export
-from mollifield_train.members import pack
 from mollifield_train.model.architecture import Architecture
 from mollifield_train.model.equivariant.config import EquivariantConfig
 from mollifield_train.model.equivariant.network import EquivariantPotential
 from mollifield_train.model.samples import initialise, stack_members
 from mollifield_train.tensor_file import write_tensors
+from mollifield_train.training.members import pack
 
 from ..conftest import build_potential, eager_engine, ethanol, exported_engine, sheared_crystal, squared_potential
 

@@ -13,7 +13,7 @@ from ase.units import kB
 from mollifield_lammps import run_lammps, write_data
 from mollifield_train.config import TrainConfig
 from mollifield_train.export import export
-from mollifield_train.fit import train
+from mollifield_train.training.run import train
 
 TIMESTEP = 0.0005  # ps
 DECK = """

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
-import mollifield_train.fit
+import mollifield_train.training.run
 from mollifield_train.config import TrainConfig, validated
 
 
@@ -70,7 +70,7 @@ def tiny_config(directory: Path, images: list[Atoms], name: str = "run", **secti
 def no_export(request, monkeypatch):
     """Scripting a model takes seconds; tests that look at the file ask for `with_export`."""
     if "with_export" not in request.fixturenames:
-        monkeypatch.setattr(mollifield_train.fit, "export", lambda *arguments, **named: None)
+        monkeypatch.setattr(mollifield_train.training.run, "export", lambda *arguments, **named: None)
 
 
 @pytest.fixture

@@ -56,13 +56,13 @@ def forbidden(path: Path) -> tuple[str, ...]:
     inside = path.relative_to(TRAINER)
     banned = () if inside.parts[0] in ("active", "cli.py") else ("mollifield_lammps",)
     if inside.parts[0] == "model":
-        banned += tuple(f"mollifield_train.{name}" for name in ("config", "loss", "data", "fit", "export", "cli"))
+        banned += tuple(f"mollifield_train.{name}" for name in ("config", "loss", "data", "training", "export", "cli"))
     if inside.parts[0] != "testing":
         banned += ("mollifield_train.testing",)
     if inside.parts[0] != "model":  # who wants a model asks the table
         banned += tuple(f"mollifield_train.model.{path.name}" for path in ARCHITECTURES)
     if inside.parts[0] == "loss":
-        banned += tuple(f"mollifield_train.{name}" for name in ("config", "model", "data", "fit", "export", "cli"))
+        banned += tuple(f"mollifield_train.{name}" for name in ("config", "model", "data", "training", "export", "cli"))
     return banned
 
 

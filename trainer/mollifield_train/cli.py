@@ -40,8 +40,8 @@ def train(options: argparse.Namespace) -> None:
     from .config import load_train_config
 
     config = load_train_config(options.config, options.set)
-    from .fit import MODEL_FILE, what_is_kept
-    from .fit import train as fit_committee
+    from .training.run import MODEL_FILE, what_is_kept
+    from .training.run import train as fit_committee
 
     with naming_what_is_kept(lambda: what_is_kept(config)):
         result = fit_committee(config, resume=options.resume, initial=options.initial)
@@ -54,7 +54,7 @@ def train(options: argparse.Namespace) -> None:
 
 def export(options: argparse.Namespace) -> None:
     """`mollifield export`: the best weights of a run, finished or not, into one model file."""
-    from .fit import export_run
+    from .training.run import export_run
 
     export_run(options.directory, options.output)
     print(f"written: {options.output}")

@@ -101,8 +101,8 @@ class LossConfig(Section):
     """λ_F, of the mean squared error of a force component."""
     stress: Literal["auto"] | NonNegativeFloat = "auto"
     """λ_S, of the mean squared error of a stress component. `auto`: in place of the stress, its virial an
-    atom, σV/N, counts as a force component of that many eV/Å would (`mollifield_train.objective.VIRIAL_WEIGHT`),
-    whatever the volume. Frames without stress do not count, and a set without any is trained without."""
+    atom, σV/N, counts as a force component of that many eV/Å would (`training.objective.VIRIAL_WEIGHT`), whatever the
+    volume. Frames without stress do not count, and a set without any is trained without."""
     units: Literal["physical", "scaled"] = "physical"
     """`physical`: eV and Å. `scaled`: lengths in `length_scale`, forces in the RMS force of the
     training frames, energies in their product; then σ = 1, λ_M = 10, λ_F = 5 are pure numbers."""

@@ -24,23 +24,23 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from mollifield.artefact import choose_device
 
-from . import __version__
-from .committee_fit import CommitteeFit, Row
-from .config import TrainConfig, load_train_config
-from .data.batches import Graph
-from .data.frames import Frame
-from .data.shifts import least_absolute_shifts
-from .durable import write_bytes
-from .evaluate import FrameErrors, committee_errors, error_summary
-from .export import export
+from .. import __version__
+from ..config import TrainConfig, load_train_config
+from ..data.batches import Graph
+from ..data.frames import Frame
+from ..data.shifts import least_absolute_shifts
+from ..durable import write_bytes
+from ..evaluate import FrameErrors, committee_errors, error_summary
+from ..export import export
+from ..model import DEFAULT_KIND
+from ..model.protocol import Potential, Rescalable
+from ..model.samples import one_member, stack_members
+from ..tensor_file import read_tensors, write_tensors
+from .lightning_fit import CommitteeFit, Row
+from .loading import TrainingData, load_data
 from .members import LAST_CHECKPOINT, MEMBERS_FILE, build_potential, load_members, pack, trained_before, warm_start
-from .model import DEFAULT_KIND
-from .model.protocol import Potential, Rescalable
-from .model.samples import one_member, stack_members
 from .objective import Objective
-from .prepare import TrainingData, load_data
 from .progress import EpochBar, quiet_lightning
-from .tensor_file import read_tensors, write_tensors
 
 N_REFERENCE_FRAMES = 3
 MODEL_FILE = "model.pt"

@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 
-from .config import TrainConfig
-from .data.statistics import Statistics
-from .model import ARCHITECTURES, DEFAULT_KIND, build
-from .model.architecture import Architecture
-from .model.protocol import Potential
-from .model.samples import initialise, load_member_state, member_state, rebuilt
-from .tensor_file import read_tensors
+from ..config import TrainConfig
+from ..data.statistics import Statistics
+from ..model import ARCHITECTURES, DEFAULT_KIND, build
+from ..model.architecture import Architecture
+from ..model.protocol import Potential
+from ..model.samples import initialise, load_member_state, member_state, rebuilt
+from ..tensor_file import read_tensors
 
 MEMBERS_FILE = "members.pt"
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"

@@ -3,15 +3,15 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from .config import ModelConfig, TrainConfig
-from .data.batches import Graph, average_neighbours, build_graphs
-from .data.checks import check_frames, names
-from .data.frames import LABELS, Frame, read_frame_sets
-from .data.keys import LabelKeys
-from .data.shifts import Shifts, energy_shifts
-from .data.splits import split_frames, validation_from
-from .data.statistics import Statistics, force_scale, species_of
-from .model.protocol import Potential
+from ..config import ModelConfig, TrainConfig
+from ..data.batches import Graph, average_neighbours, build_graphs
+from ..data.checks import check_frames, names
+from ..data.frames import LABELS, Frame, read_frame_sets
+from ..data.keys import LabelKeys
+from ..data.shifts import Shifts, energy_shifts
+from ..data.splits import split_frames, validation_from
+from ..data.statistics import Statistics, force_scale, species_of
+from ..model.protocol import Potential
 
 
 @dataclass(frozen=True)

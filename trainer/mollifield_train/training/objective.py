@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .config import LossConfig, MollifierConfig
-from .data.batches import Batch, collate
-from .loss import energy_force, mollifier
-from .predict import BatchPrediction, displaced_gradient, stress
+from ..config import LossConfig, MollifierConfig
+from ..data.batches import Batch, collate
+from ..loss import energy_force, mollifier
+from ..predict import BatchPrediction, displaced_gradient, stress
 
 VIRIAL_WEIGHT = 0.1
 """Weight of a squared virial an atom in (eV)² over that of a squared force component in (eV/Å)², with `stress: auto`.

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .config import OptimiserConfig
-from .data.batches import Batch, Graph, SeededBatches, collate
-from .errors import ErrorSums
+from ..config import OptimiserConfig
+from ..data.batches import Batch, Graph, SeededBatches, collate
+from ..errors import ErrorSums
+from ..model.protocol import Potential
+from ..model.samples import load_member_state, member_state
+from ..predict import predict
 from .members import pack
-from .model.protocol import Potential
-from .model.samples import load_member_state, member_state
 from .objective import Objective
-from .predict import predict
 from .schedules import PATIENT_ABOVE, BestMembers, MovingAverage, Plateau, cosine_rate
 
 VALID_BATCH = 4  # validation keeps no graph of gradients, so its batches may be this many times larger
