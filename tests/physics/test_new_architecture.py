@@ -24,7 +24,8 @@ from mollifield_train.testing import (
     single_precision_agrees,
 )
 from mollifield_train.training.members import load_members
-from mollifield_train.training.run import MODEL_FILE, TrainResult, train
+from mollifield_train.training.run import TrainResult, train
+from mollifield_train.training.run_directory import MODEL_FILE
 
 from ..conftest import door
 from .pair_architecture import PairConfig, PairPotential

@@ -16,11 +16,12 @@ from mollifield_train.data.batches import build_graphs, collate
 from mollifield_train.data.frames import frames_from_atoms
 from mollifield_train.predict import displaced_gradient, predict, stress
 from mollifield_train.tensor_file import read_tensors
-from mollifield_train.training.lightning_fit import clip_members
+from mollifield_train.training.lightning_fit import bootstrap_weights, clip_members
 from mollifield_train.training.loading import load_data
-from mollifield_train.training.members import LAST_CHECKPOINT, build_potential, load_members
+from mollifield_train.training.members import build_potential, load_members
 from mollifield_train.training.objective import Objective
-from mollifield_train.training.run import CONFIG_FILE, bootstrap_weights, export_run, train
+from mollifield_train.training.run import export_run, train
+from mollifield_train.training.run_directory import CONFIG_FILE, LAST_CHECKPOINT
 
 from .fitting import labelled_water, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
 

@@ -20,9 +20,10 @@ from mollifield_train.model.samples import member_state
 from mollifield_train.predict import predict
 from mollifield_train.tensor_file import read_tensors, write_tensors
 from mollifield_train.training.loading import load_data
-from mollifield_train.training.members import LAST_CHECKPOINT, MEMBERS_FILE, build_potential, load_members, warm_start
+from mollifield_train.training.members import build_potential, load_members, warm_start
 from mollifield_train.training.objective import Objective
 from mollifield_train.training.run import TrainResult, export_run, refresh_scale, train
+from mollifield_train.training.run_directory import LAST_CHECKPOINT, MEMBERS_FILE
 
 from .fitting import labelled_water, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
 

@@ -13,7 +13,7 @@ from mollifield_train.cli import main
 from mollifield_train.durable import read_json, replacing
 from mollifield_train.interruption import Interrupted, interruptible
 from mollifield_train.tensor_file import read_tensors
-from mollifield_train.training.members import LAST_CHECKPOINT
+from mollifield_train.training.run_directory import LAST_CHECKPOINT
 
 from .fitting import labelled_water, tiny_config
 

@@ -40,8 +40,9 @@ def train(options: argparse.Namespace) -> None:
     from .config import load_train_config
 
     config = load_train_config(options.config, options.set)
-    from .training.run import MODEL_FILE, what_is_kept
     from .training.run import train as fit_committee
+    from .training.run import what_is_kept
+    from .training.run_directory import MODEL_FILE
 
     with naming_what_is_kept(lambda: what_is_kept(config)):
         result = fit_committee(config, resume=options.resume, initial=options.initial)

@@ -17,8 +17,8 @@ from mollifield_train.active.log import say
 from mollifield_train.active.rounds import Parts, TrainTask
 from mollifield_train.config import DataConfig, TrainConfig
 from mollifield_train.durable import replacing
-from mollifield_train.training.members import LAST_CHECKPOINT
-from mollifield_train.training.run import MODEL_FILE, train
+from mollifield_train.training.run import train
+from mollifield_train.training.run_directory import LAST_CHECKPOINT, MODEL_FILE
 
 TRAIN_FILE, VALID_FILE = "train.extxyz", "valid.extxyz"
 

@@ -7,30 +7,34 @@ from the checkpoint of an epoch's end repeats the uninterrupted one.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..config import OptimiserConfig
+from ..config import OptimiserConfig, TrainConfig
 from ..data.batches import Batch, Graph, SeededBatches, collate
 from ..errors import ErrorSums
 from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
 from ..predict import predict
+from .loading import TrainingData
 from .members import pack
 from .objective import Objective
+from .progress import EpochBar
+from .run_directory import Checkpoint, FitFolder, Row
 from .schedules import PATIENT_ABOVE, BestMembers, MovingAverage, Plateau, cosine_rate
 
 VALID_BATCH = 4  # validation keeps no graph of gradients, so its batches may be this many times larger
-Row = dict[str, float]
 
 
 class CommitteeFit(lightning.LightningModule):
-    """Trains a `Potential`; `on_epoch` is called with this module after each epoch."""
+    """Trains a `Potential`, and keeps each epoch in a folder."""
 
     def __init__(
         self,
@@ -41,9 +45,10 @@ class CommitteeFit(lightning.LightningModule):
         validation: Sequence[Graph],
         seed: int,
         frame_weights: Tensor | None = None,
-        on_epoch: Callable[["CommitteeFit"], None] | None = None,
+        folder: FitFolder | None = None,
     ) -> None:
-        """`frame_weights` [M, frames] are the members' bootstrap weights; None means 1."""
+        """`frame_weights` [M, frames] are the members' bootstrap weights; None means 1. Without `folder` nothing is
+        written; a checkpoint in it is where the fit goes on."""
         super().__init__()
         self.model = model
         self.objective = objective
@@ -53,7 +58,7 @@ class CommitteeFit(lightning.LightningModule):
         sizes = [graph.edge_index.shape[1] for graph in training]
         by_edges = optimiser.batch_by == "edges"
         self.order = SeededBatches(len(training), optimiser.batch_size, seed, sizes if by_edges else None)
-        self.on_epoch = on_epoch
+        self.folder = folder
         self.register_buffer("frame_weights", frame_weights, persistent=False)
         self.finished_epochs = 0
         self.steps = 0
@@ -61,8 +66,10 @@ class CommitteeFit(lightning.LightningModule):
         self.best = BestMembers(self._weights(), model.n_members)
         self.plateau = Plateau(optimiser.patience // 3)
         self.average: MovingAverage | None = None
-        self._resumed: dict[str, Any] | None = None
+        self._resumed: Checkpoint | None = None
         self._n_batches = len(self.order)
+        if folder is not None and folder.checkpoint is not None:
+            self._resume(folder.checkpoint)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, with the state of the checkpoint if there is one; the model is on its device now."""
@@ -154,8 +161,8 @@ class CommitteeFit(lightning.LightningModule):
             logger.log_metrics(self.history[-1], step=self.finished_epochs)
         if self.out_of_patience:
             self.trainer.should_stop = True
-        if self.on_epoch is not None:
-            self.on_epoch(self)
+        if self.folder is not None:
+            self.folder.keep_epoch(self.checkpoint(), self.history)
 
     @property
     def learning_rate(self) -> float:
@@ -173,7 +180,7 @@ class CommitteeFit(lightning.LightningModule):
         """No member has improved for `patience` epochs, of those that count."""
         return int(self.best.waited.min()) >= self.settings.patience
 
-    def checkpoint(self) -> dict[str, Any]:
+    def checkpoint(self) -> Checkpoint:
         """All that a continued run needs, in tensors and plain values."""
         return {
             "epoch": self.finished_epochs,
@@ -187,8 +194,7 @@ class CommitteeFit(lightning.LightningModule):
             "average": None if self.average is None else self.average.state(),
         }
 
-    def resume(self, checkpoint: dict[str, Any]) -> None:
-        """Take up a run where `checkpoint` was made; call before the fit starts."""
+    def _resume(self, checkpoint: Checkpoint) -> None:
         self._resumed = checkpoint
         self.finished_epochs = self.order.first_epoch = checkpoint["epoch"]
         self.steps = checkpoint["steps"]
@@ -230,7 +236,53 @@ class CommitteeFit(lightning.LightningModule):
         )
 
 
-def clip_members(parameters: Any, largest: float) -> None:
+def fit_members(
+    config: TrainConfig,
+    data: TrainingData,
+    model: Potential,
+    seeds: Sequence[int],
+    folder: FitFolder,
+    device: torch.device,
+    bar: str | None,
+) -> tuple[Potential, list[Row]]:
+    """Train `model`, whose members have `seeds`, or go on where `folder` has a checkpoint: best weights, and history.
+
+    `bar` names the bar that shows how far it is; None for none.
+    """
+    epochs = config.optimiser.epochs
+    n_steps = epochs * -(-len(data.training) // config.optimiser.batch_size)
+    weights = None
+    if config.committee.bootstrap:
+        rows = [bootstrap_weights(len(data.training), seed) for seed in seeds]
+        weights = torch.from_numpy(np.stack(rows))
+    objective = Objective(config.loss, data.statistics.force_scale, config.seed, n_steps)
+    fit = CommitteeFit(model, objective, config.optimiser, data.training, data.validation, config.seed, weights, folder)
+    if fit.finished_epochs < epochs and not fit.out_of_patience:
+        trainer = lightning.Trainer(
+            accelerator="cuda" if device.type == "cuda" else "cpu",
+            devices=1 if device.index is None else [device.index],
+            max_epochs=epochs - fit.finished_epochs,
+            logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
+            callbacks=[] if bar is None else [EpochBar(bar, epochs)],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            inference_mode=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=1.0 if data.validation else 0,
+            log_every_n_steps=1,
+        )
+        trainer.fit(fit)
+    return fit.best_model(), fit.history
+
+
+def bootstrap_weights(n_frames: int, seed: int) -> np.ndarray:
+    """How often each frame is drawn when `n_frames` are drawn with replacement: [n_frames] float64."""
+    rng = np.random.default_rng([seed, 2])
+    return rng.multinomial(n_frames, np.full(n_frames, 1.0 / n_frames)).astype(np.float64)
+
+
+def clip_members(parameters: Iterable[Tensor], largest: float) -> None:
     """Scale each member's gradient to a norm of at most `largest`; leading dimension M throughout."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     squares = torch.stack([g.square().flatten(1).sum(dim=1) for g in gradients])

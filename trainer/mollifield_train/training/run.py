@@ -1,14 +1,7 @@
-"""Train a committee: frames in, one model.pt out.
+"""A training run from beginning to end: frames in, one model.pt out."""
 
-A run's directory holds config.yaml, metrics.csv (one row an epoch), tensorboard/, checkpoints/last.ckpt
-(written whole after every epoch), members.pt (each member's best weights) and model.pt (exported).
-Members trained one by one have a folder of the same kind each, members/0, members/1, ...
-"""
-
-import csv
 import dataclasses
 import datetime
-import io
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +12,6 @@ import ase
 import lightning
 import numpy as np
 import torch
-import yaml
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from mollifield.artefact import choose_device
 
@@ -29,24 +20,18 @@ from ..config import TrainConfig, load_train_config
 from ..data.batches import Graph
 from ..data.frames import Frame
 from ..data.shifts import least_absolute_shifts
-from ..durable import write_bytes
 from ..evaluate import FrameErrors, committee_errors, error_summary
 from ..export import export
-from ..model import DEFAULT_KIND
 from ..model.protocol import Potential, Rescalable
 from ..model.samples import one_member, stack_members
-from ..tensor_file import read_tensors, write_tensors
-from .lightning_fit import CommitteeFit, Row
+from .lightning_fit import fit_members
 from .loading import TrainingData, load_data
-from .members import LAST_CHECKPOINT, MEMBERS_FILE, build_potential, load_members, pack, trained_before, warm_start
-from .objective import Objective
-from .progress import EpochBar, quiet_lightning
+from .members import build_potential, pack, read_members, warm_start
+from .progress import quiet_lightning
+from .run_directory import CONFIG_FILE, Row, RunDirectory
 
 N_REFERENCE_FRAMES = 3
-MODEL_FILE = "model.pt"
-CONFIG_FILE = "config.yaml"
-FREE_ON_RESUME = ("directory", "device", "optimiser.patience", "committee.training")
-"""Keys that a continued run may change without becoming a different run."""
+"""Small ones, which every engine recomputes whenever it loads the file."""
 SCALE_RATIO = 2.0
 """A warm start takes over the scale of its data where it differs from the model's by more than this factor."""
 
@@ -77,38 +62,26 @@ def train(
     is odd about the data. Raises ValueError for unusable data, a directory in use, a resumed run of another config,
     and a loss that is not finite.
     """
-    directory = Path(config.directory)
+    directory = RunDirectory(config.directory)
     device = choose_device(config.device)
-    data, model = _data_and_model(config, initial, _prepare_directory(directory, config, resume))
+    data, model = _data_and_model(config, initial, directory.begin(config, resume))
     for note in data.notes:
         report(f"data: {note}")
-    write_bytes(directory / CONFIG_FILE, _as_yaml(config).encode())
+    directory.write_config(config)
     with quiet_lightning():
-        if config.committee.training == "together":
-            seeds = _member_seeds(config)
-            best, histories = _fit(config, data, model, seeds, directory, device, progress, "training")
-            histories = [histories]
-        else:
-            best, histories = _fit_one_by_one(config, data, model, directory, device, progress)
+        best, histories = _fit(config, data, model, directory, device, progress)
     if data.statistics.shifts.fitted:
         found = committee_errors(best, data.training, _batch_size(config), device)
         refit_shifts(best, found, data.statistics.shifts.fitted)
     metrics = _metrics(config, best, data, histories, device)
-    content = {"potential": pack(best), "metrics": metrics} | data.provenance()
-    write_tensors(directory / MEMBERS_FILE, content)
-    _export(config, best, data, directory / MODEL_FILE, metrics)
-    return TrainResult(best, metrics, directory)
+    directory.write_members({"potential": pack(best), "metrics": metrics} | data.provenance())
+    _export(config, best, data, directory.model_file, metrics)
+    return TrainResult(best, metrics, directory.path)
 
 
 def what_is_kept(config: TrainConfig) -> str:
     """For people whose training was interrupted: what is on disk, and how to go on."""
-    directory = Path(config.directory)
-    folders = [directory, *(directory / "members" / str(m) for m in range(config.committee.n_members))]
-    found = [folder for folder in folders if (folder / LAST_CHECKPOINT).is_file()]
-    if not found:
-        return f"no epoch was finished in {directory}; start again"
-    epoch = read_tensors(found[-1] / LAST_CHECKPOINT)["epoch"]
-    return f"epoch {epoch} of {config.optimiser.epochs} is kept in {found[-1]}; continue with --resume"
+    return RunDirectory(config.directory).what_is_kept(config.optimiser.epochs)
 
 
 def export_run(directory: str | Path, path: str | Path) -> None:
@@ -118,11 +91,11 @@ def export_run(directory: str | Path, path: str | Path) -> None:
     no run, or only some of the members of a committee trained one by one.
     """
     directory = Path(directory)
-    model = load_members(directory)
+    _, model, before, _ = read_members(directory)
     config = load_train_config(directory / CONFIG_FILE)
     if model.n_members != config.committee.n_members:
         raise ValueError(f"{directory}: holds {model.n_members} of {config.committee.n_members} members")
-    data = load_data(config, model, trained_before(directory))
+    data = load_data(config, model, before)
     metrics = _metrics(config, model, data, [], choose_device(config.device))
     _export(config, model, data, Path(path), metrics)
 
@@ -160,12 +133,6 @@ def refit_shifts(model: Potential, predicted: Sequence[FrameErrors], species: Se
     model.atomic_shifts[:, columns] += torch.from_numpy(least_absolute_shifts(frames, residuals, species))
 
 
-def bootstrap_weights(n_frames: int, seed: int) -> np.ndarray:
-    """How often each frame is drawn when `n_frames` are drawn with replacement: [n_frames] float64."""
-    rng = np.random.default_rng([seed, 2])
-    return rng.multinomial(n_frames, np.full(n_frames, 1.0 / n_frames)).astype(np.float64)
-
-
 def _data_and_model(
     config: TrainConfig, initial: str | Path | None, checkpoint: dict[str, Any] | None
 ) -> tuple[TrainingData, Potential]:
@@ -194,116 +161,32 @@ def refresh_scale(model: Potential, force_scale: float) -> list[str]:
     return [f"{note}: taken over"]
 
 
-def _fit_one_by_one(
-    config: TrainConfig, data: TrainingData, committee: Potential, directory: Path, device: torch.device, progress: bool
+def _fit(
+    config: TrainConfig,
+    data: TrainingData,
+    committee: Potential,
+    directory: RunDirectory,
+    device: torch.device,
+    progress: bool,
 ) -> tuple[Potential, list[list[Row]]]:
+    """Best weights of all members, and the history of each fit: one of all together, or one a member."""
+    seeds, provenance = _member_seeds(config), data.provenance()
+    if config.committee.training == "together":
+        folder = directory.fit_folder(config, provenance)
+        best, history = fit_members(config, data, committee, seeds, folder, device, "training" if progress else None)
+        return best, [history]
     members, histories = [], []
-    for m, seed in enumerate(_member_seeds(config)):
-        model = one_member(committee, m)
-        name = f"member {m + 1} of {config.committee.n_members}"
-        folder = directory / "members" / str(m)
-        best, history = _fit(config, data, model, [seed], folder, device, progress, name)
+    for m, seed in enumerate(seeds):
+        bar = f"member {m + 1} of {len(seeds)}" if progress else None
+        folder = directory.fit_folder(config, provenance, m)
+        best, history = fit_members(config, data, one_member(committee, m), [seed], folder, device, bar)
         members.append(best)
         histories.append(history)
     return stack_members(members), histories
 
 
-def _fit(
-    config: TrainConfig,
-    data: TrainingData,
-    model: Potential,
-    seeds: Sequence[int],
-    directory: Path,
-    device: torch.device,
-    progress: bool,
-    name: str,
-) -> tuple[Potential, list[Row]]:
-    """One Lightning fit of one model, continued where `directory` holds a checkpoint."""
-    epochs = config.optimiser.epochs
-    n_steps = epochs * -(-len(data.training) // config.optimiser.batch_size)
-    weights = None
-    if config.committee.bootstrap:
-        rows = [bootstrap_weights(len(data.training), seed) for seed in seeds]
-        weights = torch.from_numpy(np.stack(rows))
-    fit = CommitteeFit(
-        model,
-        Objective(config.loss, data.statistics.force_scale, config.seed, n_steps),
-        config.optimiser,
-        data.training,
-        data.validation,
-        config.seed,
-        weights,
-        lambda fit: _save_epoch(fit, directory, config, data),
-    )
-    checkpoint = directory / LAST_CHECKPOINT
-    if checkpoint.is_file():
-        fit.resume(read_tensors(checkpoint))
-    if fit.finished_epochs < epochs and not fit.out_of_patience:
-        trainer = lightning.Trainer(
-            accelerator="cuda" if device.type == "cuda" else "cpu",
-            devices=1 if device.index is None else [device.index],
-            max_epochs=epochs - fit.finished_epochs,
-            logger=TensorBoardLogger(directory, name="tensorboard", version=""),
-            callbacks=[EpochBar(name, epochs)] if progress else [],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            inference_mode=False,
-            num_sanity_val_steps=0,
-            limit_val_batches=1.0 if data.validation else 0,
-            log_every_n_steps=1,
-        )
-        trainer.fit(fit)
-    return fit.best_model(), fit.history
-
-
-def _save_epoch(fit: CommitteeFit, directory: Path, config: TrainConfig, data: TrainingData) -> None:
-    content = fit.checkpoint() | {"config": config.model_dump(mode="json")} | data.provenance()
-    write_tensors(directory / LAST_CHECKPOINT, content)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(fit.history[-1]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(fit.history)
-    write_bytes(directory / "metrics.csv", text.getvalue().encode())
-
-
-def _prepare_directory(directory: Path, config: TrainConfig, resume: bool) -> dict[str, Any] | None:
-    """Refuse to overwrite a run, and to continue one of another config; a checkpoint of the run to continue."""
-    folders = [directory, *sorted(directory.glob("members/*"))]
-    found = [folder / LAST_CHECKPOINT for folder in folders if (folder / LAST_CHECKPOINT).is_file()]
-    if found and not resume:
-        raise ValueError(
-            f"{directory}: holds a run already ({found[0]}); continue it with --resume, or choose another directory"
-        )
-    if not found:
-        directory.mkdir(parents=True, exist_ok=True)
-        return None
-    checkpoint = read_tensors(found[0])
-    before = {"model.kind": DEFAULT_KIND} | _flatten(checkpoint["config"])  # older ones have no kind
-    now = _flatten(config.model_dump(mode="json"))
-    different = [
-        f"{key} was {before.get(key)}, is {now.get(key)}"
-        for key in sorted(before.keys() | now.keys())
-        if key not in FREE_ON_RESUME and before.get(key) != now.get(key)
-    ]
-    if different:
-        raise ValueError(f"{directory}: cannot continue with another config: {'; '.join(different)}")
-    return checkpoint
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
-
-
 def _member_seeds(config: TrainConfig) -> list[int]:
     return [config.seed + m for m in range(config.committee.n_members)]
-
-
-def _as_yaml(config: TrainConfig) -> str:
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
 def _as_atoms(frame: Frame) -> ase.Atoms:
