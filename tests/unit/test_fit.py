@@ -23,7 +23,7 @@ from mollifield_train.training.objective import Objective
 from mollifield_train.training.run import export_run, train
 from mollifield_train.training.run_directory import CONFIG_FILE, LAST_CHECKPOINT
 
-from .fitting import labelled_water, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
+from .fitting import labelled_water, later_export, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
 
 MOLLIFIER = {"mollifier": {"weight": 0.01, "width": 0.1, "samples": 1}}
 
@@ -354,11 +354,11 @@ def test_run_of_another_config_is_not_continued(tmp_path, images):
         train(config, resume=True, progress=False)
 
 
-@pytest.mark.usefixtures("with_export")
-def test_unfinished_run_is_exported(tmp_path, images):
+def test_unfinished_run_is_exported(tmp_path, images, exporting):
     config = tiny_config(tmp_path, images, optimiser={"epochs": 2})
     result = train(config, progress=False)
     (result.directory / "members.pt").unlink()
+    exporting()
     export_run(result.directory, tmp_path / "exported.pt")
     assert load_artefact(tmp_path / "exported.pt").n_members == 2
     with pytest.raises(ValueError, match="holds no trained members"):

@@ -6,7 +6,7 @@ one, with the file and the full path of the key. Paths are relative to the worki
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import pydantic
 import yaml
@@ -41,7 +41,8 @@ class DataConfig(Section):
 ModelConfig = Annotated[SerializeAsAny[ArchitectureConfig], Tagged(ARCHITECTURES, DEFAULT_KIND)]
 """Architecture of one member: one of `mollifield_train.model`, by its `kind`, each with its config class there."""
 
-default_model = ARCHITECTURES[DEFAULT_KIND].section
+# A table of kinds knows sections only.
+default_model = cast(type[ArchitectureConfig], ARCHITECTURES[DEFAULT_KIND].section)
 
 
 class CommitteeConfig(Section):
