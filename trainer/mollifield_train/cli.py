@@ -71,7 +71,8 @@ def info(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     """`mollifield evaluate`: errors of a model file on labelled frames."""
     from .data.keys import LabelKeys
-    from .evaluate import error_summary, evaluate_file, parity_plot
+    from .evaluate import evaluate_file, parity_plot
+    from .metrics import error_summary
 
     keys = LabelKeys(options.energy_key, options.forces_key, options.stress_key)
     frames = evaluate_file(options.model, options.frames, options.device, keys)

@@ -8,18 +8,19 @@ from the checkpoint of an epoch's end repeats the uninterrupted one.
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ..config import OptimiserConfig, TrainConfig
 from ..data.batches import Batch, Graph, SeededBatches, collate
-from ..errors import ErrorSums
+from ..metrics import ErrorSums
 from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
 from ..predict import predict
@@ -35,6 +36,8 @@ VALID_BATCH = 4  # validation keeps no graph of gradients, so its batches may be
 
 class CommitteeFit(lightning.LightningModule):
     """Trains a `Potential`, and keeps each epoch in a folder."""
+
+    frame_weights: Tensor | None
 
     def __init__(
         self,
@@ -82,26 +85,27 @@ class CommitteeFit(lightning.LightningModule):
                 self.average.load(self._resumed["average"])
         return optimiser
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Graph]:
         """Batches in an order that depends on seed and epoch."""
-        return DataLoader(self.training_graphs, batch_sampler=self.order, collate_fn=collate)
+        return DataLoader(_dataset(self.training_graphs), batch_sampler=self.order, collate_fn=collate)
 
-    def val_dataloader(self) -> DataLoader | list:
+    def val_dataloader(self) -> DataLoader[Graph]:
         """Validation frames in file order."""
         size = VALID_BATCH * self.settings.batch_size
-        return DataLoader(self.validation_graphs, size, collate_fn=collate)
+        return DataLoader(_dataset(self.validation_graphs), size, collate_fn=collate)
 
     def on_train_epoch_start(self) -> None:
         """Clear the sums of the epoch's errors."""
         self._started = time.perf_counter()
         self._train_errors = ErrorSums(self.model.n_members, self.device)
         self._mollifier_sum = torch.zeros(self.model.n_members, dtype=torch.float64, device=self.device)
-        self._valid_errors: ErrorSums | None = None
+        self._valid_errors = ErrorSums(self.model.n_members, self.device)
+        self._validated = False
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """The learning rate is a function of the step, so there is no scheduler to restore."""
         rate = self.learning_rate
-        for group in self.optimizers().param_groups:
+        for group in self._adam().param_groups:
             group["lr"] = rate
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -120,7 +124,12 @@ class CommitteeFit(lightning.LightningModule):
             raise ValueError(self._not_finite(losses, batch))
         return total
 
-    def configure_gradient_clipping(self, optimizer: Any, **_: Any) -> None:
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
         """Clip the norm of each member's gradient by itself."""
         if self.settings.gradient_clip is not None:
             clip_members(self.model.parameters(), self.settings.gradient_clip)
@@ -134,7 +143,7 @@ class CommitteeFit(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Validate the averaged weights."""
         self._swap_average()
-        self._valid_errors = ErrorSums(self.model.n_members, self.device)
+        self._validated = True
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch's errors; forces need gradients of the geometry, not of the weights."""
@@ -151,7 +160,7 @@ class CommitteeFit(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Close the epoch: history, patience, checkpoint."""
-        if self._valid_errors is None:
+        if not self._validated:
             self._swap_average()
             self.best.update(torch.full_like(self.best.losses, -self.finished_epochs), self._weights())
             self._swap_average()
@@ -190,7 +199,7 @@ class CommitteeFit(lightning.LightningModule):
             "best": pack(self.model, member_state(self.model) | self.best.weights),
             "best_members": self.best.state(),
             "plateau": self.plateau.state(),
-            "optimiser": self.optimizers().optimizer.state_dict(),
+            "optimiser": self._adam().state_dict(),
             "average": None if self.average is None else self.average.state(),
         }
 
@@ -210,6 +219,12 @@ class CommitteeFit(lightning.LightningModule):
         load_member_state(self.model, member_state(self.model) | self.best.weights)
         return self.model.cpu()
 
+    def _adam(self) -> torch.optim.Optimizer:
+        """The only optimiser, without Lightning's wrapper."""
+        found = self.optimizers()
+        assert isinstance(found, LightningOptimizer)
+        return found.optimizer
+
     def _weights(self) -> dict[str, Tensor]:
         return {name: parameter.data for name, parameter in self.model.named_parameters()}
 
@@ -222,7 +237,7 @@ class CommitteeFit(lightning.LightningModule):
         row |= self._train_errors.row("train")
         row["train_mollifier"] = float(self._mollifier_sum.mean()) / self._n_batches
         row["mollifier_weight"] = self.objective.mollifier_weight(self.steps)
-        if self._valid_errors is not None:
+        if self._validated:
             row |= self._valid_errors.row("valid")
         row["seconds"] = time.perf_counter() - self._started
         return row
@@ -234,6 +249,11 @@ class CommitteeFit(lightning.LightningModule):
             f"{', '.join(map(str, members))}; {', '.join(g.frame.origin for g in batch.graphs)}); "
             "lower optimiser.learning_rate, or set optimiser.gradient_clip"
         )
+
+
+def _dataset(graphs: Sequence[Graph]) -> Dataset[Graph]:
+    """A sequence has all that a loader asks of a `Dataset`, which is no protocol."""
+    return cast(Dataset[Graph], graphs)
 
 
 def fit_members(

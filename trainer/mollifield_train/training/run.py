@@ -18,10 +18,10 @@ from mollifield.artefact import choose_device
 from .. import __version__
 from ..config import TrainConfig, load_train_config
 from ..data.batches import Graph
-from ..data.frames import Frame
 from ..data.shifts import least_absolute_shifts
-from ..evaluate import FrameErrors, committee_errors, error_summary
+from ..evaluate import committee_errors
 from ..export import export
+from ..metrics import FrameErrors, error_summary
 from ..model.protocol import Potential, Rescalable
 from ..model.samples import one_member, stack_members
 from .lightning_fit import fit_members
@@ -101,18 +101,15 @@ def export_run(directory: str | Path, path: str | Path) -> None:
 
 
 def _export(config: TrainConfig, model: Potential, data: TrainingData, path: Path, metrics: dict[str, Any]) -> None:
-    frames = [_as_atoms(graph.frame) for graph in _smallest(data.training)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    training = [_as_atoms(graph.frame) for graph in data.training]
-    undetermined = data.statistics.shifts.undetermined
     export(
         model,
         path,
-        frames,
+        _smallest(data.training),
         _summary(config, metrics),
-        training_frames=training,
+        training_frames=data.training,
         labels=data.labels,
-        undetermined_species=undetermined,
+        undetermined_species=data.statistics.shifts.undetermined,
     )
 
 
@@ -187,10 +184,6 @@ def _fit(
 
 def _member_seeds(config: TrainConfig) -> list[int]:
     return [config.seed + m for m in range(config.committee.n_members)]
-
-
-def _as_atoms(frame: Frame) -> ase.Atoms:
-    return ase.Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
 
 
 def _smallest(graphs: Sequence[Graph]) -> list[Graph]:
