@@ -66,9 +66,9 @@ def evaluate_edges(
 def evaluate(
     artefact: Artefact,
     symbols: list[str],
-    positions: NDArray,
-    cell: NDArray,
-    pbc: NDArray,
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    pbc: NDArray[np.bool_],
     members: bool = False,
     atomic_virials: bool = False,
 ) -> Evaluation:

@@ -62,4 +62,6 @@ def test_measures():
     assert metrics.rmse(deviations) == pytest.approx(np.sqrt(7.5))
     assert metrics.mae(deviations) == 2.5 and metrics.offset(deviations) == 1.0
     assert metrics.rmse_without_offset(deviations) == pytest.approx(np.sqrt(6.5))
+    errors, stds = np.array([1.0, 3.0]), np.array([2.0, 2.0])
+    assert metrics.coverage(errors, stds) == 0.5 and metrics.ratio(errors, stds) == pytest.approx(np.sqrt(1.25))
     assert metrics.key_of("stress", "mae") == "stress_mae_mev_per_A3"

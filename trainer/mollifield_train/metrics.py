@@ -57,6 +57,16 @@ def stated(variances: np.ndarray) -> float:
     return float(np.sqrt(np.mean(variances)))
 
 
+def ratio(errors: np.ndarray, stds: np.ndarray) -> float:
+    """Root mean square of error / std: 1 where the stds are right."""
+    return rmse(errors / stds)
+
+
+def coverage(errors: np.ndarray, stds: np.ndarray) -> float:
+    """Fraction of errors below their std; of normal errors 0.68, of the lengths of normal vectors 0.61."""
+    return float(np.mean(errors < stds))
+
+
 @dataclass(frozen=True)
 class FrameErrors:
     """One frame, predicted and labelled; M members, N atoms; eV, eV/Å, eV/Å^3."""
