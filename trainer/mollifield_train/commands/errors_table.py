@@ -8,13 +8,11 @@ def print_errors(summary: dict[str, float]) -> None:
     from ..metrics import key_of
 
     for quantity, label in LABELS.items():
-
-        def number(measure: str, quantity: str = quantity) -> str:
-            return f"{summary[key_of(quantity, measure)]:9.3f}"
-
-        if key_of(quantity, "rmse") not in summary:
+        keys = {measure: key_of(quantity, measure) for measure in ("rmse", "mae", "rmse_members", "std")}
+        found = {measure: f"{summary[key]:9.3f}" for measure, key in keys.items() if key in summary}
+        if "rmse" not in found:
             continue
-        text = f"RMSE {number('rmse')}  MAE {number('mae')}"
-        if key_of(quantity, "std") in summary:
-            text += f"  single members RMSE {number('rmse_members')}  committee std {number('std')}"
+        text = f"RMSE {found['rmse']}  MAE {found['mae']}"
+        if "std" in found:
+            text += f"  single members RMSE {found['rmse_members']}  committee std {found['std']}"
         print(f"  {quantity:<7}{text}  {label}")
