@@ -138,7 +138,7 @@ def own_header(path: Path, header: str) -> Path | None:
 
 
 def test_devices_are_chosen_inside_the_operators() -> None:
-    """In one file; schemas and autograd know no device, kernels no other device's."""
+    """In one file; schemas and autograd know no device, kernels no other device's, models none at all."""
     assert {path.name for path in OPERATORS.iterdir() if path.is_dir()} == DEVICES
     choice = OPERATORS / "implementation.cpp"
     for path in OPERATORS.rglob("*.*"):
@@ -150,6 +150,8 @@ def test_devices_are_chosen_inside_the_operators() -> None:
             assert not known and not re.search(r"\bis_(cpu|cuda)\b", path.read_text()), path
         else:  # kernels may know less than the reference
             assert known <= {path.parent.name, "reference"}, path
+    for path in (TRAINER / "model").rglob("*.py"):
+        assert "cuda" not in path.read_text(), name_of(path)
 
 
 TORCH = re.compile(r"^(torch|ATen|c10|caffe2)/")
