@@ -12,6 +12,7 @@ from mollifield import uncertainty
 from mollifield.artefact import Artefact, load_artefact
 from mollifield.potential import evaluate
 
+from . import parity
 from .data.batches import Graph, collate
 from .data.frames import Frame, read_frames
 from .data.keys import LabelKeys
@@ -118,8 +119,8 @@ def parity_plot(frames: Sequence[FrameErrors], path: str | Path) -> None:
     figure = Figure(figsize=(12 if many else 8, 4), layout="constrained")
     axes = figure.subplots(1, 3 if many else 2)
     zero = energies.mean()
-    _scatter(axes[0], energies - zero, predicted - zero, "energy, relative to its mean (eV/atom)")
-    _scatter(axes[1], forces, mean_forces, "force component (eV/Å)")
+    _parity(axes[0], energies - zero, predicted - zero, "energy, relative to its mean (eV/atom)")
+    _parity(axes[1], forces, mean_forces, "force component (eV/Å)")
     if many:
         std = np.sqrt(np.concatenate([f.forces_variance.ravel() for f in with_forces]))
         axes[2].loglog(std, np.abs(mean_forces - forces) + 1e-6, ".", markersize=1)
@@ -179,9 +180,7 @@ def _raw_spread(energies: np.ndarray, forces: np.ndarray) -> tuple[float, np.nda
     return float(uncertainty.energy_std(energies)), covariance.diagonal(axis1=1, axis2=2)
 
 
-def _scatter(axes: Any, reference: np.ndarray, predicted: np.ndarray, label: str) -> None:
-    axes.plot(reference, predicted, ".", markersize=2)
-    ends = [min(reference.min(), predicted.min()), max(reference.max(), predicted.max())]
-    axes.plot(ends, ends, color="black", linewidth=0.5)
+def _parity(axes: Any, reference: np.ndarray, predicted: np.ndarray, label: str) -> None:
+    parity.draw(axes, reference, predicted)
     axes.set_xlabel(f"reference {label}")
     axes.set_ylabel(f"predicted {label}")

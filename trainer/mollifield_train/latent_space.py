@@ -1,6 +1,7 @@
 """Where the training frames lie among a model's latent features: the file's measure of what is new."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from ase import Atoms
@@ -10,6 +11,7 @@ from mollifield import contract
 from mollifield.neighbours import find_edges
 from mollifield.potential import types_of
 
+from .farthest_points import farthest_points
 from .model.protocol import Potential
 
 N_FRAMES = 200
@@ -29,10 +31,10 @@ def latent_space(potential: Potential, frames: Sequence[Atoms]) -> dict[str, Ten
     n_atoms = sum(len(atoms) for atoms in frames) / len(frames)
     n_frames = min(N_FRAMES, len(frames), max(1, int(N_ATOMS / n_atoms)))
     chosen = torch.linspace(0, len(frames) - 1, n_frames).round().long().tolist()
-    features, types = zip(*(_features(potential, frames[k]) for k in chosen), strict=True)
-    features, types = torch.cat(features), torch.cat(types)
-    scale = latent_scale(features, types)
-    features = features * scale
+    found = [_features(potential, frames[k]) for k in chosen]
+    raw, types = torch.cat([features for features, _ in found]), torch.cat([types for _, types in found])
+    scale = latent_scale(raw, types)
+    features = raw * scale
     kept = []
     reach = torch.full((len(potential.species),), torch.inf, dtype=torch.float64)
     for species in types.unique().tolist():
@@ -82,12 +84,8 @@ def farthest_atoms(features: Tensor, n: int) -> Tensor:
     one farthest from all that were chosen before."""
     if len(features) <= n:
         return torch.arange(len(features))
-    chosen = [int((features - features.mean(dim=0)).norm(dim=1).argmax())]
-    nearest = (features - features[chosen[0]]).norm(dim=1)
-    while len(chosen) < n:
-        chosen.append(int(nearest.argmax()))
-        nearest = torch.minimum(nearest, (features - features[chosen[-1]]).norm(dim=1))
-    return torch.tensor(chosen)
+    first = int((features - features.mean(dim=0)).norm(dim=1).argmax())
+    return torch.tensor([index for index, _ in islice(farthest_points(features.numpy(), first=first), n)])
 
 
 def _features(potential: Potential, atoms: Atoms) -> tuple[Tensor, Tensor]:
