@@ -37,14 +37,14 @@ def _count(name: str, value: int, least: int = 1) -> None:
 
 def _ends(name: str, value: float | tuple[float, float], positive: bool) -> tuple[float, float]:
     """(first, last) of a number that stays or of a ramp."""
-    ends = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    ends = list(value) if isinstance(value, (tuple, list)) else [value, value]
     _require(len(ends) == 2, name, value, "a number, or two: at the start and at the end")
     for end in ends:
         if positive:
             _positive(name, end)
         else:
             _require(isinstance(end, (int, float)) and abs(end) < float("inf"), name, value, "finite numbers")
-    return ends
+    return ends[0], ends[1]
 
 
 @dataclass(frozen=True)

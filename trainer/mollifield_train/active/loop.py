@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from mollifield_train.active.config import LoopConfig, check_same_run, load_loop_config
-from mollifield_train.active.holdout import make_test_set
+from mollifield_train.active.label.spool import remove_stale_claims
 from mollifield_train.active.log import say
 from mollifield_train.active.processes import Job, run_together
 from mollifield_train.active.rounds import ArmRun, Parts, Paths
-from mollifield_train.active.spool import remove_stale_claims
+from mollifield_train.active.spelling import stored
 from mollifield_train.active.start import prepare_start, start_fingerprint
 from mollifield_train.active.store import GIVEN, Store
+from mollifield_train.active.test_set import make_test_set
 from mollifield_train.durable import only_process, read_json, remove_leftovers, write_json
 
 MakeParts = Callable[[LoopConfig], Parts]
@@ -92,7 +93,7 @@ def _check_config(root: Path, config: LoopConfig) -> None:
     if marker.exists():
         before = read_json(marker)
         started_with = before.pop(_FRAMES, None)
-        check_same_run(before, content, root)
+        check_same_run(stored(before), content, root)
         say("loop", f"continuing the run in {root}")
         if started_with is not None:
             content[_FRAMES] = started_with

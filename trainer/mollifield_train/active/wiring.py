@@ -8,10 +8,8 @@ from functools import lru_cache, partial
 import ase.io
 import torch
 
-from mollifield import MollifieldCalculator
 from mollifield_train.active.config import LoopConfig
-from mollifield_train.active.explore_lammps import explore_with_lammps
-from mollifield_train.active.explorers import AseExplorer, Explorer
+from mollifield_train.active.explore import explore
 from mollifield_train.active.exported import ExportedCommittee
 from mollifield_train.active.log import say
 from mollifield_train.active.rounds import Parts, TrainTask
@@ -27,9 +25,6 @@ def make_parts(config: LoopConfig) -> Parts:
     """The parts that a config asks for. Each process uses as many threads as it was started with."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     device = config.training.device
-    explore: Explorer = explore_with_lammps
-    if config.explorer.kind == "ase":
-        explore = AseExplorer(partial(MollifieldCalculator, device=device))
     # A round asks for the same model several times; its file never changes once it is there.
     load = lru_cache(maxsize=2)(partial(ExportedCommittee, device=device))
     return Parts(train_committee, explore, load)

@@ -10,8 +10,8 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from mollifield_train.active.config import LoopConfig
-from mollifield_train.active.holdout import make_test_set
 from mollifield_train.active.store import Store
+from mollifield_train.active.test_set import make_test_set
 from tests.loop.test_store import labelled
 
 
