@@ -153,7 +153,7 @@ def trajectories(traces: Sequence[Sequence[tuple[Trace, float]]], step_length: f
     """
     with matplotlib.rc_context(_STYLE):
         figure, panels = _axes(len(traces), width=9.0, height=3.1, sharey=True)
-        colours = matplotlib.colormaps["tab10"].colors
+        colours = matplotlib.color_sequences["tab10"]
         most = max(len(round_traces) for round_traces in traces)
         for number, (axes, round_traces) in enumerate(zip(panels, traces, strict=True), start=1):
             for index, (trace, _) in enumerate(round_traces):

@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import ase.io
 import numpy as np
@@ -94,9 +95,8 @@ def read_loop_frames(path: Path, config: LoopConfig) -> list[Atoms]:
     Raises:
         ValueError: the file cannot be read, or its labels are unusable.
     """
-    images: list[Atoms]
     try:
-        images = ase.io.read(path, index=":")
+        images = cast(list[Atoms], ase.io.read(path, index=":"))
     except Exception as error:  # ase.io raises whatever its formats raise
         raise ValueError(f"{path}: cannot read frames: {error}") from error
     keys = LabelKeys(config.energy_key, config.forces_key, config.stress_key)
