@@ -9,7 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mollifield_train.active.committee import Committee
-from mollifield_train.active.store import label_of
+from mollifield_train.active.store import Label, label_of
 
 Arrays = dict[str, NDArray[np.float64]]
 
@@ -21,10 +21,12 @@ def predict_frames(committee: Committee, frames: Sequence[Atoms]) -> Arrays:
     after another. ``stress`` and ``stress_reference`` ``[S, 6]`` (Voigt, in ASE's sign) are there for the frames whose
     label has one.
     """
-    labels = [label_of(atoms) for atoms in frames]
-    missing = [index for index, label in enumerate(labels) if label is None]
-    if missing:
-        raise ValueError(f"test frame {missing[0]} has no energy or no forces")
+    labels: list[Label] = []
+    for index, atoms in enumerate(frames):
+        label = label_of(atoms)
+        if label is None:
+            raise ValueError(f"test frame {index} has no energy or no forces")
+        labels.append(label)
     predictions = [committee.predict(atoms) for atoms in frames]
     stresses = [
         (prediction.stress, label.stress)
