@@ -18,7 +18,7 @@ from mollifield_train.active.committee import Prediction
 from mollifield_train.active.config import LoopConfig
 from mollifield_train.active.explore.config import DynamicsConfig
 from mollifield_train.active.explore.trajectory import Exploration, Task, Trace
-from mollifield_train.active.rounds import Parts, TrainTask
+from mollifield_train.active.parts import Parts, TrainTask
 from mollifield_train.active.store import content_key
 from mollifield_train.durable import replacing
 

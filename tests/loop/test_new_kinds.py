@@ -13,7 +13,7 @@ from mollifield_train.active.acquire import ACQUISITIONS
 from mollifield_train.active.config import LoopConfig, load_loop_config
 from mollifield_train.active.explore import EXPLORERS, explore
 from mollifield_train.active.explore.trajectory import read_trace
-from mollifield_train.active.rounds import Parts
+from mollifield_train.active.parts import Parts
 from mollifield_train.active.store import CANDIDATE, LABELLED, Store
 from mollifield_train.durable import read_json
 from mollifield_train.section import Kind

@@ -18,7 +18,7 @@ from mollifield_train.active.config import LoopConfig
 from mollifield_train.active.explore.config import DynamicsConfig
 from mollifield_train.active.explore.trajectory import Exploration, Task
 from mollifield_train.active.label import labelling
-from mollifield_train.active.rounds import Parts
+from mollifield_train.active.parts import Parts
 from mollifield_train.active.store import FAILED, LABELLED, Store, content_key
 from mollifield_train.durable import read_json
 from tests.loop import stub_parts

@@ -18,7 +18,7 @@ from mollifield_train.active.acquire.config import AcquisitionConfig
 from mollifield_train.active.committee import LoadCommittee
 from mollifield_train.active.config import LoopConfig
 from mollifield_train.active.explore.trajectory import MAX_STD, read_trace
-from mollifield_train.active.rounds import Paths
+from mollifield_train.active.parts import Paths
 from mollifield_train.active.store import DISCARDED, FAILED, LABELLED, TEST_SET, Store, StoredFrame
 from mollifield_train.durable import replacing
 

@@ -24,19 +24,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
 
 from mollifield_train.active.acquire import acquisition
 from mollifield_train.active.acquire.scene import Scene
-from mollifield_train.active.committee import Committee, LoadCommittee, mean_force_std
+from mollifield_train.active.committee import Committee, mean_force_std
 from mollifield_train.active.config import LoopConfig
 from mollifield_train.active.explore.config import TimesTraining
-from mollifield_train.active.explore.trajectory import Exploration, Explorer, Task, write_trace
+from mollifield_train.active.explore.trajectory import Exploration, Task, write_trace
 from mollifield_train.active.guard import Guard
 from mollifield_train.active.label.labelling import label_chosen
+from mollifield_train.active.parts import Parts, Paths, TrainTask
 from mollifield_train.active.scores import predict_frames, summarise
 from mollifield_train.active.sides import side_rule
 from mollifield_train.active.start import is_isolated_atom
@@ -64,54 +65,6 @@ MAX_TRIES = 3
 """A round sends at most this many times ``batch`` frames to the oracle: one that is broken ends some day."""
 _STREAM = 7
 """Keeps acquisitions' random numbers apart from those of trajectories."""
-
-
-@dataclass(frozen=True)
-class TrainTask:
-    """One training: ``frames`` into ``model``, which appears whole or not at all."""
-
-    frames: Sequence[Atoms]
-    valid: Sequence[Atoms]
-    """Frames to judge epochs by; no training of any round learns from one of them."""
-    directory: Path
-    """For checkpoints and logs; a killed training continues from what is here."""
-    model: Path
-    initial: Path | None
-    """Directory of the training whose weights are the start; none: random weights."""
-
-
-class Trainer(Protocol):
-    """Trains a committee; called again after a kill it continues."""
-
-    def __call__(self, task: TrainTask, config: LoopConfig) -> None: ...
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The three things the loop is built from; tests put in small ones."""
-
-    train: Trainer
-    explore: Explorer
-    load_committee: LoadCommittee
-
-
-@dataclass(frozen=True)
-class Paths:
-    """Where things lie in the directory of a run."""
-
-    root: Path
-
-    @property
-    def store(self) -> Path:
-        return self.root / "frames.db"
-
-    @property
-    def spool(self) -> Path:
-        return self.root / "labels"
-
-    def round(self, arm: str, number: int) -> Path:
-        """Folder of a round; round 0 is the first training, which all arms share."""
-        return self.root / "start" if number == 0 else self.root / arm / f"round-{number}"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from mollifield_train.active.config import LoopConfig
 from mollifield_train.active.explore import explore
 from mollifield_train.active.exported import ExportedCommittee
 from mollifield_train.active.log import say
-from mollifield_train.active.rounds import Parts, TrainTask
+from mollifield_train.active.parts import Parts, TrainTask
 from mollifield_train.config import DataConfig, TrainConfig
 from mollifield_train.durable import replacing
 from mollifield_train.fit import MODEL_FILE, train
@@ -31,7 +31,7 @@ def make_parts(config: LoopConfig) -> Parts:
 
 
 def train_committee(task: TrainTask, config: LoopConfig) -> None:
-    """Train with ``mollifield_train.fit``; see ``rounds.Trainer``."""
+    """Train with ``mollifield_train.fit``; see ``parts.Trainer``."""
     task.directory.mkdir(parents=True, exist_ok=True)
     for name, frames in ((VALID_FILE, task.valid), (TRAIN_FILE, task.frames)):
         if frames and not (task.directory / name).exists():
