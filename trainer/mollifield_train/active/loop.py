@@ -183,10 +183,10 @@ def rounds_table(metrics: list[dict[str, Any]]) -> str:
         f"{'':<{width}}                                             (meV/Å)         (meV/Å)        (meV/Å)",
     ]
     for row in metrics:
+        rmse, mean, largest = (1000 * row[key] for key in ("force_rmse", "mean_force_std", "max_force_std"))
         lines.append(
-            f"{row['arm']:<{width}} {row['round']:>6} {row['n_frames']:>7} {row['n_new']:>11} {row['oracle_calls']:>13} "
-            f"{1000 * row['force_rmse']:>11.1f} {1000 * row['mean_force_std']:>15.1f} "
-            f"{1000 * row['max_force_std']:>14.1f}"
+            f"{row['arm']:<{width}} {row['round']:>6} {row['n_frames']:>7} {row['n_new']:>11} "
+            f"{row['oracle_calls']:>13} {rmse:>11.1f} {mean:>15.1f} {largest:>14.1f}"
         )
     for arm, row in {row["arm"]: row for row in metrics}.items():
         if row["n_missing"] > 0:
