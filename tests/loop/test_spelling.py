@@ -47,6 +47,8 @@ def test_a_list_of_arms_is_read(old: dict[str, Any], arms: dict[str, Any]) -> No
         ({"acquisition": {"pool_factr": 2.0}}, "pool_factr"),
         ({"arms": {"given": {"kind": "random"}}}, "'arms' has one named 'given'"),
         ({"arms": {"../x": {"kind": "random"}}}, "a letter first"),
+        ({"arms": {"calculation-1": {"kind": "random"}}}, "'arms' has one named 'calculation-1'"),
+        ({"arms": {"NaN": {"kind": "random"}}}, "'arms' has one named 'NaN'"),
     ],
 )
 def test_mistakes_are_mistakes_still(old: dict[str, Any], message: str) -> None:

@@ -26,6 +26,7 @@ from mollifield_train.config import (
     read_yaml,
     validated,
 )
+from mollifield_train.durable import SCRATCH
 from mollifield_train.model import DEFAULT_KIND
 from mollifield_train.section import Tagged
 
@@ -36,8 +37,8 @@ Explorer = Annotated[SerializeAsAny[ExplorerConfig], Tagged(EXPLORERS, DEFAULT_E
 Acquisition = Annotated[SerializeAsAny[AcquisitionConfig], Tagged(ACQUISITIONS, DEFAULT_ACQUISITION)]
 """How an arm chooses: one of `acquire`, likewise."""
 
-_RESERVED = {GIVEN, TEST_SET, "start", "labels"}
-"""Marks in the store and folders of a run that are no arm's."""
+_RESERVED = {GIVEN, TEST_SET, "start", "labels", "lock", "nan", "inf", "infinity", "true", "false"}
+"""Marks in the store and files of a run that are no arm's, and words that the database takes for numbers."""
 
 
 class GuardConfig(Section):
@@ -177,10 +178,11 @@ class LoopConfig(Section):
     @model_validator(mode="after")
     def _consistent(self) -> LoopConfig:
         for name in self.arms:
-            if name in _RESERVED or not re.fullmatch(r"[A-Za-z][\w-]*", name):
+            plain = re.fullmatch(r"[A-Za-z][\w-]*", name) and not name.startswith(SCRATCH)
+            if not plain or name.lower() in _RESERVED:
                 raise ValueError(
                     f"'arms' has one named {name!r}, which is the name of a folder: letters, digits, _ and -, "
-                    f"a letter first, and none of {', '.join(sorted(_RESERVED))}"
+                    f"a letter first; not {SCRATCH}…, {', '.join(sorted(_RESERVED))}"
                 )
         if self.training.committee.n_members < 2:
             raise ValueError(
