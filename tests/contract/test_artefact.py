@@ -35,6 +35,19 @@ def test_attributes_survive(model_file: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("correlation", [1, 2])
+def test_a_file_knows_no_device(correlation: int, tmp_path: Path) -> None:
+    """Nor e3nn: operators are asked, and choose by where the tensors lie."""
+    potential = build_potential(torch.float64, backend="native", correlation=correlation, l_max=4 - correlation)
+    assert not [module for module in potential.modules() if type(module).__module__.startswith("e3nn")]
+    export(potential, tmp_path / "model.pt", [ethanol()], splines=False)
+    with zipfile.ZipFile(tmp_path / "model.pt") as archive:
+        code = {name: archive.read(name).decode() for name in archive.namelist() if name.endswith(".py")}
+    text = "".join(code.values())
+    assert "ops.mollifield.convolution(" in text and "ops.mollifield.edge_geometry(" in text
+    assert "cuda" not in text and "e3nn" not in "".join(code) + text
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_exported_equals_eager(dtype: torch.dtype, tmp_path: Path) -> None:
     potential = build_potential(dtype)

@@ -130,12 +130,40 @@ def test_torchscript_stays_at_the_export() -> None:
 
 @pytest.mark.parametrize("path", CORE_CPP, ids=lambda path: path.name)
 def test_core_includes_no_lammps_header(path: Path) -> None:
-    """LAMMPS headers have bare names or stand in lammps/; the core's own live beside it."""
-    own = {p.name for p in (ROOT / "plugin" / "cpp").rglob("*.*")}
+    """LAMMPS headers have bare names or stand in lammps/; the core's own live beside it or below its folder."""
     for header in includes(path):
         standard = "." not in header
-        assert standard or header in own or header.split("/")[0] in ("torch", "ATen", "c10", "caffe2"), header
+        assert standard or own_header(path, header) or header.split("/")[0] in ("torch", "ATen", "c10", "caffe2"), (
+            header
+        )
     assert "LAMMPS_NS" not in path.read_text()
+
+
+OPERATORS = ROOT / "plugin" / "cpp" / "operators"
+DEVICES = {"cpu", "cuda", "reference"}
+
+
+def own_header(path: Path, header: str) -> Path | None:
+    """What `path` includes, if it is one of the core's own: found beside it, or below the core's folder."""
+    places = [folder / header for folder in (path.parent, ROOT / "plugin" / "cpp")]
+    return next((place.resolve() for place in places if place.is_file()), None)
+
+
+def test_devices_are_chosen_inside_the_operators() -> None:
+    """In one file; schemas and autograd know no device, kernels no other device's, models none at all."""
+    assert {path.name for path in OPERATORS.iterdir() if path.is_dir()} == DEVICES
+    choice = OPERATORS / "implementation.cpp"
+    for path in OPERATORS.rglob("*.*"):
+        headers = filter(None, (own_header(path, header) for header in includes(path)))
+        known = {header.parent.name for header in headers} & DEVICES
+        if path == choice:
+            assert known == DEVICES
+        elif path.parent == OPERATORS:
+            assert not known and not re.search(r"\bis_(cpu|cuda)\b", path.read_text()), path
+        else:  # kernels may know less than the reference
+            assert known <= {path.parent.name, "reference"}, path
+    for path in (TRAINER / "model").rglob("*.py"):
+        assert "cuda" not in path.read_text(), name_of(path)
 
 
 TORCH = re.compile(r"^(torch|ATen|c10|caffe2)/")
