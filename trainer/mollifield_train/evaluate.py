@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,12 +16,14 @@ from .data.batches import Graph, collate
 from .data.frames import Frame, read_frames
 from .data.keys import LabelKeys
 from .metrics import FrameErrors
-from .model.protocol import Potential
 from .predict import predict, stress
+
+if TYPE_CHECKING:  # whoever evaluates a file has no need of what models are made of
+    from .model.protocol import Potential
 
 
 def committee_errors(
-    model: Potential, graphs: Sequence[Graph], batch_size: int, device: torch.device | str
+    model: "Potential", graphs: Sequence[Graph], batch_size: int, device: torch.device | str
 ) -> list[FrameErrors]:
     """A model in training on graphs; it is moved back to the CPU afterwards."""
     model.to(device)
@@ -77,7 +79,7 @@ def parity_plot(frames: Sequence[FrameErrors], path: str | Path) -> None:
 
 
 def _predicted(
-    model: Potential, graphs: Sequence[Graph], batch_size: int, device: torch.device | str
+    model: "Potential", graphs: Sequence[Graph], batch_size: int, device: torch.device | str
 ) -> Iterator[FrameErrors]:
     for start in range(0, len(graphs), batch_size):
         batch = collate(graphs[start : start + batch_size]).to(device)

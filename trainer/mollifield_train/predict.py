@@ -3,7 +3,7 @@
 The trainer's side of `mollifield.contract`: many frames at once, and gradients of gradients.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from mollifield.neighbours import find_edges
 
 from .data.batches import Batch, Graph, concatenate_edges
 from .loss.mollifier import Gradient
-from .model.protocol import Potential
+
+if TYPE_CHECKING:  # whoever evaluates a file has no need of what models are made of
+    from .model.protocol import Potential
 
 
 class BatchPrediction(NamedTuple):
@@ -29,7 +31,7 @@ class BatchPrediction(NamedTuple):
     """[M, B, 3, 3] model's dtype, eV; None unless asked for."""
 
 
-def predict(model: Potential, batch: Batch, create_graph: bool = False, virials: bool = False) -> BatchPrediction:
+def predict(model: "Potential", batch: Batch, create_graph: bool = False, virials: bool = False) -> BatchPrediction:
     """Evaluate all members on a batch that lies on the model's device.
 
     `create_graph` keeps energies and forces differentiable by the weights.
@@ -59,7 +61,7 @@ def stress(prediction: BatchPrediction, batch: Batch) -> Tensor:
     return -prediction.virials / batch.volumes[:, None, None]
 
 
-def displaced_gradient(model: Potential, batch: Batch, create_graph: bool = True) -> Gradient:
+def displaced_gradient(model: "Potential", batch: Batch, create_graph: bool = True) -> Gradient:
     """∂Ê/∂r of displaced copies of a batch: [S, N, 3] Å -> [M, S, N, 3] eV/Å.
 
     Neighbours are those of the displaced atoms, for a displacement may be as long as a bond. They are searched anew
