@@ -29,8 +29,9 @@ Tensor interpolate(const Tensor &lengths, const Tensor &knots, double r_max)
   const Tensor t = (position - left).unsqueeze(-1), u = 1 - t;
   const Tensor member = at::arange(n_members, left.options()).unsqueeze(1);
   const Tensor lower = knots.index({member, left}), upper = knots.index({member, left + 1});
-  const Tensor weights = (1 + 2 * t) * u * u * lower.select(2, 0) + t * u * u * lower.select(2, 1) +
-                         t * t * (3 - 2 * t) * upper.select(2, 0) - t * t * u * upper.select(2, 1);
+  const Tensor step = upper.select(2, 0) - lower.select(2, 0);  // so that slopes are not differences of large numbers
+  const Tensor weights =
+      lower.select(2, 0) + t * t * (3 - 2 * t) * step + t * u * u * lower.select(2, 1) - t * t * u * upper.select(2, 1);
   return at::where(inside.unsqueeze(-1), weights, 0.0);
 }
 
