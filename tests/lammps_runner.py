@@ -19,6 +19,7 @@ from mollifield_lammps import LammpsError, RunResult, find_plugin, lammps_comman
 from mollifield_lammps.run import DECK_NAME, LOG_NAME, STOP_LINE
 
 PATIENCE = 120.0  # s without an answer
+MANY = 2  # of more ranks than these there is one set at a time: each has a copy of libtorch
 
 # Every rank reads from a pipe of its own, because ranks that wait in MPI keep a core busy. The plugin is loaded once
 # more, so that its libraries outlive the instance that loaded them first.
@@ -114,14 +115,16 @@ def run_deck(deck: str, directory: Path, n_ranks: int = 1, variables: dict[str, 
     """What `run_lammps` gives for the text of a deck, from processes started once for each number of ranks."""
     key = n_ranks, find_plugin()
     if key not in _RUNNERS or not _RUNNERS[key].is_running():
+        if n_ranks > MANY:
+            close_runners(more_than=MANY)
         _RUNNERS[key] = LammpsRunner(n_ranks)
     given = "".join(f"variable {name} index {value}\n" for name, value in (variables or {}).items())
     return _RUNNERS[key].run(given + deck, directory)
 
 
-def close_runners() -> None:
-    """End all of them."""
-    for runner in _RUNNERS.values():
+def close_runners(more_than: int = 0) -> None:
+    """End those on more ranks than this."""
+    for key in [key for key in _RUNNERS if key[0] > more_than]:
+        runner = _RUNNERS.pop(key)
         if runner.is_running():
             runner.close()
-    _RUNNERS.clear()
