@@ -5,6 +5,7 @@ for the plugin's directory alone.
 """
 
 from importlib import import_module
+from typing import Any
 
 _HOME = {
     "find_plugin": "locate",
@@ -31,7 +32,7 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

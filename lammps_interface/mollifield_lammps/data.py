@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 from ase.units import fs
+from numpy.typing import ArrayLike
 
 MARGIN = 1.0
 """Å kept free on both sides of the atoms along axes without periodicity."""
@@ -99,7 +100,7 @@ def place_atoms(atoms: Atoms) -> Placement:
     return Placement(cell, low, low + scaled @ cell, rotation)
 
 
-def write_data(path, atoms: Atoms, species: list[str], units: str = "metal") -> np.ndarray:
+def write_data(path: str | Path, atoms: Atoms, species: list[str], units: str = "metal") -> np.ndarray:
     """Write a LAMMPS data file (atom_style atomic) in `units`; type n is species[n - 1].
 
     Velocities are written where any is not zero. Returns the rotation [3, 3] with
@@ -138,7 +139,7 @@ def _velocities(atoms: Atoms, units: str) -> np.ndarray:
     return atoms.get_velocities() * fs * 1e3 * ANGSTROM[units] / PICOSECOND[units]
 
 
-def read_uncertain(path, rotation=None) -> list[Atoms]:
+def read_uncertain(path: str | Path, rotation: ArrayLike | None = None) -> list[Atoms]:
     """Frames that fix mollifield/uncertainty wrote, sorted by tag, in the frame before `write_data`.
 
     `rotation` is what `write_data` returned (default: none). Arrays: tag, forces_mean [N, 3] and
@@ -149,7 +150,7 @@ def read_uncertain(path, rotation=None) -> list[Atoms]:
     """
     if not Path(path).exists() or Path(path).stat().st_size == 0:
         return []
-    frames = ase.io.read(path, index=":", format="extxyz")
+    frames = list(ase.io.iread(path, index=":", format="extxyz"))
     for frame in frames:
         # Where `mollifield` was imported, ASE takes energy_std for a calculator's result.
         frame.info |= {} if frame.calc is None else frame.calc.results

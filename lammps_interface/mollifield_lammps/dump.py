@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import fs
+from numpy.typing import ArrayLike
 
 from mollifield_lammps.data import ANGSTROM, ENERGY_UNIT, PICOSECOND
 
@@ -14,7 +15,9 @@ COLUMNS = "id element x y z vx vy vz fx fy fz"
 """Columns that `read_dump` understands; id, element, x, y and z must be there. Others become arrays as they are."""
 
 
-def read_dump(path, rotation=None, like: Atoms | None = None, units: str = "metal") -> list[Atoms]:
+def read_dump(
+    path: str | Path, rotation: ArrayLike | None = None, like: Atoms | None = None, units: str = "metal"
+) -> list[Atoms]:
     """Frames of a text dump (`dump custom` with `COLUMNS`, in any order), atoms sorted by id.
 
     `rotation`: what `write_data` returned; positions, cell, velocities and forces are turned back. `like`: the
@@ -31,7 +34,7 @@ def read_dump(path, rotation=None, like: Atoms | None = None, units: str = "meta
         missing = sorted({"id", "element", "x", "y", "z"} - table.keys())
         if missing:
             raise ValueError(f"{path}: step {step}: no columns {missing}; found: {', '.join(table)}")
-        frames.append(_as_atoms(step, box, table, units, np.eye(3) if rotation is None else rotation.T))
+        frames.append(_as_atoms(step, box, table, units, np.eye(3) if rotation is None else np.asarray(rotation).T))
         if like is not None:
             _restore_lattice(frames[-1], like)
     return frames

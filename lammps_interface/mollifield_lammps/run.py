@@ -4,9 +4,10 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def _error_message(output: list[str], code: int, position: InputPosition) -> str
     return "\n".join(lines if place is None else [*lines, f"in {place}"])
 
 
-def _command(deck: Path, n_ranks: int, variables: dict | None) -> list[str]:
+def _command(deck: Path, n_ranks: int, variables: Mapping[str, Any] | None) -> list[str]:
     """With echo, so that errors can be placed. LAMMPS's own log is buffered and lost when it is ended: ours is not."""
     guard = ["/bin/sh", "-c", _GUARD, "lammps"]
     command = [*guard, *lammps_command(n_ranks), "-in", deck.name, "-log", "none", "-echo", "screen", "-nonbuf"]
@@ -78,16 +79,22 @@ def _command(deck: Path, n_ranks: int, variables: dict | None) -> list[str]:
     return command
 
 
-def _write_deck(deck, directory: Path) -> tuple[Path, Path]:
+def _write_deck(deck: str | Path, directory: Path) -> tuple[Path, Path]:
     """The deck as a file inside `directory`, where relative paths in it count from; and its name for people."""
     written = directory / DECK_NAME
-    source = Path(deck) if isinstance(deck, Path) or "\n" not in deck else None
-    written.write_text(deck if source is None else source.read_text())
-    return written, written if source is None else source
+    if isinstance(deck, str) and "\n" in deck:
+        written.write_text(deck)
+        return written, written
+    written.write_text(Path(deck).read_text())
+    return written, Path(deck)
 
 
 def run_lammps(
-    deck, directory, n_ranks: int = 1, variables: dict | None = None, progress: Callable[[str], None] | None = None
+    deck: str | Path,
+    directory: str | Path,
+    n_ranks: int = 1,
+    variables: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> RunResult:
     """Run LAMMPS in `directory` (made if missing) and wait for it.
 
@@ -121,7 +128,7 @@ def run_lammps(
         ) as child,
     ):
         try:
-            for line in child.stdout:
+            for line in child.stdout or ():
                 log.write(line)
                 output.append(line.rstrip("\n"))
                 position.feed(output[-1])
@@ -136,7 +143,7 @@ def run_lammps(
     return RunResult(path, read_thermo("\n".join(output)), any(line.startswith(STOP_LINE) for line in output))
 
 
-def _end(child: subprocess.Popen) -> None:
+def _end(child: subprocess.Popen[str]) -> None:
     """End guard, launcher and LAMMPS: they form one process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:

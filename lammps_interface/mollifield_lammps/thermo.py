@@ -3,6 +3,7 @@
 import sys
 import time
 from types import TracebackType
+from typing import TextIO
 
 import numpy as np
 from tqdm import tqdm
@@ -70,7 +71,7 @@ class ThermoBar:
     is drawn, by default standard error. Where a deck switches `echo` off, the number of steps is unknown.
     """
 
-    def __init__(self, file=None) -> None:
+    def __init__(self, file: TextIO | None = None) -> None:
         self._file = sys.stderr if file is None else file
         self._reader = ThermoReader()
         self._bar: tqdm | None = None

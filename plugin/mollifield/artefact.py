@@ -84,6 +84,18 @@ def save_artefact(module: torch.jit.ScriptModule, path: str | Path, summary: dic
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def save_calibrated(artefact: Artefact, path: str | Path, tables: dict[str, Tensor], summary: dict[str, Any]) -> None:
+    """Write the model again with other calibration tables (`mollifield.contract`, CALIBRATION_KEY) and summary.
+
+    Raises `ValueError` for a file of format version 1, which has no tables, and `OSError` as `save_artefact`.
+    """
+    if artefact.format_version == 1:
+        raise ValueError(f"{artefact.path}: format version 1 has no calibration tables; export the model again")
+    other = copy.deepcopy(artefact.whole)
+    setattr(other, contract.CALIBRATION_KEY, tables)
+    save_artefact(other, path, summary)
+
+
 def load_artefact(path: str | Path, device: str = "cpu", verify: bool = True) -> Artefact:
     """Read a model file and, unless ``verify`` is off, recompute its reference frames.
 

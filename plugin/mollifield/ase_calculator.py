@@ -15,6 +15,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from . import uncertainty
 from .artefact import load_artefact
 from .ase_properties import STD_PROPERTIES, register
+from .calibration import Array
 from .potential import evaluate
 
 register()
@@ -66,8 +67,9 @@ class MollifieldCalculator(Calculator):
         """ASE's, with a warning (once) about a stress from a model that was trained on none."""
         if name in ("stress", "stresses") and allow_calculation and self._warn_of_stress:  # not when ASE writes a file
             self._warn_of_stress = False
+            labels = ", ".join(self.artefact.labels or ())
             warnings.warn(
-                f"{self.artefact.path}: no stress was among its training labels ({', '.join(self.artefact.labels)}); "
+                f"{self.artefact.path}: no stress was among its training labels ({labels}); "
                 "its stress and pressure may be far off",
                 UserWarning,
                 stacklevel=3,
@@ -103,6 +105,8 @@ class MollifieldCalculator(Calculator):
     ) -> None:
         """Fill ``results``; called by ASE."""
         super().calculate(atoms, properties, system_changes)
+        if self.atoms is None:
+            raise ValueError("no atoms to calculate: give them to calculate(), or attach the calculator to them")
         atoms = self.atoms
         wanted = properties or ["energy"]
         with_std = self.always_std or any(name in STD_PROPERTIES for name in wanted)
@@ -142,7 +146,7 @@ class MollifieldCalculator(Calculator):
         self.results = results
 
 
-def _stress(virials: np.ndarray, atoms: Atoms) -> np.ndarray:
+def _stress(virials: Array, atoms: Atoms) -> Array:
     """``[..., 3, 3]`` in eV -> the part within the periodic directions, Voigt ``[..., 6]`` in eV/Å³."""
     if not atoms.pbc.all():
         directions, _ = np.linalg.qr(atoms.cell.array[atoms.pbc].T)

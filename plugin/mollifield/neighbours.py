@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from vesin import NeighborList
 
 from .contract import MIN_DISTANCE
@@ -20,7 +20,7 @@ class Edges(NamedTuple):
     """[E, 3], whole lattice vectors added to r_j."""
 
 
-def find_edges(positions: NDArray, cell: NDArray, pbc: NDArray, r_max: float) -> Edges:
+def find_edges(positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, r_max: float) -> Edges:
     """All pairs nearer than ``r_max`` (Å) of ``positions [N, 3]`` in ``cell [3, 3]`` (rows), ``pbc [3]``.
 
     Any mix of periodic directions; cells may be smaller than ``r_max``. A direction that isn't
@@ -50,7 +50,7 @@ def find_edges(positions: NDArray, cell: NDArray, pbc: NDArray, r_max: float) ->
     return Edges(np.stack([i, j]).astype(np.int64), np.asarray(vectors), np.asarray(shifts, dtype=np.int32))
 
 
-def _box(cell: NDArray, pbc: NDArray) -> NDArray:
+def _box(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The cell with unit vectors in place of missing lattice vectors of open directions."""
     for axis in range(3):
         if not cell[axis].any():

@@ -77,9 +77,9 @@ def _shared_among_ends(vectors: Tensor, gradient: Tensor, edge_index: Tensor, n_
 def evaluate(
     artefact: Artefact,
     symbols: list[str],
-    positions: NDArray,
-    cell: NDArray,
-    pbc: NDArray,
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    pbc: NDArray[np.bool_],
     members: bool = False,
     atomic_virials: bool = False,
 ) -> Evaluation:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from . import contract
 from .artefact import Artefact
+from .calibration import Array
 from .potential import Evaluation
 
 
@@ -24,11 +24,11 @@ class Spread:
 
     energy_std: float
     """eV, of the total energy."""
-    forces_cov: NDArray[np.float64]
+    forces_cov: Array
     """[N, 3, 3], eV²/Å²; turns with the frame."""
-    forces_std: NDArray[np.float64]
+    forces_std: Array
     """[N], eV/Å: sqrt of the trace of `forces_cov`."""
-    outside: NDArray[np.float64]
+    outside: Array
     """[N], eV/Å: what `forces_std` holds, in quadrature, for being outside of the training data; 0 inside."""
 
 
@@ -58,13 +58,13 @@ def require_committee(n_members: int) -> None:
         raise ValueError("a standard deviation needs a committee of at least 2 members; this model has 1")
 
 
-def energy_std(energies: NDArray) -> NDArray:
+def energy_std(energies: Array) -> Array:
     """``energies [M, ...]`` (eV) -> sample standard deviation over members ``[...]`` (eV)."""
     require_committee(len(energies))
     return np.std(energies, axis=0, ddof=1)
 
 
-def forces_covariance(forces: NDArray) -> NDArray:
+def forces_covariance(forces: Array) -> Array:
     """``forces [M, N, 3]`` (eV/Å) -> 3x3 sample covariance of each atom ``[N, 3, 3]`` (eV²/Å²).
 
     C_i = 1/(M-1) sum_m (F_mi - F_i)(F_mi - F_i)^T, which turns with the frame: R C R^T.
@@ -74,7 +74,7 @@ def forces_covariance(forces: NDArray) -> NDArray:
     return np.einsum("mia,mib->iab", deviation, deviation) / (len(forces) - 1)
 
 
-def forces_std(covariance: NDArray) -> NDArray:
+def forces_std(covariance: Array) -> Array:
     """``[N, 3, 3]`` -> sqrt(trace) of each ``[N]`` (eV/Å), the invariant size of the spread."""
     return np.sqrt(np.trace(covariance, axis1=-2, axis2=-1))
 

@@ -144,9 +144,9 @@ def single_precision_agrees(single: Engine, double: Engine) -> None:
 
 
 def _checks() -> Iterator[tuple[str, Callable[[Engine], None]]]:
-    for check in (forces_are_minus_the_gradient, permutation_permutes, energy_is_the_sum_of_atomic_energies):
+    for of_a_frame in (forces_are_minus_the_gradient, permutation_permutes, energy_is_the_sum_of_atomic_energies):
         for name, frame in FRAMES.items():
-            yield f"{check.__name__}, {name}", partial(check, frame=frame())
+            yield f"{of_a_frame.__name__}, {name}", partial(of_a_frame, frame=frame())
     for name, improper in (("rotation", False), ("rotoinversion", True)):
         yield f"turns_with_the_frame, {name}", partial(turns_with_the_frame, improper=improper)
     for check in (

@@ -41,8 +41,8 @@ def eager_engine(potential: Potential) -> Engine:
         vectors = vectors.repeat(potential.n_members, 1, 1).requires_grad_()
         types = torch.tensor(types_of(atoms.get_chemical_symbols(), potential.species))
         energies = potential(vectors, torch.tensor(edges.edge_index), types)["atomic_energies"]
-        (g,) = torch.autograd.grad(energies.sum(), vectors)
-        g, d = g.double().numpy(), vectors.detach().double().numpy()
+        (gradient,) = torch.autograd.grad(energies.sum(), vectors)
+        g, d = gradient.double().numpy(), vectors.detach().double().numpy()
         forces = np.zeros((potential.n_members, len(atoms), 3))
         for m in range(potential.n_members):
             np.add.at(forces[m], edges.edge_index[0], g[m])

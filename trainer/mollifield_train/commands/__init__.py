@@ -1,0 +1,30 @@
+"""The subcommands of `mollifield`, a file each. They import what they need only when they run."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import calibrate, evaluate, export, info, lammps_check, loop, train
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a subcommand's file offers."""
+
+    text: str
+    """Its line in `mollifield --help`."""
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int | None]
+    """Returns the exit status (None: 0). Raises ValueError and OSError for a mistake of the user's."""
+
+
+COMMANDS = {
+    "train": Command("train a committee and export it", train.add_arguments, train.run),
+    "export": Command("write the model file of a run's best weights", export.add_arguments, export.run),
+    "info": Command("print what a model file is, and check it", info.add_arguments, info.run),
+    "evaluate": Command("errors of a model file on labelled frames", evaluate.add_arguments, evaluate.run),
+    "calibrate": Command("fit a model file's stds to labelled frames", calibrate.add_arguments, calibrate.run),
+    "loop": Command("active learning: explore, select, label, retrain", loop.add_arguments, loop.run),
+    "lammps-check": Command("test LAMMPS and the plugin on a model file", lammps_check.add_arguments, lammps_check.run),
+}
+"""By name, in the order of the help."""

@@ -1,0 +1,18 @@
+"""`mollifield export`: the best weights of a run, finished or not, into one model file."""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the command line."""
+    parser.add_argument("directory", type=Path, help="directory of the run")
+    parser.add_argument("-o", "--output", type=Path, default=Path("model.pt"), help="default: model.pt")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Export."""
+    from ..fit import export_run
+
+    export_run(options.directory, options.output)
+    print(f"written: {options.output}")

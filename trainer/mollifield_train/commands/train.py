@@ -1,0 +1,42 @@
+"""`mollifield train`: fit a committee and export it."""
+
+import argparse
+from pathlib import Path
+
+from ..interruption import naming_what_is_kept
+from .errors_table import print_errors
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the command line."""
+    parser.add_argument("config", type=Path, help="YAML file; keys: mollifield_train.config.TrainConfig")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="key=value",
+        help="override a key of the file, e.g. optimiser.epochs=10; may be repeated",
+    )
+    parser.add_argument(
+        "--initial",
+        type=Path,
+        metavar="path",
+        help="warm start from trained members: a run's directory, members.pt or a checkpoint",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train, export, print the errors."""
+    from ..config import load_train_config
+
+    config = load_train_config(options.config, options.set)
+    from ..fit import MODEL_FILE, train, what_is_kept
+
+    with naming_what_is_kept(lambda: what_is_kept(config)):
+        result = train(config, resume=options.resume, initial=options.initial)
+    for part in ("train", "valid"):
+        if part in result.metrics:
+            print(f"{part}: {result.metrics[f'n_{part}']} frames")
+            print_errors(result.metrics[part])
+    print(f"written: {result.directory / MODEL_FILE}")
