@@ -27,10 +27,10 @@ from timing import environment
 from mollifield_lammps import lammps_boundary, run_lammps, write_data
 from mollifield_train.config import TrainConfig
 from mollifield_train.export import export
-from mollifield_train.fit import train
-from mollifield_train.members import load_members
 from mollifield_train.model.protocol import Potential
 from mollifield_train.model.samples import member_state, rebuilt
+from mollifield_train.training.members import load_members
+from mollifield_train.training.run import train
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from . import contract
 from .artefact import Artefact
+from .gradients import atomic_virials_of, differentiate, forces_of, virial_of
 from .neighbours import find_edges
 
 
@@ -46,32 +47,20 @@ def evaluate_edges(
     gradient with M copies of the geometry); without, their mean over members (shared geometry).
     """
     device = artefact.device
-    n_members = artefact.n_members
-    copies = n_members if members else 1
-    vectors = edge_vectors.to(device=device, dtype=artefact.dtype).expand(copies, -1, -1)
-    vectors = vectors.clone().requires_grad_()
     edge_index, types = edge_index.to(device), types.to(device)
-    with torch.enable_grad():
-        outputs = contract.named_outputs(artefact.module(vectors, edge_index, types))
-        atomic_energies = outputs[contract.ATOMIC_ENERGIES]
-        total = atomic_energies.sum() if members else atomic_energies.sum() / n_members
-        (gradient,) = torch.autograd.grad(total, vectors)
-    gradient = gradient.to(torch.float64)
-    forces = gradient.new_zeros(copies, types.shape[0], 3)
-    forces.index_add_(1, edge_index[0], gradient).index_add_(1, edge_index[1], -gradient)
-    vectors = vectors.detach().to(torch.float64)
-    virial = -torch.einsum("mea,meb->mab", vectors, gradient)
-    atomic_energies = atomic_energies.detach()
-    latent = outputs[contract.LATENT].detach()
-    shares = _shared_among_ends(vectors, gradient, edge_index, types.shape[0]) if atomic_virials else None
-    return Evaluation(atomic_energies, atomic_energies.sum(1), forces, virial, latent, types, shares)
-
-
-def _shared_among_ends(vectors: Tensor, gradient: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:
-    """``Evaluation.atomic_virials`` of edges and the energy's gradient ``[M, E, 3]``."""
-    half = -0.25 * (vectors[..., :, None] * gradient[..., None, :] + gradient[..., :, None] * vectors[..., None, :])
-    shares = half.new_zeros(len(half), n_atoms, 3, 3)
-    return shares.index_add_(1, edge_index[0], half).index_add_(1, edge_index[1], half)
+    copies = artefact.n_members if members else 1
+    found = differentiate(artefact.module, edge_vectors.to(device), edge_index, types, copies, artefact.dtype)
+    vectors, gradients = found.edge_vectors.detach().to(torch.float64), found.gradients.to(torch.float64)
+    atomic_energies = found.outputs[contract.ATOMIC_ENERGIES].detach()
+    return Evaluation(
+        atomic_energies,
+        atomic_energies.sum(1),
+        forces_of(gradients, edge_index, len(types)),
+        virial_of(vectors, gradients),
+        found.outputs[contract.LATENT].detach(),
+        types,
+        atomic_virials_of(vectors, gradients, edge_index, len(types)) if atomic_virials else None,
+    )
 
 
 def evaluate(

@@ -13,7 +13,6 @@ from mollifield import MollifieldCalculator, contract, find_edges, load_artefact
 from mollifield.artefact import describe, verify_reference
 from mollifield.potential import evaluate, types_of
 from mollifield_train.export import export
-from mollifield_train.members import pack
 from mollifield_train.model.architecture import Architecture
 from mollifield_train.model.equivariant.config import EquivariantConfig
 from mollifield_train.model.equivariant.network import EquivariantPotential
@@ -21,6 +20,7 @@ from mollifield_train.model.protocol import Potential
 from mollifield_train.model.samples import initialise, stack_members
 from mollifield_train.tensor_file import write_tensors
 from mollifield_train.testing import Engine
+from mollifield_train.training.members import pack
 
 from ..conftest import build_potential, eager_engine, ethanol, exported_engine, sheared_crystal
 
@@ -35,6 +35,19 @@ def test_attributes_survive(model_file: Path) -> None:
     assert set(artefact.reference_frames[0]) == {
         value for name, value in vars(contract).items() if name.startswith("REF_")
     }
+
+
+@pytest.mark.parametrize("correlation", [1, 2])
+def test_a_file_knows_no_device(correlation: int, tmp_path: Path) -> None:
+    """Nor e3nn: operators are asked, and choose by where the tensors lie."""
+    potential = build_potential(torch.float64, backend="native", correlation=correlation, l_max=4 - correlation)
+    assert not [module for module in potential.modules() if type(module).__module__.startswith("e3nn")]
+    export(potential, tmp_path / "model.pt", [ethanol()], splines=False)
+    with zipfile.ZipFile(tmp_path / "model.pt") as archive:
+        code = {name: archive.read(name).decode() for name in archive.namelist() if name.endswith(".py")}
+    text = "".join(code.values())
+    assert "ops.mollifield.convolution(" in text and "ops.mollifield.edge_geometry(" in text
+    assert "cuda" not in text and "e3nn" not in "".join(code) + text
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -9,8 +9,9 @@ import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from mollifield import MollifieldCalculator
-from mollifield_train.evaluate import error_summary, evaluate_file
+from mollifield_train.evaluate import evaluate_file
 from mollifield_train.export import export
+from mollifield_train.metrics import error_summary
 
 from ..conftest import build_potential, ethanol
 

@@ -12,8 +12,8 @@ from ase import Atoms
 
 import mollifield_lammps
 from mollifield_lammps import LammpsError, find_plugin, run_lammps, write_data
-from mollifield_train.members import pack
 from mollifield_train.tensor_file import write_tensors
+from mollifield_train.training.members import pack
 
 from ..conftest import build_potential, ethanol, sheared_crystal
 from ..lammps_runner import run_deck

@@ -13,7 +13,7 @@ from ase.units import kB
 from mollifield_lammps import write_data
 from mollifield_train.config import TrainConfig
 from mollifield_train.export import export
-from mollifield_train.fit import train
+from mollifield_train.training.run import train
 
 from ..lammps_runner import run_deck
 

@@ -12,8 +12,6 @@ from ase.calculators.emt import EMT
 
 from mollifield import load_artefact
 from mollifield_train.config import load_train_config
-from mollifield_train.fit import MODEL_FILE, TrainResult, train
-from mollifield_train.members import load_members
 from mollifield_train.model import ARCHITECTURES
 from mollifield_train.section import Kind
 from mollifield_train.testing import (
@@ -25,6 +23,9 @@ from mollifield_train.testing import (
     example_architecture,
     single_precision_agrees,
 )
+from mollifield_train.training.members import load_members
+from mollifield_train.training.run import TrainResult, train
+from mollifield_train.training.run_directory import MODEL_FILE
 
 from ..conftest import door
 from .pair_architecture import PairConfig, PairPotential

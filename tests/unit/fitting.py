@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
-import mollifield_train.fit
+import mollifield_train.training.run
 from mollifield_train.config import TrainConfig, validated
 
 
@@ -66,11 +66,18 @@ def tiny_config(directory: Path, images: list[Atoms], name: str = "run", **secti
     return validated(TrainConfig, values, "test")
 
 
+@pytest.fixture(name="exporting")
+def later_export(monkeypatch):
+    """Call it, and model files are written from there on."""
+    export = mollifield_train.training.run.export
+    return lambda: monkeypatch.setattr(mollifield_train.training.run, "export", export)
+
+
 @pytest.fixture(autouse=True)
-def no_export(request, monkeypatch):
-    """Scripting a model takes seconds; tests that look at the file ask for `with_export`."""
+def no_export(request, monkeypatch, exporting):
+    """Scripting a model takes seconds; tests that look at the file ask for `with_export` or `exporting`."""
     if "with_export" not in request.fixturenames:
-        monkeypatch.setattr(mollifield_train.fit, "export", lambda *arguments, **named: None)
+        monkeypatch.setattr(mollifield_train.training.run, "export", lambda *arguments, **named: None)
 
 
 @pytest.fixture

@@ -67,13 +67,13 @@ def forbidden(path: Path) -> tuple[str, ...]:
     inside = path.relative_to(TRAINER)
     banned = () if inside.parts[0] in ("active", "commands") else ("mollifield_lammps",)
     if inside.parts[0] == "model":
-        banned += tuple(f"mollifield_train.{name}" for name in ("config", "loss", "data", "fit", "export", "cli"))
+        banned += tuple(f"mollifield_train.{name}" for name in ("config", "loss", "data", "training", "export", "cli"))
     if inside.parts[0] != "testing":
         banned += ("mollifield_train.testing",)
     if inside.parts[0] != "model":  # who wants a model asks the table
         banned += tuple(f"mollifield_train.model.{path.name}" for path in ARCHITECTURES)
     if inside.parts[0] == "loss":
-        banned += tuple(f"mollifield_train.{name}" for name in ("config", "model", "data", "fit", "export", "cli"))
+        banned += tuple(f"mollifield_train.{name}" for name in ("config", "model", "data", "training", "export", "cli"))
     return banned
 
 
@@ -193,14 +193,40 @@ def test_torchscript_stays_at_the_export() -> None:
 
 
 def test_core_includes_no_lammps_header() -> None:
-    """LAMMPS headers have bare names or stand in lammps/; the core's own live beside it."""
-    own = {p.name for p in (ROOT / "plugin" / "cpp").rglob("*.*")}
+    """LAMMPS headers have bare names or stand in lammps/; the core's own live beside it or below its folder."""
     for path in CORE_CPP:
         for header in includes(path):
             standard = "." not in header
-            known = header in own or header.split("/")[0] in ("torch", "ATen", "c10", "caffe2")
+            known = own_header(path, header) or header.split("/")[0] in ("torch", "ATen", "c10", "caffe2")
             assert standard or known, f"{name_of(path)} includes {header}"
         assert "LAMMPS_NS" not in path.read_text(), name_of(path)
+
+
+OPERATORS = ROOT / "plugin" / "cpp" / "operators"
+DEVICES = {"cpu", "cuda", "reference"}
+
+
+def own_header(path: Path, header: str) -> Path | None:
+    """What `path` includes, if it is one of the core's own: found beside it, or below the core's folder."""
+    places = [folder / header for folder in (path.parent, ROOT / "plugin" / "cpp")]
+    return next((place.resolve() for place in places if place.is_file()), None)
+
+
+def test_devices_are_chosen_inside_the_operators() -> None:
+    """In one file; schemas and autograd know no device, kernels no other device's, models none at all."""
+    assert {path.name for path in OPERATORS.iterdir() if path.is_dir()} == DEVICES
+    choice = OPERATORS / "implementation.cpp"
+    for path in OPERATORS.rglob("*.*"):
+        headers = filter(None, (own_header(path, header) for header in includes(path)))
+        known = {header.parent.name for header in headers} & DEVICES
+        if path == choice:
+            assert known == DEVICES
+        elif path.parent == OPERATORS:
+            assert not known and not re.search(r"\bis_(cpu|cuda)\b", path.read_text()), path
+        else:  # kernels may know less than the reference
+            assert known <= {path.parent.name, "reference"}, path
+    for path in (TRAINER / "model").rglob("*.py"):
+        assert "cuda" not in path.read_text(), name_of(path)
 
 
 TORCH = re.compile(r"^(torch|ATen|c10|caffe2)/")

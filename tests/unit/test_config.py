@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt, SerializeAsAny
 
 from mollifield_train.active.config import LoopConfig, check_same_run
 from mollifield_train.config import TrainConfig, load_train_config
+from mollifield_train.same_run import differences
 from mollifield_train.section import Kind, Section, Tagged, validated
 
 MINIMAL = "data: {train: frames.xyz}\n"
@@ -193,5 +194,27 @@ def test_a_loop_that_names_no_kind_of_model_is_continued(tmp_path):
     del before["training"]["model"]["kind"]
     check_same_run(before, now, tmp_path)
     before["training"]["model"]["l_max"] = 7
-    with pytest.raises(ValueError, match="holds a run with other settings: training changed"):
+    with pytest.raises(ValueError, match=r"holds a run with other settings: training\.model\.l_max was 7, is \d; "):
+        check_same_run(before, now, tmp_path)
+
+
+def test_differences_are_named_by_their_path():
+    before = {"a": {"b": 1, "c": {}}, "free": {"x": 1}, "same": [1]}
+    now = {"kind": "k", "a": {"b": 2, "c": {"d": 3}}, "free": {"x": 2}, "freedom": None, "same": [1]}
+    assert differences(before, now, free=["free"], absent={"kind": "k"}) == [
+        "a.b was 1, is 2",
+        "a.c was {}, is None",
+        "a.c.d was None, is 3",
+    ]
+    assert differences(before, before) == []
+    assert differences({"free": 1, "freedom": 1}, {"free": 2, "freedom": 2}, free=["free"]) == ["freedom was 1, is 2"]
+
+
+def test_a_loop_may_change_how_it_labels_and_nothing_of_the_oracle(tmp_path):
+    before = LoopConfig(directory=tmp_path, frames=tmp_path / "frames.xyz").model_dump(mode="json")
+    now = copy.deepcopy(before)
+    now["oracle"]["workers"] = 17
+    check_same_run(before, now, tmp_path)
+    now["oracle"]["method"] = "PM7"
+    with pytest.raises(ValueError, match=r"other settings: oracle\.method was .*, is PM7; choose another directory"):
         check_same_run(before, now, tmp_path)

@@ -11,18 +11,19 @@ import pytest
 import torch
 
 from mollifield import load_artefact
-from mollifield_train.committee_fit import clip_members
 from mollifield_train.config import LossConfig, TrainConfig, validated
 from mollifield_train.data.batches import build_graphs, collate
 from mollifield_train.data.frames import frames_from_atoms
-from mollifield_train.fit import CONFIG_FILE, bootstrap_weights, export_run, train
-from mollifield_train.members import LAST_CHECKPOINT, build_potential, load_members
-from mollifield_train.objective import Objective
 from mollifield_train.predict import displaced_gradient, predict, stress
-from mollifield_train.prepare import load_data
 from mollifield_train.tensor_file import read_tensors
+from mollifield_train.training.lightning_fit import bootstrap_weights, clip_members
+from mollifield_train.training.loading import load_data
+from mollifield_train.training.members import build_potential, load_members
+from mollifield_train.training.objective import Objective
+from mollifield_train.training.run import export_run, train
+from mollifield_train.training.run_directory import CONFIG_FILE, LAST_CHECKPOINT
 
-from .fitting import labelled_water, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
+from .fitting import labelled_water, later_export, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
 
 MOLLIFIER = {"mollifier": {"weight": 0.01, "width": 0.1, "samples": 1}}
 
@@ -237,7 +238,7 @@ def test_interrupted_run_equals_the_uninterrupted(tmp_path, images, monkeypatch,
     whole = train(tiny_config(tmp_path, images, "whole", **options), progress=False)
     config = tiny_config(tmp_path, images, "parts", **options)
 
-    from mollifield_train.committee_fit import CommitteeFit
+    from mollifield_train.training.lightning_fit import CommitteeFit
 
     take_step = CommitteeFit.training_step
     for steps_before_the_end in (4, 5):  # three steps an epoch: in the middle of the second, ...
@@ -353,11 +354,11 @@ def test_run_of_another_config_is_not_continued(tmp_path, images):
         train(config, resume=True, progress=False)
 
 
-@pytest.mark.usefixtures("with_export")
-def test_unfinished_run_is_exported(tmp_path, images):
+def test_unfinished_run_is_exported(tmp_path, images, exporting):
     config = tiny_config(tmp_path, images, optimiser={"epochs": 2})
     result = train(config, progress=False)
     (result.directory / "members.pt").unlink()
+    exporting()
     export_run(result.directory, tmp_path / "exported.pt")
     assert load_artefact(tmp_path / "exported.pt").n_members == 2
     with pytest.raises(ValueError, match="holds no trained members"):

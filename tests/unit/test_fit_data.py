@@ -15,16 +15,18 @@ from mollifield.artefact import describe
 from mollifield_train.config import LossConfig, validated
 from mollifield_train.data.batches import collate
 from mollifield_train.data.frames import frames_from_atoms
-from mollifield_train.evaluate import error_summary, evaluate_file
-from mollifield_train.fit import TrainResult, export_run, refresh_scale, train
-from mollifield_train.members import LAST_CHECKPOINT, MEMBERS_FILE, build_potential, load_members, warm_start
+from mollifield_train.evaluate import evaluate_file
+from mollifield_train.metrics import error_summary
 from mollifield_train.model.samples import member_state
-from mollifield_train.objective import Objective
 from mollifield_train.predict import predict
-from mollifield_train.prepare import load_data
 from mollifield_train.tensor_file import read_tensors, write_tensors
+from mollifield_train.training.loading import load_data
+from mollifield_train.training.members import build_potential, load_members, warm_start
+from mollifield_train.training.objective import Objective
+from mollifield_train.training.run import TrainResult, export_run, refresh_scale, train
+from mollifield_train.training.run_directory import LAST_CHECKPOINT, MEMBERS_FILE
 
-from .fitting import labelled_water, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
+from .fitting import labelled_water, later_export, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
 
 ONE_EPOCH = {"epochs": 1}
 
@@ -201,19 +203,19 @@ def test_isolated_atoms_set_the_shifts(tmp_path):
     assert any("isolated atoms of H, O are not used" in note for note in notes)
 
 
-@pytest.mark.usefixtures("with_export")
-def test_the_file_says_what_it_learnt(tmp_path):
+def test_the_file_says_what_it_learnt(tmp_path, exporting):
     images = labelled_water(4, box=5.0)
     (tmp_path / "stress").mkdir()
     options = {"data": {"valid_fraction": 0.0}, "optimiser": ONE_EPOCH}
+    config = tiny_config(tmp_path, [*images, isolated("H", -1.0)], loss={"stress": 0.0}, **options)
+    unseen, _ = fit(config)
+    exporting()
     seen, notes = fit(tiny_config(tmp_path / "stress", images, **options))
     assert any("do not tell the energies of H, O apart" in note for note in notes)
     artefact = load_artefact(seen.directory / "model.pt")
     assert artefact.labels == ["energy", "forces", "stress"]
     assert artefact.undetermined_species == ["H", "O"]
     assert "trained on     energy, forces, stress\nundetermined   H, O (" in describe(artefact)
-    config = tiny_config(tmp_path, [*images, isolated("H", -1.0)], loss={"stress": 0.0}, **options)
-    unseen, _ = fit(config)
     export_run(unseen.directory, tmp_path / "unseen.pt")
     artefact = load_artefact(tmp_path / "unseen.pt")
     assert artefact.labels == ["energy", "forces"] and artefact.undetermined_species == []

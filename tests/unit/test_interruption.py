@@ -12,8 +12,8 @@ import pytest
 from mollifield_train.cli import main
 from mollifield_train.durable import read_json, replacing
 from mollifield_train.interruption import Interrupted, interruptible
-from mollifield_train.members import LAST_CHECKPOINT
 from mollifield_train.tensor_file import read_tensors
+from mollifield_train.training.run_directory import LAST_CHECKPOINT
 
 from .fitting import labelled_water, tiny_config
 
@@ -73,7 +73,7 @@ def test_before_the_first_epoch_there_is_nothing_to_continue(
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(PATIENCE)
 
-    monkeypatch.setattr("mollifield_train.fit._fit", interrupted)
+    monkeypatch.setattr("mollifield_train.training.run._fit", interrupted)
     assert main(["train", str(config_file(tmp_path, epochs=5))]) == 143
     assert f"no epoch was finished in {tmp_path / 'run'}; start again" in capsys.readouterr().err
 

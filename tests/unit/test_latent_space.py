@@ -7,7 +7,7 @@ import torch
 from mollifield import MollifieldCalculator, contract, find_edges, load_artefact
 from mollifield.potential import evaluate, types_of
 from mollifield.uncertainty import latent_distance, latent_features, outside_std
-from mollifield_train.export import export
+from mollifield_train.export import export, graphs_of
 from mollifield_train.latent_space import farthest_atoms, latent_scale, latent_space, reach_of
 
 from ..conftest import build_potential, ethanol, sheared_crystal
@@ -52,11 +52,11 @@ def test_references_are_bounded_and_near(monkeypatch):
     for seed in range(8):
         frames.append(sheared_crystal())
         frames[-1].rattle(0.1, seed=seed)
-    space = latent_space(potential, frames)
+    space = latent_space(potential, graphs_of(frames, potential))
     types = space[contract.LATENT_TYPES]
     assert types.bincount().tolist() == [0, 5, 5]  # H C O
     assert space[contract.LATENT_REFERENCES].shape == (10, len(space[contract.LATENT_SCALE]))
-    assert len(latent_space(potential, frames[:1])[contract.LATENT_TYPES]) == 8
+    assert len(latent_space(potential, graphs_of(frames[:1], potential))[contract.LATENT_TYPES]) == 8
 
 
 def test_file_keeps_what_it_was_trained_on(tmp_path):
@@ -176,7 +176,7 @@ def test_a_single_perfect_crystal_knows_itself():
 
     crystal = bulk("CO", "rocksalt", a=4.4, cubic=True)
     potential = build_potential(torch.float32, 2)
-    space = latent_space(potential, [crystal])
+    space = latent_space(potential, graphs_of([crystal], potential))
     types = torch.tensor(types_of(crystal.get_chemical_symbols(), potential.species))
     edges = find_edges(crystal.positions, crystal.cell.array, crystal.pbc, potential.r_max)
     vectors = torch.tensor(edges.edge_vectors, dtype=torch.float32)[None]

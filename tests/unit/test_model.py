@@ -7,7 +7,6 @@ import pytest
 import torch
 from e3nn import o3
 
-from mollifield_train.members import pack, unpack
 from mollifield_train.model import ARCHITECTURES, DEFAULT_KIND
 from mollifield_train.model.backends import choose_backend
 from mollifield_train.model.convolution import ConvolutionE3nn
@@ -16,6 +15,7 @@ from mollifield_train.model.linear import EquivariantLinear
 from mollifield_train.model.radial import BesselBasis, polynomial_envelope
 from mollifield_train.model.repulsion import ZBLRepulsion
 from mollifield_train.model.samples import initialise, member_state
+from mollifield_train.training.members import pack, unpack
 
 from ..conftest import build_potential
 

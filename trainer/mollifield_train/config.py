@@ -6,7 +6,7 @@ one, with the file and the full path of the key. Paths are relative to the worki
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import pydantic
 import yaml
@@ -41,7 +41,8 @@ class DataConfig(Section):
 ModelConfig = Annotated[SerializeAsAny[ArchitectureConfig], Tagged(ARCHITECTURES, DEFAULT_KIND)]
 """Architecture of one member: one of `mollifield_train.model`, by its `kind`, each with its config class there."""
 
-default_model = ARCHITECTURES[DEFAULT_KIND].section
+# A table of kinds knows sections only.
+default_model = cast(type[ArchitectureConfig], ARCHITECTURES[DEFAULT_KIND].section)
 
 
 class CommitteeConfig(Section):
@@ -101,8 +102,8 @@ class LossConfig(Section):
     """λ_F, of the mean squared error of a force component."""
     stress: Literal["auto"] | NonNegativeFloat = "auto"
     """λ_S, of the mean squared error of a stress component. `auto`: in place of the stress, its virial an
-    atom, σV/N, counts as a force component of that many eV/Å would (`mollifield_train.objective.VIRIAL_WEIGHT`),
-    whatever the volume. Frames without stress do not count, and a set without any is trained without."""
+    atom, σV/N, counts as a force component of that many eV/Å would (`training.objective.VIRIAL_WEIGHT`), whatever the
+    volume. Frames without stress do not count, and a set without any is trained without."""
     units: Literal["physical", "scaled"] = "physical"
     """`physical`: eV and Å. `scaled`: lengths in `length_scale`, forces in the RMS force of the
     training frames, energies in their product; then σ = 1, λ_M = 10, λ_F = 5 are pure numbers."""

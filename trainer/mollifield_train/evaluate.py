@@ -1,7 +1,6 @@
 """Compare a model with labels: errors of the committee's mean, of its members, and of its spread."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +14,13 @@ from mollifield.potential import evaluate
 from .data.batches import Graph, collate
 from .data.frames import Frame, read_frames
 from .data.keys import LabelKeys
+from .metrics import FrameErrors
+from .model.protocol import Potential
 from .predict import predict, stress
-
-MILLI = 1000.0
-
-
-@dataclass(frozen=True)
-class FrameErrors:
-    """One frame, predicted and labelled; M members, N atoms; eV, eV/Å, eV/Å^3."""
-
-    energies: np.ndarray
-    """[M], eV."""
-    forces: np.ndarray
-    """[M, N, 3]."""
-    stress: np.ndarray | None
-    """[M, 3, 3]; None where the frame has no stress label."""
-    frame: Frame
-    energy_std: float | None = None
-    """eV; as the engines state it for an exported model, of the members as they are in training. None: one member."""
-    forces_variance: np.ndarray | None = None
-    """[N, 3], (eV/Å)^2: the diagonals of the atoms' covariances, likewise."""
 
 
 def committee_errors(
-    model: torch.nn.Module, graphs: Sequence[Graph], batch_size: int, device: torch.device | str
+    model: Potential, graphs: Sequence[Graph], batch_size: int, device: torch.device | str
 ) -> list[FrameErrors]:
     """A model in training on graphs; it is moved back to the CPU afterwards."""
     model.to(device)
@@ -60,42 +42,6 @@ def evaluate_file(
     if not frames:
         raise ValueError(f"{frames_path}: only isolated atoms, nothing to evaluate")
     return [_evaluate_frame(artefact, frame) for frame in frames]
-
-
-def error_summary(frames: Sequence[FrameErrors]) -> dict[str, float]:
-    """Root-mean-square and mean absolute errors, in meV/atom, meV/Å and meV/Å^3.
-
-    `*_rmse`, `*_mae`: of the mean over members. `*_rmse_members`: of single members. `*_std`: root
-    mean square of the std that goes with the mean, which equals its RMSE where that is calibrated
-    (of stress: of the members' sample std); only for two members or more. A label that no frame has is left out.
-    """
-    deviations = {
-        ("energy", "mev_per_atom"): [
-            (f.energies[:, None] - f.frame.energy) / len(f.frame.numbers) for f in frames if f.frame.energy is not None
-        ],
-        ("forces", "mev_per_A"): [f.forces - f.frame.forces for f in frames if f.frame.forces is not None],
-        ("stress", "mev_per_A3"): [f.stress - f.frame.stress for f in frames if f.stress is not None],
-    }
-    summary = {}
-    for (name, unit), found in deviations.items():
-        if found:
-            flat = np.concatenate([values.reshape(len(values), -1) for values in found], axis=1)
-            summary |= _summarise(name, unit, flat)
-    stated = {
-        "energy_std_mev_per_atom": [
-            np.array([f.energy_std / len(f.frame.numbers)]) ** 2
-            for f in frames
-            if f.frame.energy is not None and f.energy_std is not None
-        ],
-        "forces_std_mev_per_A": [
-            f.forces_variance.ravel() for f in frames if f.frame.forces is not None and f.forces_variance is not None
-        ],
-    }
-    return summary | {
-        key: MILLI * float(np.sqrt(np.mean(np.concatenate(variances))))
-        for key, variances in stated.items()
-        if variances
-    }
 
 
 def parity_plot(frames: Sequence[FrameErrors], path: str | Path) -> None:
@@ -128,21 +74,8 @@ def parity_plot(frames: Sequence[FrameErrors], path: str | Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _summarise(name: str, unit: str, deviations: np.ndarray) -> dict[str, float]:
-    """Numbers from deviations [M, values] in eV units."""
-    mean = deviations.mean(axis=0)
-    found: dict[str, Any] = {
-        "rmse": np.sqrt(np.mean(mean**2)),
-        "mae": np.mean(np.abs(mean)),
-        "rmse_members": np.sqrt(np.mean(deviations**2)),
-    }
-    if len(deviations) > 1 and name == "stress":
-        found["std"] = np.sqrt(np.mean(deviations.var(axis=0, ddof=1)))
-    return {f"{name}_{key}_{unit}": MILLI * float(value) for key, value in found.items()}
-
-
 def _predicted(
-    model: torch.nn.Module, graphs: Sequence[Graph], batch_size: int, device: torch.device | str
+    model: Potential, graphs: Sequence[Graph], batch_size: int, device: torch.device | str
 ) -> Iterator[FrameErrors]:
     for start in range(0, len(graphs), batch_size):
         batch = collate(graphs[start : start + batch_size]).to(device)

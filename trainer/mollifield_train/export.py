@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from mollifield import contract
 from mollifield.artefact import load_artefact, save_artefact
 from mollifield.calibration import tables_of
-from mollifield.neighbours import find_edges
-from mollifield.potential import types_of
+from mollifield.gradients import differentiate, forces_of, virial_of
 
+from .data.batches import Graph, build_graphs
+from .data.frames import Frame
 from .latent_space import latent_space
-from .model.protocol import Potential, Staged, Tabulable
+from .model.protocol import Potential, Staged, Tabulable, TabulablePotential
 from .model.samples import member_state, rebuilt, stack_members
 
 SPLINE_FORCE_LIMIT = 1e-4
@@ -45,7 +46,7 @@ class ExportedPotential(nn.Module):
         undetermined_species: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        self.potential = potential
+        self.potential: Any = potential  # stages are asked for by name, where it has them
         self.format_version: int = contract.FORMAT_VERSION
         self.species: list[str] = list(potential.species)
         self.r_max: float = potential.r_max
@@ -104,11 +105,11 @@ class ExportedStages(ExportedPotential):
 def export(
     models: Potential | Sequence[Potential],
     path: str | Path,
-    reference_frames: Sequence[Atoms],
+    reference_frames: Sequence[Atoms] | Sequence[Graph],
     summary: dict[str, Any] | None = None,
     calibration: Mapping[str, Tensor] | Mapping[str, float] | None = None,
     splines: bool = True,
-    training_frames: Sequence[Atoms] = (),
+    training_frames: Sequence[Atoms] | Sequence[Graph] = (),
     labels: Sequence[str] | None = None,
     undetermined_species: Sequence[str] | None = None,
 ) -> None:
@@ -118,7 +119,8 @@ def export(
     see `tabulate`; the error this makes is written into the summary.
 
     ``models``: one model or the members to be stacked. ``reference_frames``: at least one; a few
-    small frames, which every engine recomputes when it loads the file.
+    small frames, which every engine recomputes when it loads the file. Frames may come as graphs that were made for
+    this model, whose edges are then searched no more.
     ``calibration``: tables, or numbers for all species (`mollifield.calibration.tables_of`). ``training_frames``:
     what the members were trained on; without them the file has no latent references. ``labels`` and
     ``undetermined_species``: see `contract`; None where it is not known. Raises `ValueError` when there is no
@@ -129,10 +131,11 @@ def export(
         raise ValueError("an exported model needs at least one reference frame")
     potential = copy.deepcopy(potential).cpu().eval()
     summary = dict(summary or {})
+    references = graphs_of(reference_frames, potential)
     if splines and isinstance(potential, Tabulable) and potential.can_tabulate():
-        potential, summary["splines"] = tabulate(potential, reference_frames)
-    frames = [_reference_frame(potential, atoms) for atoms in reference_frames]
-    space = latent_space(potential, training_frames) if training_frames else {}
+        potential, summary["splines"] = tabulate(potential, references)
+    frames = [_reference_frame(potential, graph) for graph in references]
+    space = latent_space(potential, graphs_of(training_frames, potential)) if training_frames else {}
     tables = tables_of(calibration or {}, len(potential.species))
     wrapper = ExportedStages if isinstance(potential, Staged) else ExportedPotential
     wrapped = wrapper(potential, tables, frames, space, labels, undetermined_species)
@@ -144,7 +147,19 @@ def export(
     load_artefact(path)  # recomputes the eager model's numbers, or raises
 
 
-def tabulate(potential: Potential, frames: Sequence[Atoms]) -> tuple[Potential, dict[str, float]]:
+def graphs_of(frames: Iterable[Atoms | Graph], potential: Potential) -> list[Graph]:
+    """Frames with their edges within the model's cutoff; graphs have them already."""
+    graphs: list[Graph] = []
+    for k, frame in enumerate(frames):
+        if isinstance(frame, Atoms):
+            unlabelled = Frame.unlabelled(frame, f"frame {k}")
+            graphs += build_graphs([unlabelled], potential.species, potential.r_max)
+        else:
+            graphs.append(frame)
+    return graphs
+
+
+def tabulate(potential: TabulablePotential, frames: Sequence[Graph]) -> tuple[Potential, dict[str, float]]:
     """The model with spline tables, and what that changes on ``frames``.
 
     Knots are doubled from 128 until forces are within a tenth of `SPLINE_FORCE_LIMIT`, to 2048; the
@@ -153,18 +168,18 @@ def tabulate(potential: Potential, frames: Sequence[Atoms]) -> tuple[Potential, 
     """
     # What is asked is the table's error alone.
     double = rebuilt(potential, member_state(potential), dtype=torch.float64)
-    exact = [_reference_frame(double, atoms) for atoms in frames]
+    exact = [_reference_frame(double, graph) for graph in frames]
     for n_knots in (128, 256, 512, 1024, 2048):
         model = double.tabulated(n_knots)
         force_error = energy_error = 0.0
-        for atoms, reference in zip(frames, exact, strict=True):
-            found = _reference_frame(model, atoms)
+        for graph, reference in zip(frames, exact, strict=True):
+            found = _reference_frame(model, graph)
             difference = {
                 key: float((found[key] - reference[key]).abs().max())
                 for key in (contract.REF_FORCES, contract.REF_ENERGIES)
             }
             force_error = max(force_error, difference[contract.REF_FORCES])
-            energy_error = max(energy_error, difference[contract.REF_ENERGIES] / len(atoms))
+            energy_error = max(energy_error, difference[contract.REF_ENERGIES] / graph.n_atoms)
         if force_error < 0.1 * SPLINE_FORCE_LIMIT:
             break
     if not force_error <= SPLINE_FORCE_LIMIT:
@@ -179,27 +194,20 @@ def tabulate(potential: Potential, frames: Sequence[Atoms]) -> tuple[Potential, 
     }
 
 
-def _reference_frame(potential: Potential, atoms: Atoms) -> dict[str, Tensor]:
+def _reference_frame(potential: Potential, graph: Graph) -> dict[str, Tensor]:
     """Geometry, and the eager model's energies, forces and virials."""
-    edges = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, potential.r_max)
-    edge_index = torch.from_numpy(edges.edge_index)
-    edge_vectors = torch.from_numpy(edges.edge_vectors)
-    types = torch.from_numpy(types_of(atoms.get_chemical_symbols(), potential.species))
-    vectors = edge_vectors.to(potential.dtype).repeat(potential.n_members, 1, 1).requires_grad_()
-    with torch.enable_grad():
-        atomic_energies = potential(vectors, edge_index, types)[contract.ATOMIC_ENERGIES]
-        (gradient,) = torch.autograd.grad(atomic_energies.sum(), vectors)
-    gradient = gradient.to(torch.float64)
-    forces = gradient.new_zeros(potential.n_members, len(atoms), 3)
-    forces.index_add_(1, edge_index[0], gradient).index_add_(1, edge_index[1], -gradient)
+    found = differentiate(
+        potential, graph.edge_vectors, graph.edge_index, graph.types, potential.n_members, potential.dtype
+    )
+    gradients = found.gradients.to(torch.float64)
     return {
-        contract.REF_POSITIONS: torch.tensor(atoms.positions),
-        contract.REF_CELL: torch.tensor(atoms.cell.array),
-        contract.REF_PBC: torch.tensor(atoms.pbc),
-        contract.REF_TYPES: types,
-        contract.REF_EDGE_INDEX: edge_index,
-        contract.REF_EDGE_VECTORS: edge_vectors,
-        contract.REF_ENERGIES: atomic_energies.detach().sum(1),
-        contract.REF_FORCES: forces,
-        contract.REF_VIRIALS: -torch.einsum("mea,meb->mab", vectors.detach().to(torch.float64), gradient),
+        contract.REF_POSITIONS: torch.tensor(graph.frame.positions),
+        contract.REF_CELL: torch.tensor(graph.frame.cell),
+        contract.REF_PBC: torch.tensor(graph.frame.pbc),
+        contract.REF_TYPES: graph.types,
+        contract.REF_EDGE_INDEX: graph.edge_index,
+        contract.REF_EDGE_VECTORS: graph.edge_vectors,
+        contract.REF_ENERGIES: found.outputs[contract.ATOMIC_ENERGIES].detach().sum(1),
+        contract.REF_FORCES: forces_of(gradients, graph.edge_index, graph.n_atoms),
+        contract.REF_VIRIALS: virial_of(found.edge_vectors.detach().to(torch.float64), gradients),
     }

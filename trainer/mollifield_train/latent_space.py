@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-from ase import Atoms
 from torch import Tensor
 
 from mollifield import contract
-from mollifield.neighbours import find_edges
-from mollifield.potential import types_of
 
+from .data.batches import Graph
 from .model.protocol import Potential
 
 N_FRAMES = 200
@@ -20,17 +18,17 @@ N_REFERENCES = 256
 """Atoms of each species that are kept."""
 
 
-def latent_space(potential: Potential, frames: Sequence[Atoms]) -> dict[str, Tensor]:
+def latent_space(potential: Potential, frames: Sequence[Graph]) -> dict[str, Tensor]:
     """Scale, references and reach of `mollifield.contract`, from some of ``frames`` (`N_FRAMES`, `N_ATOMS`).
 
     The references of a species are `N_REFERENCES` of its atoms by farthest-point sampling, all of
     them where there are fewer.
     """
-    n_atoms = sum(len(atoms) for atoms in frames) / len(frames)
+    n_atoms = sum(graph.n_atoms for graph in frames) / len(frames)
     n_frames = min(N_FRAMES, len(frames), max(1, int(N_ATOMS / n_atoms)))
     chosen = torch.linspace(0, len(frames) - 1, n_frames).round().long().tolist()
-    features, types = zip(*(_features(potential, frames[k]) for k in chosen), strict=True)
-    features, types = torch.cat(features), torch.cat(types)
+    found = [_features(potential, frames[k]) for k in chosen]
+    features, types = (torch.cat(parts) for parts in zip(*found, strict=True))
     scale = latent_scale(features, types)
     features = features * scale
     kept = []
@@ -90,11 +88,9 @@ def farthest_atoms(features: Tensor, n: int) -> Tensor:
     return torch.tensor(chosen)
 
 
-def _features(potential: Potential, atoms: Atoms) -> tuple[Tensor, Tensor]:
+def _features(potential: Potential, graph: Graph) -> tuple[Tensor, Tensor]:
     """Unscaled features ``[N, F]`` (float64) and types ``[N]`` of a frame."""
-    edges = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, potential.r_max)
-    types = torch.from_numpy(types_of(atoms.get_chemical_symbols(), potential.species))
-    vectors = torch.from_numpy(edges.edge_vectors).to(potential.dtype)[None]
+    vectors = graph.edge_vectors.to(potential.dtype)[None]
     with torch.no_grad():
-        latent = potential(vectors, torch.from_numpy(edges.edge_index), types)[contract.LATENT]
-    return latent.to(torch.float64).permute(1, 0, 2).flatten(1), types
+        latent = potential(vectors, graph.edge_index, graph.types)[contract.LATENT]
+    return latent.to(torch.float64).permute(1, 0, 2).flatten(1), graph.types

@@ -9,12 +9,10 @@
 //
 // Centres are the first n_centres of the N atoms: a domain of a parallel run has ghosts that only send.
 
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include "coupling.hpp"
-#include "instruction_sets.hpp"
+#include "implementation.hpp"
 
 namespace mollifield::operators {
 namespace {
@@ -24,127 +22,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
-struct Operands {
-  Tensor x, harmonics, weights, edge_index;
-  std::int64_t n_centres;
-  Tensor lengths, knots;  // of a spline, in place of weights
-  double r_max = 0.0;
-};
-
-// Everything that both kernels need, for one call.
-template <class T> class Call {
- public:
-  Call(const Operands &o, const CouplingTable &table) :
-      coupling_(table.view<T>()), x_(o.x.contiguous()), harmonics_(o.harmonics.contiguous()),
-      weights_(o.weights.defined() ? o.weights.contiguous() : o.weights), index_(o.edge_index.contiguous()),
-      lengths_(o.lengths.defined() ? o.lengths.contiguous() : o.lengths),
-      knots_(o.knots.defined() ? o.knots.contiguous() : o.knots)
-  {
-    const std::int64_t *ends = index_.const_data_ptr<std::int64_t>();
-    args.n_members = x_.size(0);
-    args.n_geometries = harmonics_.size(0);
-    args.n_atoms = x_.size(1);
-    args.n_centres = o.n_centres;
-    args.n_edges = harmonics_.size(1);
-    args.n_channels = x_.size(3);
-    args.centre = ends;
-    args.source = ends + args.n_edges;
-    args.x = x_.template const_data_ptr<T>();
-    args.harmonics = harmonics_.template const_data_ptr<T>();
-    if (weights_.defined()) args.weights = weights_.template const_data_ptr<T>();
-    if (knots_.defined()) {
-      args.spline.values = knots_.template const_data_ptr<T>();
-      args.spline.lengths = lengths_.template const_data_ptr<T>();
-      args.spline.n_knots = knots_.size(1);
-      args.spline.inverse_spacing = static_cast<T>((knots_.size(1) - 1) / o.r_max);
-    }
-  }
-
-  Tensor forward()
-  {
-    const Grouping centres(args.centre, args.n_edges, args.n_centres);
-    check_sources();
-    Tensor out = at::empty({args.n_members, args.n_centres, coupling_.n_rows, args.n_channels}, x_.options());
-    args.out = out.template data_ptr<T>();
-    run(centres, args.n_centres, kernels<T>().forward);
-    return out;
-  }
-
-  void backward(const Tensor &grad_out, Tensor *grad_x, Tensor *grad_harmonics, Tensor *grad_weights,
-                Tensor *grad_lengths)
-  {
-    const Tensor gradient = grad_out.contiguous();
-    args.grad_out = gradient.template const_data_ptr<T>();
-    if (grad_x) *grad_x = at::zeros_like(x_);
-    if (grad_harmonics) *grad_harmonics = at::empty_like(harmonics_);
-    if (grad_weights) *grad_weights = at::empty_like(weights_);
-    if (grad_lengths) *grad_lengths = at::empty_like(lengths_);
-    accumulate(kernels<T>().backward, grad_x, grad_harmonics, grad_weights, grad_lengths);
-  }
-
-  // Gradients of <tangents, gradients>, of which all four are computed.
-  void double_backward(const Tensor &grad_out, const std::vector<Tensor> &tangents, Tensor *grad_x,
-                       Tensor *grad_harmonics, Tensor *grad_weights, Tensor *grad_grad_out)
-  {
-    const Tensor gradient = grad_out.contiguous(), vx = tangents[0].contiguous(), vy = tangents[1].contiguous(),
-                 vw = tangents[2].contiguous();
-    args.grad_out = gradient.template const_data_ptr<T>();
-    args.x_tangent = vx.template const_data_ptr<T>();
-    args.harmonics_tangent = vy.template const_data_ptr<T>();
-    args.weights_tangent = vw.template const_data_ptr<T>();
-    *grad_x = at::zeros_like(x_);
-    *grad_harmonics = at::empty_like(harmonics_);
-    *grad_weights = at::empty_like(weights_);
-    *grad_grad_out = at::empty_like(gradient);
-    args.grad_grad_out = grad_grad_out->template data_ptr<T>();
-    accumulate(kernels<T>().double_backward, grad_x, grad_harmonics, grad_weights, nullptr);
-  }
-
- private:
-  template <class Kernel> void run(const Grouping &groups, std::int64_t n_groups, Kernel kernel)
-  {
-    args.first = groups.first();
-    args.order = groups.order();
-    const std::int64_t size = workspace_size(coupling_, args.n_channels);
-    at::parallel_for(0, n_groups, 16, [&](std::int64_t begin, std::int64_t end) {
-      std::vector<T> workspace(size);
-      kernel(coupling_, args, begin, end, workspace.data());
-    });
-  }
-
-  template <class Kernel>
-  void accumulate(Kernel kernel, Tensor *grad_x, Tensor *grad_harmonics, Tensor *grad_weights, Tensor *grad_lengths)
-  {
-    const Grouping centres(args.centre, args.n_edges, args.n_centres);
-    check_sources();
-    T *const x = grad_x ? grad_x->template data_ptr<T>() : nullptr;
-    // Sums by source run into each other when centres are shared out to threads, so these get a
-    // pass of their own; the order of every sum is the same.
-    const bool one_pass = at::get_num_threads() == 1 || at::in_parallel_region();
-    args.grad_x = one_pass ? x : nullptr;
-    args.grad_harmonics = grad_harmonics ? grad_harmonics->template data_ptr<T>() : nullptr;
-    args.grad_weights = grad_weights ? grad_weights->template data_ptr<T>() : nullptr;
-    args.spline.grad_lengths = grad_lengths ? grad_lengths->template data_ptr<T>() : nullptr;
-    if (one_pass || grad_harmonics || grad_weights || grad_lengths) run(centres, args.n_centres, kernel);
-    if (one_pass || !x) return;
-    args.grad_x = x;
-    args.grad_harmonics = args.grad_weights = args.grad_grad_out = args.spline.grad_lengths = nullptr;
-    run(Grouping(args.source, args.n_edges, args.n_atoms, centres.order()), args.n_atoms, kernel);
-  }
-
-  void check_sources() const
-  {
-    for (std::int64_t e = 0; e < args.n_edges; ++e)
-      TORCH_CHECK_INDEX(args.source[e] >= 0 && args.source[e] < args.n_atoms, "edge_index: edge ", e, " names atom ",
-                        args.source[e], " of ", args.n_atoms);
-  }
-
-  Coupling<T> coupling_;
-  Tensor x_, harmonics_, weights_, index_, lengths_, knots_;
-  Convolution<T> args{};
-};
-
-void check(const Operands &o, const CouplingTable &table)
+void check(const ConvolutionOperands &o, const CouplingTable &table)
 {
   const Tensor &radial = o.weights.defined() ? o.weights : o.knots;
   TORCH_CHECK_VALUE(o.x.dim() == 4 && o.x.size(2) == table.n_in, "features: found ", o.x.sizes(),
@@ -157,28 +35,19 @@ void check(const Operands &o, const CouplingTable &table)
                     "edge_index: found ", o.edge_index.sizes(), "; allowed is [2, ", o.harmonics.size(1), "]");
   TORCH_CHECK_VALUE(o.n_centres >= 0 && o.n_centres <= o.x.size(1), "n_centres: found ", o.n_centres,
                     "; allowed is 0 to ", o.x.size(1), ", the number of atoms");
-  TORCH_CHECK_VALUE(radial.size(0) == o.x.size(0) && radial.size(-1) == table.n_paths * o.x.size(3), "weights: found ",
-                    radial.sizes(), "; allowed is ", table.n_paths * o.x.size(3), " for each of ", o.x.size(0),
-                    " members");
-  TORCH_CHECK_VALUE(o.x.is_cpu() && o.harmonics.is_cpu() && radial.is_cpu(), "the convolution runs on the CPU; found ",
-                    o.x.device(), ", ", o.harmonics.device());
-  TORCH_CHECK_TYPE(o.x.scalar_type() == o.harmonics.scalar_type() && o.x.scalar_type() == radial.scalar_type(),
-                   "features, harmonics and weights must share one dtype; found ", o.x.scalar_type(), ", ",
-                   o.harmonics.scalar_type(), ", ", radial.scalar_type());
+  TORCH_CHECK_VALUE(radial.dim() > 1 && radial.size(0) == o.x.size(0) && radial.size(-1) == table.n_paths * o.x.size(3),
+                    "weights: found ", radial.sizes(), "; allowed is ", table.n_paths * o.x.size(3), " for each of ",
+                    o.x.size(0), " members");
+  TORCH_CHECK_VALUE(o.edge_index.device() == o.x.device(), "edge_index and features must lie on one device; found ",
+                    o.edge_index.device(), ", ", o.x.device());
+  check_alike("features, harmonics and weights", {o.x, o.harmonics, radial});
+  if (o.lengths.defined()) check_alike("features and lengths", {o.x, o.lengths});
 }
 
-Tensor run_forward(const Operands &o, const CouplingTable &table)
+Tensor run_forward(const ConvolutionOperands &o, const CouplingTable &table)
 {
   check(o, table);
-  return AT_DISPATCH_FLOATING_TYPES(o.x.scalar_type(), "mollifield::convolution",
-                                    [&] { return Call<scalar_t>(o, table).forward(); });
-}
-
-void run_backward(const Operands &o, const CouplingTable &table, const Tensor &grad_out, Tensor *x, Tensor *harmonics,
-                  Tensor *weights, Tensor *lengths)
-{
-  AT_DISPATCH_FLOATING_TYPES(o.x.scalar_type(), "mollifield::convolution_backward",
-                             [&] { Call<scalar_t>(o, table).backward(grad_out, x, harmonics, weights, lengths); });
+  return implementation(o.x).convolution.forward(o, table);
 }
 
 Tensor convolve(const Tensor &x, const Tensor &harmonics, const Tensor &weights, std::int64_t n_centres,
@@ -194,8 +63,9 @@ class Derivatives : public Function<Derivatives> {
     ctx->save_for_backward({x, harmonics, weights, grad_out, edge_index, terms, coefficients});
     ctx->set_materialize_grads(false);
     Tensor dx, dy, dw;
-    run_backward({x, harmonics, weights, edge_index, grad_out.size(1), {}, {}}, CouplingTable(terms, coefficients),
-                 grad_out, wanted[0] ? &dx : nullptr, wanted[1] ? &dy : nullptr, wanted[2] ? &dw : nullptr, nullptr);
+    implementation(x).convolution.backward(
+        {x, harmonics, weights, edge_index, grad_out.size(1), {}, {}}, CouplingTable(terms, coefficients), grad_out,
+        {wanted[0] ? &dx : nullptr, wanted[1] ? &dy : nullptr, wanted[2] ? &dw : nullptr});
     const Tensor none = at::empty({0}, x.options());  // autograd takes no undefined outputs
     return {wanted[0] ? dx : none, wanted[1] ? dy : none, wanted[2] ? dw : none};
   }
@@ -207,15 +77,14 @@ class Derivatives : public Function<Derivatives> {
     const variable_list arguments(saved.begin(), saved.begin() + 3), rest(saved.begin() + 4, saved.end());
     const Tensor &grad_out = saved[3];
     variable_list total(4);
-    if (!at::GradMode::is_enabled() && v[0].defined() + v[1].defined() + v[2].defined() > 1) {
+    const ConvolutionForms &forms = implementation(saved[0]).convolution;
+    if (forms.double_backward && !at::GradMode::is_enabled() && v[0].defined() + v[1].defined() + v[2].defined() > 1) {
       // All of it in one pass over the edges; higher derivatives need the sum below.
       for (int slot = 0; slot < 3; ++slot)
         if (!v[slot].defined()) v[slot] = at::zeros_like(arguments[slot]);
-      AT_DISPATCH_FLOATING_TYPES(grad_out.scalar_type(), "mollifield::convolution_double_backward", [&] {
-        const Operands o = {saved[0], saved[1], saved[2], saved[4], grad_out.size(1), {}, {}};
-        const CouplingTable table(saved[5], saved[6]);
-        Call<scalar_t>(o, table).double_backward(grad_out, v, &total[0], &total[1], &total[2], &total[3]);
-      });
+      forms.double_backward({saved[0], saved[1], saved[2], saved[4], grad_out.size(1), {}, {}},
+                            CouplingTable(saved[5], saved[6]), grad_out, v,
+                            {&total[0], &total[1], &total[2], nullptr, &total[3]});
       return {total[0], total[1], total[2], total[3], {}, {}, {}, {}};
     }
     const auto add = [&total](int k, const Tensor &term) {
@@ -266,7 +135,7 @@ Tensor convolve(const Tensor &x, const Tensor &harmonics, const Tensor &weights,
   return ConvolutionFunction::apply(x, harmonics, weights, rest[0], n_centres, rest[1], rest[2]);
 }
 
-// With tabulated weights; `knots [M, n_knots, 2, P*C]` (kernels.hpp) are constants, and first derivatives by
+// With tabulated weights; `knots [M, n_knots, 2, P*C]` (cpu/kernels.hpp) are constants, and first derivatives by
 // x, harmonics and lengths [G, E] are all that running a model needs.
 class SplineConvolutionFunction : public Function<SplineConvolutionFunction> {
  public:
@@ -287,8 +156,10 @@ class SplineConvolutionFunction : public Function<SplineConvolutionFunction> {
         "mollifield::spline_convolution has first derivatives only: train with the radial network");
     const variable_list s = ctx->get_saved_variables();
     Tensor dx, dy, dr;
-    const Operands o = {s[0], s[1], {}, s[4], grad[0].size(1), s[2], s[3], ctx->saved_data["r_max"].toDouble()};
-    run_backward(o, CouplingTable(s[5], s[6]), grad[0], ctx->needs_input_grad(0) ? &dx : nullptr, &dy, nullptr, &dr);
+    const ConvolutionOperands o = {
+        s[0], s[1], {}, s[4], grad[0].size(1), s[2], s[3], ctx->saved_data["r_max"].toDouble()};
+    implementation(s[0]).convolution.backward(o, CouplingTable(s[5], s[6]), grad[0],
+                                              {ctx->needs_input_grad(0) ? &dx : nullptr, &dy, nullptr, &dr});
     return {dx, dy, dr, {}, {}, {}, {}, {}, {}};
   }
 };
@@ -319,6 +190,4 @@ TORCH_LIBRARY_FRAGMENT(mollifield, library)
       "spline_convolution(Tensor x, Tensor harmonics, Tensor lengths, Tensor knots, float r_max, Tensor edge_index, "
       "int n_centres, Tensor terms, Tensor coefficients) -> Tensor",
       mollifield::operators::spline_convolution);
-  library.def("instruction_sets() -> str[]", mollifield::operators::instruction_sets);
-  library.def("instruction_set() -> str", mollifield::operators::instruction_set);
 }

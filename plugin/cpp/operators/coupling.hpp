@@ -1,38 +1,24 @@
-// The arguments of a convolution, checked and laid out for the kernels.
+// Which components couple, as all implementations read it.
 #pragma once
 
 #include <ATen/ATen.h>
 
 #include <vector>
 
-#include "kernels.hpp"
-
 namespace mollifield::operators {
 
-// Sparse Clebsch-Gordan coefficients as tensors: `terms [T, 4]` int64 with columns output row, path,
+// Sparse Clebsch-Gordan coefficients, from tensors: `terms [T, 4]` int64 with columns output row, path,
 // feature component, edge component, sorted by row and then by feature component; `coefficients [T]`.
-class CouplingTable {
- public:
+//
+// Row r of the output belongs to path `row_path[r]` and sums over the pairs [row_begin[r], row_begin[r+1]); pair q
+// takes component `pair_in[q]` of the features times
+//   A[q] = sum over terms t in [pair_begin[q], pair_begin[q+1]) of coefficient[t] * Y[term_edge[t]].
+struct CouplingTable {
   CouplingTable(const at::Tensor &terms, const at::Tensor &coefficients);
-  template <class T> Coupling<T> view() const;
-  int n_rows = 0, n_paths = 0, n_in = 0, n_edge = 0, stride = 0;
 
- private:
-  std::vector<int> row_path_, row_begin_, pair_in_, pair_begin_, term_edge_;
-  std::vector<float> single_, dense_single_;
-  std::vector<double> double_, dense_double_;
-};
-
-// Edges grouped by one end; inside a group they keep the order of `visit` (null: ascending), so that sums
-// have one order whatever the number of threads.
-class Grouping {
- public:
-  Grouping(const std::int64_t *end, std::int64_t n_edges, std::int64_t n_atoms, const std::int64_t *visit = nullptr);
-  const std::int64_t *first() const { return first_.data(); }
-  const std::int64_t *order() const { return order_.empty() ? nullptr : order_.data(); }
-
- private:
-  std::vector<std::int64_t> first_, order_;
+  int n_rows = 0, n_paths = 0, n_in = 0, n_edge = 0;
+  std::vector<int> row_path, row_begin, pair_in, pair_begin, term_edge;
+  std::vector<double> coefficient;
 };
 
 }  // namespace mollifield::operators

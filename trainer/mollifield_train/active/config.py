@@ -19,6 +19,7 @@ from mollifield_train.config import (
     validated,
 )
 from mollifield_train.model import DEFAULT_KIND
+from mollifield_train.same_run import differences
 
 Arm = Literal["active", "random"]
 
@@ -259,8 +260,8 @@ class LoopConfig(Section):
         return self
 
 
-MAY_CHANGE = {"rounds", "parallel", "directory"}
-"""Keys that a resumed run may have changed (and the oracle's workers, retries and timeout)."""
+MAY_CHANGE = ("rounds", "parallel", "directory", "oracle.workers", "oracle.retries", "oracle.timeout")
+"""Keys that a resumed run may have changed."""
 
 
 def load_loop_config(path: str | Path) -> LoopConfig:
@@ -272,21 +273,13 @@ def check_same_run(old: dict[str, Any], new: dict[str, Any], directory: Path) ->
     """Refuse to continue a run under another config.
 
     Raises:
-        ValueError: naming the keys that differ.
+        ValueError: naming the keys that differ, and their values.
     """
 
-    def essential(config: dict[str, Any]) -> dict[str, Any]:
-        kept = {key: value for key, value in config.items() if key not in MAY_CHANGE}
-        kept["oracle"] = {
-            key: value for key, value in config["oracle"].items() if key not in {"workers", "retries", "timeout"}
-        }
-        model = {"kind": DEFAULT_KIND} | config["training"]["model"]  # older runs say no kind
-        return kept | {"training": config["training"] | {"model": model}}
-
-    before, now = essential(old), essential(new)
-    changed = sorted(key for key in before | now if before.get(key) != now.get(key))
+    # Older runs name no kind of model.
+    changed = differences(old, new, MAY_CHANGE, {"training.model.kind": DEFAULT_KIND})
     if changed:
         raise ValueError(
-            f"{directory} holds a run with other settings: {', '.join(changed)} changed; "
+            f"{directory} holds a run with other settings: {'; '.join(changed)}; "
             "choose another directory, or start again with --fresh"
         )

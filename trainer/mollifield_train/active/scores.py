@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mollifield_train.active.committee import Committee
 from mollifield_train.active.store import label_of
+from mollifield_train.metrics import energy_deviations, offset, rmse, rmse_without_offset
 
 Arrays = dict[str, NDArray[np.float64]]
 
@@ -21,10 +22,12 @@ def predict_frames(committee: Committee, frames: Sequence[Atoms]) -> Arrays:
     after another. ``stress`` and ``stress_reference`` ``[S, 6]`` (Voigt, in ASE's sign) are there for the frames whose
     label has one.
     """
-    labels = [label_of(atoms) for atoms in frames]
-    missing = [index for index, label in enumerate(labels) if label is None]
-    if missing:
-        raise ValueError(f"test frame {missing[0]} has no energy or no forces")
+    labels = []
+    for index, atoms in enumerate(frames):
+        label = label_of(atoms)
+        if label is None:
+            raise ValueError(f"test frame {index} has no energy or no forces")
+        labels.append(label)
     predictions = [committee.predict(atoms) for atoms in frames]
     stresses = [
         (prediction.stress, label.stress)
@@ -52,21 +55,17 @@ def summarise(arrays: Arrays) -> dict[str, float]:
     RMSE comes with and without it. The pressure's error has the sign of a pressure: minus a third of the
     trace of the stress.
     """
-    energy_error = (arrays["energy"] - arrays["energy_reference"]) / arrays["n_atoms"]
+    energy = energy_deviations(arrays["energy"], arrays["energy_reference"], arrays["n_atoms"])
     scores = {
-        "force_rmse": _rms(arrays["forces"] - arrays["forces_reference"]),
-        "energy_rmse_per_atom": _rms(energy_error),
-        "energy_offset_per_atom": float(energy_error.mean()),
-        "energy_rmse_per_atom_shifted": _rms(energy_error - energy_error.mean()),
+        "force_rmse": rmse(arrays["forces"] - arrays["forces_reference"]),
+        "energy_rmse_per_atom": rmse(energy),
+        "energy_offset_per_atom": offset(energy),
+        "energy_rmse_per_atom_shifted": rmse_without_offset(energy),
         "mean_force_std": float(arrays["forces_std"].mean()),
         "max_force_std": float(arrays["forces_std"].max()),
     }
     if "stress" in arrays:
-        error = arrays["stress"] - arrays["stress_reference"]
-        scores["stress_rmse"] = _rms(error)
-        scores["pressure_error"] = float(-error[:, :3].mean())
+        deviations = arrays["stress"] - arrays["stress_reference"]
+        scores["stress_rmse"] = rmse(deviations)
+        scores["pressure_error"] = -offset(deviations[:, :3])
     return scores
-
-
-def _rms(values: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.mean(values**2)))

@@ -17,8 +17,8 @@ from mollifield_train.active.log import say
 from mollifield_train.active.rounds import Parts, TrainTask
 from mollifield_train.config import DataConfig, TrainConfig
 from mollifield_train.durable import replacing
-from mollifield_train.fit import MODEL_FILE, train
-from mollifield_train.members import LAST_CHECKPOINT
+from mollifield_train.training.run import train
+from mollifield_train.training.run_directory import LAST_CHECKPOINT, MODEL_FILE
 
 TRAIN_FILE, VALID_FILE = "train.extxyz", "valid.extxyz"
 
@@ -36,7 +36,7 @@ def make_parts(config: LoopConfig) -> Parts:
 
 
 def train_committee(task: TrainTask, config: LoopConfig) -> None:
-    """Train with ``mollifield_train.fit``; see ``rounds.Trainer``."""
+    """Train with ``mollifield_train.training.run``; see ``rounds.Trainer``."""
     task.directory.mkdir(parents=True, exist_ok=True)
     for name, frames in ((VALID_FILE, task.valid), (TRAIN_FILE, task.frames)):
         if frames and not (task.directory / name).exists():

@@ -16,6 +16,7 @@ from mollifield.potential import evaluate
 
 from ..data.frames import Frame, read_frames
 from ..data.keys import LabelKeys
+from ..metrics import coverage, ratio
 from . import MAPS, CalibrationMap
 
 N_LEAST = 30
@@ -122,18 +123,15 @@ def table(observed: Observed, fit: CalibrationMap, n_species: int) -> Array:
 
 def score(observed: Observed, fit: CalibrationMap, n_species: int) -> Score:
     """Half of the frames judged by what was fitted to the other half, and the other way round."""
-    ratios = []
+    stds = np.empty_like(observed.raw)
     for half in (0, 1):
-        judged = observed.of(observed.frame % 2 == half)
-        knots = table(observed.of(observed.frame % 2 != half), fit, n_species)
-        std = np.empty_like(judged.raw)
-        for species in np.unique(judged.species):
-            rows = judged.species == species
-            std[rows] = interpolated(knots[species], judged.raw[rows])
-        ratios.append(judged.errors / std)
-    ratio = np.concatenate(ratios)
-    before = observed.errors / observed.raw
-    return Score(len(ratio), _rms(before), _rms(ratio), float(np.mean(ratio < 1.0)))
+        judged = observed.frame % 2 == half
+        knots = table(observed.of(~judged), fit, n_species)
+        for species in np.unique(observed.species[judged]):
+            rows = judged & (observed.species == species)
+            stds[rows] = interpolated(knots[species], observed.raw[rows])
+    errors = observed.errors
+    return Score(len(errors), ratio(errors, observed.raw), ratio(errors, stds), coverage(errors, stds))
 
 
 def _lengthened(knots: Array, n: int) -> Array:
@@ -145,10 +143,6 @@ def _lengthened(knots: Array, n: int) -> Array:
 def _observed(rows: list[Array]) -> Observed:
     raw, errors, species, frame = np.concatenate([np.zeros((0, 4)), *rows]).T
     return Observed(raw, errors, species.astype(np.int64), frame.astype(np.int64))
-
-
-def _rms(values: Array) -> float:
-    return float(np.sqrt(np.mean(values**2)))
 
 
 def _noise(artefact: Artefact) -> dict[str, Tensor]:

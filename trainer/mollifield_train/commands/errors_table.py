@@ -1,19 +1,18 @@
 """How commands print errors."""
 
+LABELS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å^3"}
+
 
 def print_errors(summary: dict[str, float]) -> None:
     """A line for each quantity of an `error_summary`."""
-    for quantity, unit, label in (
-        ("energy", "mev_per_atom", "meV/atom"),
-        ("forces", "mev_per_A", "meV/Å"),
-        ("stress", "mev_per_A3", "meV/Å^3"),
-    ):
-        if f"{quantity}_rmse_{unit}" not in summary:
+    from ..metrics import key_of
+
+    for quantity, label in LABELS.items():
+        keys = {measure: key_of(quantity, measure) for measure in ("rmse", "mae", "rmse_members", "std")}
+        found = {measure: f"{summary[key]:9.3f}" for measure, key in keys.items() if key in summary}
+        if "rmse" not in found:
             continue
-        text = f"RMSE {summary[f'{quantity}_rmse_{unit}']:9.3f}  MAE {summary[f'{quantity}_mae_{unit}']:9.3f}"
-        if f"{quantity}_std_{unit}" in summary:
-            text += (
-                f"  single members RMSE {summary[f'{quantity}_rmse_members_{unit}']:9.3f}"
-                f"  committee std {summary[f'{quantity}_std_{unit}']:9.3f}"
-            )
+        text = f"RMSE {found['rmse']}  MAE {found['mae']}"
+        if "std" in found:
+            text += f"  single members RMSE {found['rmse_members']}  committee std {found['std']}"
         print(f"  {quantity:<7}{text}  {label}")

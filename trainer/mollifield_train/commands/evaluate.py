@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Predict, print the errors, draw."""
-    from ..evaluate import error_summary, evaluate_file, parity_plot
+    from ..evaluate import evaluate_file, parity_plot
+    from ..metrics import error_summary
 
     frames = evaluate_file(options.model, options.frames, options.device, keys_of(options))
     print(f"{options.frames}: {len(frames)} frames, {len(frames[0].energies)} members")

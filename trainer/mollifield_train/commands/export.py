@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Export."""
-    from ..fit import export_run
+    from ..training.run import export_run
 
     export_run(options.directory, options.output)
     print(f"written: {options.output}")

@@ -31,7 +31,8 @@ def run(options: argparse.Namespace) -> None:
     from ..config import load_train_config
 
     config = load_train_config(options.config, options.set)
-    from ..fit import MODEL_FILE, train, what_is_kept
+    from ..training.run import train, what_is_kept
+    from ..training.run_directory import MODEL_FILE
 
     with naming_what_is_kept(lambda: what_is_kept(config)):
         result = train(config, resume=options.resume, initial=options.initial)

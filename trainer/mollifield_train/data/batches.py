@@ -6,7 +6,8 @@ E edges of all frames together.
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch.utils.data import Sampler
 from mollifield.neighbours import find_edges
 
 from .frames import Frame
+from .nearby import Nearby
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Graph:
     """[E, 3] float64, Å."""
     index: int
     """Position in its data set; bootstrap weights are looked up by it."""
+    nearby: Nearby | None = None
+    """Edges beyond the cutoff as well, for displaced copies."""
 
     @property
     def n_atoms(self) -> int:
@@ -81,20 +85,23 @@ class Batch:
         """Number of frames with an 'energy', 'forces' or 'stress'; asks no device."""
         return sum(getattr(graph.frame, label) is not None for graph in self.graphs)
 
-    def to(self, device: torch.device | str, **options: bool) -> "Batch":
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """A copy with its tensors on `device`."""
-        moved = {
-            field.name: value.to(device, **options) if isinstance(value, Tensor) else value
+        moved: dict[str, Any] = {
+            field.name: value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
             for field in fields(self)
             for value in [getattr(self, field.name)]
         }
-        return Batch(**moved)
+        return replace(self, **moved)
 
 
-def build_graphs(frames: Sequence[Frame], species: Sequence[str], r_max: float) -> list[Graph]:
-    """Graphs of frames; raises ValueError on an unknown species and on atoms on top of each other."""
+def build_graphs(frames: Sequence[Frame], species: Sequence[str], r_max: float, skin: float = 0.0) -> list[Graph]:
+    """Graphs of frames; raises ValueError on an unknown species and on atoms on top of each other.
+
+    With a `skin` (Å) neighbours out to `r_max + skin` are found by the same search and kept for displaced copies.
+    """
     columns = {atomic_numbers[symbol]: k for k, symbol in enumerate(species)}
-    return [_graph(frame, k, columns, r_max) for k, frame in enumerate(frames)]
+    return [_graph(frame, k, columns, r_max, skin) for k, frame in enumerate(frames)]
 
 
 def average_neighbours(graphs: Sequence[Graph]) -> float:
@@ -185,7 +192,7 @@ class SeededBatches(Sampler[list[int]]):
         return [batches[k] for k in rng.permutation(len(self))]
 
 
-def _graph(frame: Frame, index: int, columns: dict[int, int], r_max: float) -> Graph:
+def _graph(frame: Frame, index: int, columns: dict[int, int], r_max: float, skin: float) -> Graph:
     try:
         types = torch.tensor([columns[int(z)] for z in frame.numbers])
     except KeyError as error:
@@ -194,13 +201,11 @@ def _graph(frame: Frame, index: int, columns: dict[int, int], r_max: float) -> G
             f"does not know; it knows atomic numbers {', '.join(map(str, columns))}"
         ) from None
     try:
-        edges = find_edges(frame.positions, frame.cell, frame.pbc, r_max)
+        edges = find_edges(frame.positions, frame.cell, frame.pbc, r_max + skin)
     except ValueError as error:
         raise ValueError(f"{frame.origin}: {error}") from error
-    return Graph(
-        frame=frame,
-        types=types,
-        edge_index=torch.from_numpy(np.asarray(edges.edge_index)),
-        edge_vectors=torch.from_numpy(np.asarray(edges.edge_vectors)),
-        index=index,
-    )
+    edge_index, edge_vectors, nearby = edges.edge_index, edges.edge_vectors, None
+    if skin > 0.0:
+        nearby = Nearby(edge_index, edge_vectors, skin)
+        edge_index, edge_vectors = nearby.within(r_max)
+    return Graph(frame, types, torch.from_numpy(edge_index), torch.from_numpy(edge_vectors), index, nearby)

@@ -44,7 +44,8 @@ def odd_forces(frames: Sequence[Frame]) -> list[str]:
     labelled = [frame for frame in frames if frame.forces is not None]
     if len(labelled) < N_ENOUGH:
         return []
-    largest = np.array([np.linalg.norm(frame.forces, axis=1).max() for frame in labelled])
+    forces = [frame.forces for frame in labelled if frame.forces is not None]
+    largest = np.array([np.linalg.norm(found, axis=1).max() for found in forces])
     middle = max(float(np.median(largest)), THERMAL_FORCE)
     odd = [k for k in np.argsort(-largest, kind="stable") if largest[k] > FORCE_FACTOR * middle]
     if not odd:

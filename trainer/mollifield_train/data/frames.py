@@ -46,6 +46,12 @@ class Frame:
     origin: str
     """Where it came from, for messages: 'frame 12 of train.xyz'."""
 
+    @classmethod
+    def unlabelled(cls, atoms: ase.Atoms, origin: str) -> "Frame":
+        """The geometry of ASE's, unchecked."""
+        numbers, pbc = np.array(atoms.numbers, dtype=np.int64), np.array(atoms.pbc)
+        return cls(numbers, np.array(atoms.positions), np.array(atoms.cell.array), pbc, None, None, None, origin)
+
     @cached_property
     def content(self) -> str:
         """The key of its geometry (`data.content`)."""
@@ -98,7 +104,7 @@ def read_atoms(path: str | Path) -> list[ase.Atoms]:
         raise ValueError(f"{path}: cannot be read as extended xyz: {_first_bad_frame(path) or error}") from error
     if not images:
         raise ValueError(f"{path}: contains no frames")
-    return images
+    return images if isinstance(images, list) else [images]
 
 
 def frames_from_atoms(images: Iterable[ase.Atoms], source: str, keys: LabelKeys | None = None) -> list[Frame]:

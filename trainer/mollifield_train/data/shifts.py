@@ -54,19 +54,19 @@ def given_shifts(isolated: Sequence[Frame], method: str | Mapping[str, float]) -
     """Energies that are not to be fitted, by chemical symbol."""
     if not isinstance(method, str):
         return dict(method)
-    known: dict[str, Frame] = {}
+    known: dict[str, tuple[float, str]] = {}
     if method == "least_squares":
         return {}
     for frame in isolated:
         if frame.energy is None:
             continue
-        first = known.setdefault(chemical_symbols[frame.numbers[0]], frame)
-        if abs(first.energy - frame.energy) > SAME_ENERGY:
+        energy, origin = known.setdefault(chemical_symbols[frame.numbers[0]], (frame.energy, frame.origin))
+        if abs(energy - frame.energy) > SAME_ENERGY:
             raise ValueError(
-                f"isolated atoms of one element contradict each other: {first.energy} eV in {first.origin}, "
+                f"isolated atoms of one element contradict each other: {energy} eV in {origin}, "
                 f"{frame.energy} eV in {frame.origin}"
             )
-    return {symbol: frame.energy for symbol, frame in known.items()}
+    return {symbol: energy for symbol, (energy, _) in known.items()}
 
 
 def undetermined_species(frames: Sequence[Frame], species: Sequence[str]) -> list[str]:

@@ -12,6 +12,11 @@ class GaussianKernel:
 
     width: float
 
+    @property
+    def reach(self) -> float:
+        """Å; one displacement of a million is longer."""
+        return 5.0 * self.width
+
     def density(self, x: np.ndarray) -> np.ndarray:
         """Values [n] at displacements x [n] in Å, in 1/Å."""
         return np.exp(-0.5 * (x / self.width) ** 2) / (np.sqrt(2.0 * np.pi) * self.width)
@@ -34,6 +39,11 @@ class CompactKernel:
     """
 
     width: float
+
+    @property
+    def reach(self) -> float:
+        """Å; no displacement is longer."""
+        return self.width
 
     @property
     def normalisation(self) -> float:

@@ -22,6 +22,7 @@ atoms, and must be differentiable by the parameters of the model.
 
 import math
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from torch import Tensor
 from .kernels import CompactKernel, GaussianKernel, Kernel
 
 Gradient = Callable[[Tensor], Tensor]
-KERNELS = {"gaussian": GaussianKernel, "compact": CompactKernel}
+KERNELS: dict[str, Callable[[float], Kernel]] = {"gaussian": GaussianKernel, "compact": CompactKernel}
 
 
 def monte_carlo(
@@ -92,7 +93,7 @@ def quadrature(gradient: Gradient, n_atoms: Tensor, kernel: Kernel, n_nodes: int
     counts = n_atoms.cpu().numpy()
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     nodes, weights = kernel.quadrature(n_nodes)
-    total: Tensor | None = None
+    terms: list[Tensor] = []
     for k in range(3 * int(counts.max())):
         frames = np.flatnonzero(k < 3 * counts)
         columns = 3 * starts[frames] + k
@@ -102,10 +103,9 @@ def quadrature(gradient: Gradient, n_atoms: Tensor, kernel: Kernel, n_nodes: int
         squares = gradients.double().flatten(2)[:, :, torch.from_numpy(columns)].square()
         weight = torch.from_numpy(weights).to(squares.device)
         integrals = (squares * weight[:, None]).sum(dim=1)  # [M, frames]
-        if total is None:
-            total = torch.zeros_like(integrals)  # coordinate 0 exists in every frame
-        total = total.index_add(1, torch.from_numpy(frames).to(total.device), integrals)
-    return total
+        zeros = integrals.new_zeros(len(integrals), len(counts))
+        terms.append(zeros.index_add(1, torch.from_numpy(frames).to(zeros.device), integrals))
+    return reduce(torch.add, terms)
 
 
 def mollifier_term(per_frame: Tensor, n_atoms: Tensor, sums: str) -> Tensor:

@@ -10,7 +10,7 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from .coupling import coupling_table
-from .irreps import Path, tensor_product_paths
+from .irreps import Path, paths_per_l, tensor_product_paths
 from .native import require_native
 
 
@@ -22,8 +22,7 @@ class ConvolutionE3nn(nn.Module):
         self.n_channels = n_channels
         self.l_max_in = l_max_in
         self.paths: list[Path] = tensor_product_paths(l_max_in, l_max_edge, l_max_out)
-        self.path_l3 = [path.l_3 for path in self.paths]
-        self.paths_per_l = [self.path_l3.count(l) for l in range(l_max_out + 1)]
+        self.paths_per_l = paths_per_l(self.paths, l_max_out)
         irreps_in = o3.Irreps([(n_channels, (l, (-1) ** l)) for l in range(l_max_in + 1)])
         irreps_edge = o3.Irreps([(1, (l, (-1) ** l)) for l in range(l_max_edge + 1)])
         irreps_out = o3.Irreps([(n_channels, (p.l_3, (-1) ** p.l_3)) for p in self.paths])
@@ -55,22 +54,19 @@ class ConvolutionE3nn(nn.Module):
 
 
 class ConvolutionNative(nn.Module):
-    """The same numbers from ``torch.ops.mollifield.convolution``; on a GPU, from the reference path."""
+    """The same numbers from ``torch.ops.mollifield.convolution``."""
 
     def __init__(self, l_max_in: int, l_max_edge: int, l_max_out: int, n_channels: int) -> None:
         super().__init__()
         require_native()
-        self.reference = ConvolutionE3nn(l_max_in, l_max_edge, l_max_out, n_channels)
-        self.paths = self.reference.paths
-        self.paths_per_l = self.reference.paths_per_l
+        self.paths = tensor_product_paths(l_max_in, l_max_edge, l_max_out)
+        self.paths_per_l = paths_per_l(self.paths, l_max_out)
         terms, coefficients = coupling_table(self.paths)
         self.register_buffer("terms", terms, persistent=False)
         self.register_buffer("coefficients", coefficients, persistent=False)
 
     def forward(self, x: Tensor, harmonics: Tensor, weights: Tensor, edge_index: Tensor, n_centres: int) -> Tensor:
         """As `ConvolutionE3nn.forward`."""
-        if x.is_cuda:
-            return self.reference(x, harmonics, weights, edge_index, n_centres)
         return torch.ops.mollifield.convolution(
             x, harmonics, weights, edge_index, n_centres, self.terms, self.coefficients
         )

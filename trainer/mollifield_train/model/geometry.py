@@ -20,19 +20,13 @@ class GeometryE3nn(nn.Module):
 
 
 class GeometryNative(nn.Module):
-    """The same numbers from ``torch.ops.mollifield.edge_geometry``, which knows l up to 3."""
-
-    LARGEST_L = 3
+    """The same numbers from ``torch.ops.mollifield.edge_geometry``."""
 
     def __init__(self, l_max: int) -> None:
         super().__init__()
         require_native()
         self.l_max = l_max
-        self.use_native = l_max <= self.LARGEST_L
-        self.reference = GeometryE3nn(l_max)
 
     def forward(self, edge_vectors: Tensor) -> tuple[Tensor, Tensor]:
         """As `GeometryE3nn.forward`."""
-        if edge_vectors.is_cuda or not self.use_native:
-            return self.reference(edge_vectors)
         return torch.ops.mollifield.edge_geometry(edge_vectors, self.l_max)

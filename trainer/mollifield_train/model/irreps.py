@@ -26,3 +26,9 @@ def tensor_product_paths(l_max_in: int, l_max_edge: int, l_max_out: int) -> list
         for l_2 in range(l_max_edge + 1)
         if abs(l_1 - l_2) <= l_3 <= l_1 + l_2 and (l_1 + l_2 + l_3) % 2 == 0
     ]
+
+
+def paths_per_l(paths: list[Path], l_max_out: int) -> list[int]:
+    """How many paths lead to each l_3 up to ``l_max_out``."""
+    degrees = [path.l_3 for path in paths]
+    return [degrees.count(l) for l in range(l_max_out + 1)]

@@ -51,10 +51,6 @@ class EquivariantLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[M, N, K, C_in]`` -> ``[M, N, D]``."""
-        return self.mix(x)
-
-    def mix(self, x: Tensor) -> Tensor:
-        """The reference path, from torch alone."""
         n_members, n_atoms = x.shape[0], x.shape[1]
         out: list[Tensor] = []
         # Splits have one backward for all blocks, where each slice would fill a tensor of zeros.
@@ -68,12 +64,10 @@ class EquivariantLinear(nn.Module):
 
 
 class LinearNative(EquivariantLinear):
-    """The same numbers from ``torch.ops.mollifield.linear``; on a GPU, from torch."""
+    """The same numbers from ``torch.ops.mollifield.linear``."""
 
     def forward(self, x: Tensor) -> Tensor:
         """As `EquivariantLinear.forward`."""
-        if x.is_cuda:
-            return self.mix(x)
         return torch.ops.mollifield.linear(x, self.weight, self.n_paths, self.n_out, self.n_scalars_out, self.scale)
 
 
@@ -90,10 +84,6 @@ class Gate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[M, N, D]``: C scalars, C gates for each l >= 1, components -> ``[M, N, (l_max+1)^2, C]``."""
-        return self.apply_gates(x)
-
-    def apply_gates(self, x: Tensor) -> Tensor:
-        """The reference path, from torch alone."""
         c = x.shape[2] // ((self.l_max + 1) * (self.l_max + 1) + self.l_max)
         sizes = [c] * (self.l_max + 1) + [(2 * l + 1) * c for l in range(1, self.l_max + 1)]
         blocks = x.split(sizes, dim=2)
@@ -105,10 +95,8 @@ class Gate(nn.Module):
 
 
 class GateNative(Gate):
-    """The same numbers from ``torch.ops.mollifield.gate``; on a GPU, from torch."""
+    """The same numbers from ``torch.ops.mollifield.gate``."""
 
     def forward(self, x: Tensor) -> Tensor:
         """As `Gate.forward`."""
-        if x.is_cuda:
-            return self.apply_gates(x)
         return torch.ops.mollifield.gate(x, self.l_max)

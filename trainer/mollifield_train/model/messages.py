@@ -44,9 +44,6 @@ class SplineMessages(nn.Module):
         self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor, n_centres: int
     ) -> Tensor:
         """As `RadialMessages.forward`; ``basis`` isn't looked at."""
-        if x.is_cuda:
-            weights = self.interpolate(lengths)
-            return self.convolution(x, harmonics, weights, edge_index, n_centres)
         return torch.ops.mollifield.spline_convolution(
             x,
             harmonics,
@@ -57,23 +54,6 @@ class SplineMessages(nn.Module):
             n_centres,
             self.convolution.terms,
             self.convolution.coefficients,
-        )
-
-    def interpolate(self, lengths: Tensor) -> Tensor:
-        """``lengths [G, E]`` in Å -> weights ``[M, E, P*C]``."""
-        n_members, n_knots = self.knots.shape[0], self.knots.shape[1]
-        position = (lengths * ((n_knots - 1) / self.r_max)).clamp(max=float(n_knots - 1))
-        left = position.detach().to(torch.int64).clamp(max=n_knots - 2)
-        t = (position - left.to(position.dtype)).unsqueeze(-1)
-        member = torch.arange(n_members, device=lengths.device).unsqueeze(1)
-        left = left.expand(n_members, -1)
-        lower, upper = self.knots[member, left], self.knots[member, left + 1]
-        u = 1.0 - t
-        return (
-            (1.0 + 2.0 * t) * u * u * lower[:, :, 0]
-            + t * u * u * lower[:, :, 1]
-            + t * t * (3.0 - 2.0 * t) * upper[:, :, 0]
-            - t * t * u * upper[:, :, 1]
         )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .convolution import from_e3nn, to_e3nn
 from .coupling import coupling_table
-from .irreps import Path, tensor_product_paths
+from .irreps import Path, paths_per_l, tensor_product_paths
 from .native import require_native
 
 
@@ -29,13 +29,12 @@ class SquareE3nn(nn.Module):
         self.l_max = l_max
         self.n_channels = n_channels
         self.paths = square_paths(l_max, l_max_out)
-        degrees = [path.l_3 for path in self.paths]
-        self.paths_per_l = [degrees.count(l) for l in range(l_max_out + 1)]
+        self.paths_per_l = paths_per_l(self.paths, l_max_out)
         irreps = o3.Irreps([(n_channels, (l, (-1) ** l)) for l in range(l_max + 1)])
         self.product = o3.TensorProduct(
             irreps,
             irreps,
-            o3.Irreps([(n_channels, (l, (-1) ** l)) for l in degrees]),
+            o3.Irreps([(n_channels, (l, (-1) ** l)) for _, _, l in self.paths]),
             [(p.l_1, p.l_2, k, "uuu", False) for k, p in enumerate(self.paths)],
             irrep_normalization="component",
             path_normalization="none",
@@ -48,21 +47,19 @@ class SquareE3nn(nn.Module):
 
 
 class SquareNative(nn.Module):
-    """The same numbers from ``torch.ops.mollifield.channel_product``; on a GPU, from e3nn."""
+    """The same numbers from ``torch.ops.mollifield.channel_product``."""
 
     def __init__(self, l_max: int, l_max_out: int, n_channels: int) -> None:
         super().__init__()
         require_native()
-        self.reference = SquareE3nn(l_max, l_max_out, n_channels)
-        self.paths_per_l = self.reference.paths_per_l
-        terms, coefficients = coupling_table(self.reference.paths)
+        paths = square_paths(l_max, l_max_out)
+        self.paths_per_l = paths_per_l(paths, l_max_out)
+        terms, coefficients = coupling_table(paths)
         self.register_buffer("terms", terms, persistent=False)
         self.register_buffer("coefficients", coefficients, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """As `SquareE3nn.forward`."""
-        if x.is_cuda:
-            return self.reference(x)
         return torch.ops.mollifield.channel_product(x, x, self.terms, self.coefficients)
 
 

@@ -32,6 +32,9 @@ class Potential(Protocol):
     energy_scale: Tensor
     """Buffer of members ``[M, 1]``, float64, eV: that of forces times 1 Å."""
 
+    def __init__(self, architecture: Architecture[Any]) -> None:
+        """An untrained model."""
+
     def __call__(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
         """``atomic_energies`` and ``latent`` of `mollifield.contract`, twice differentiable by ``edge_vectors``."""
         ...
@@ -74,6 +77,10 @@ class Tabulable(Protocol):
 
     def can_tabulate(self) -> bool: ...
     def tabulated(self, n_knots: int) -> Potential: ...
+
+
+class TabulablePotential(Potential, Tabulable, Protocol):
+    """Both at once."""
 
 
 @runtime_checkable

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from .protocol import Potential, ScalesWeights
+
+AnyPotential = TypeVar("AnyPotential", bound=Potential)
 
 
 def member_state(model: Potential) -> dict[str, Tensor]:
@@ -51,7 +53,7 @@ def initialise(model: Potential, seed: int) -> None:
             model.scale_initial_weights()
 
 
-def rebuilt(model: Potential, state: dict[str, Tensor], **changes: Any) -> Potential:
+def rebuilt(model: AnyPotential, state: dict[str, Tensor], **changes: Any) -> AnyPotential:
     """A model of the same `Architecture` but for ``changes`` in its fields, with the members of ``state``."""
     other = type(model)(replace(model.architecture, **changes))
     load_member_state(other, state)

@@ -1,20 +1,30 @@
 """Members of a committee as plain tensors: build, pack, unpack, and check for a warm start."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from .config import TrainConfig
-from .data.statistics import Statistics
-from .model import ARCHITECTURES, DEFAULT_KIND, build
-from .model.architecture import Architecture
-from .model.protocol import Potential
-from .model.samples import initialise, load_member_state, member_state, rebuilt
-from .tensor_file import read_tensors
+from ..config import TrainConfig
+from ..data.statistics import Statistics
+from ..model import ARCHITECTURES, DEFAULT_KIND, build
+from ..model.architecture import Architecture
+from ..model.protocol import Potential
+from ..model.samples import initialise, load_member_state, member_state, rebuilt
+from ..tensor_file import read_tensors
+from .run_directory import LAST_CHECKPOINT, MEMBERS_FILE
 
-MEMBERS_FILE = "members.pt"
-LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
+
+class TrainedMembers(NamedTuple):
+    """What a file of trained members says."""
+
+    path: Path
+    model: Potential
+    """With each member's best weights."""
+    trained_before: list[str]
+    """Keys of the frames that the initial model of their run was trained on."""
+    trained_on: list[str]
+    """Keys of all frames that they have seen at its end."""
 
 
 def build_potential(config: TrainConfig, statistics: Statistics, seed: int, n_members: int) -> Potential:
@@ -69,17 +79,28 @@ def unpack(packed: dict[str, Any]) -> Potential:
     return model
 
 
-def load_members(path: str | Path) -> Potential:
+def read_members(path: str | Path) -> TrainedMembers:
     """Best weights from a run's directory, its members.pt, or a checkpoint of a committee.
 
     Raises ValueError where there is none, or the file is not one of these.
     """
-    return _unpack_best(*_read_members(path))
+    path = Path(path)
+    if path.is_dir():
+        candidates = [path / MEMBERS_FILE, path / LAST_CHECKPOINT]
+        found = [candidate for candidate in candidates if candidate.is_file()]
+        if not found:
+            raise ValueError(f"{path}: holds no trained members; looked for {MEMBERS_FILE} and {LAST_CHECKPOINT}")
+        path = found[0]
+    content = read_tensors(path)
+    packed = content.get("best", content.get("potential"))
+    if packed is None:
+        raise ValueError(f"{path}: not a file of trained members; keys: {', '.join(content)}")
+    return TrainedMembers(path, unpack(packed), content.get("trained_before", []), content.get("trained_on", []))
 
 
-def trained_before(path: str | Path) -> list[str]:
-    """Keys of the frames that the initial model of the run in `path` (as for `load_members`) was trained on."""
-    return _read_members(path)[1].get("trained_before", [])
+def load_members(path: str | Path) -> Potential:
+    """The model of `read_members` alone."""
+    return read_members(path).model
 
 
 def warm_start(config: TrainConfig, path: str | Path) -> tuple[Potential, list[str]]:
@@ -87,8 +108,7 @@ def warm_start(config: TrainConfig, path: str | Path) -> tuple[Potential, list[s
 
     Raises ValueError if its architecture or number of members differs from the config.
     """
-    path, content = _read_members(path)
-    model = _unpack_best(path, content)
+    path, model, _, trained_on = read_members(path)
     network = config.model.of_the_network()
     wanted = {f"model.{key}": value for key, value in network.items()}
     wanted |= {"committee.n_members": config.committee.n_members, "dtype": config.dtype}
@@ -101,22 +121,4 @@ def warm_start(config: TrainConfig, path: str | Path) -> tuple[Potential, list[s
         raise ValueError(f"{path}: not the architecture of this config: {'; '.join(different)}")
     # With this config's word on what weights do not depend on, such as who computes.
     model = rebuilt(model, member_state(model), settings=config.model)
-    return model, content.get("trained_on", [])
-
-
-def _read_members(path: str | Path) -> tuple[Path, dict[str, Any]]:
-    path = Path(path)
-    if path.is_dir():
-        candidates = [path / MEMBERS_FILE, path / LAST_CHECKPOINT]
-        found = [candidate for candidate in candidates if candidate.is_file()]
-        if not found:
-            raise ValueError(f"{path}: holds no trained members; looked for {MEMBERS_FILE} and {LAST_CHECKPOINT}")
-        path = found[0]
-    return path, read_tensors(path)
-
-
-def _unpack_best(path: Path, content: dict[str, Any]) -> Potential:
-    packed = content.get("best", content.get("potential"))
-    if packed is None:
-        raise ValueError(f"{path}: not a file of trained members; keys: {', '.join(content)}")
-    return unpack(packed)
+    return model, trained_on

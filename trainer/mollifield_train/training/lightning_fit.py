@@ -7,30 +7,37 @@ from the checkpoint of an epoch's end repeats the uninterrupted one.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import lightning
+import numpy as np
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from .config import OptimiserConfig
-from .data.batches import Batch, Graph, SeededBatches, collate
-from .errors import ErrorSums
+from ..config import OptimiserConfig, TrainConfig
+from ..data.batches import Batch, Graph, SeededBatches, collate
+from ..metrics import ErrorSums
+from ..model.protocol import Potential
+from ..model.samples import load_member_state, member_state
+from ..predict import predict
+from .loading import TrainingData
 from .members import pack
-from .model.protocol import Potential
-from .model.samples import load_member_state, member_state
 from .objective import Objective
-from .predict import predict
+from .progress import EpochBar
+from .run_directory import Checkpoint, FitFolder, Row
 from .schedules import PATIENT_ABOVE, BestMembers, MovingAverage, Plateau, cosine_rate
 
 VALID_BATCH = 4  # validation keeps no graph of gradients, so its batches may be this many times larger
-Row = dict[str, float]
 
 
 class CommitteeFit(lightning.LightningModule):
-    """Trains a `Potential`; `on_epoch` is called with this module after each epoch."""
+    """Trains a `Potential`, and keeps each epoch in a folder."""
+
+    frame_weights: Tensor | None
 
     def __init__(
         self,
@@ -41,9 +48,10 @@ class CommitteeFit(lightning.LightningModule):
         validation: Sequence[Graph],
         seed: int,
         frame_weights: Tensor | None = None,
-        on_epoch: Callable[["CommitteeFit"], None] | None = None,
+        folder: FitFolder | None = None,
     ) -> None:
-        """`frame_weights` [M, frames] are the members' bootstrap weights; None means 1."""
+        """`frame_weights` [M, frames] are the members' bootstrap weights; None means 1. Without `folder` nothing is
+        written; a checkpoint in it is where the fit goes on."""
         super().__init__()
         self.model = model
         self.objective = objective
@@ -53,7 +61,7 @@ class CommitteeFit(lightning.LightningModule):
         sizes = [graph.edge_index.shape[1] for graph in training]
         by_edges = optimiser.batch_by == "edges"
         self.order = SeededBatches(len(training), optimiser.batch_size, seed, sizes if by_edges else None)
-        self.on_epoch = on_epoch
+        self.folder = folder
         self.register_buffer("frame_weights", frame_weights, persistent=False)
         self.finished_epochs = 0
         self.steps = 0
@@ -61,8 +69,10 @@ class CommitteeFit(lightning.LightningModule):
         self.best = BestMembers(self._weights(), model.n_members)
         self.plateau = Plateau(optimiser.patience // 3)
         self.average: MovingAverage | None = None
-        self._resumed: dict[str, Any] | None = None
+        self._resumed: Checkpoint | None = None
         self._n_batches = len(self.order)
+        if folder is not None and folder.checkpoint is not None:
+            self._resume(folder.checkpoint)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, with the state of the checkpoint if there is one; the model is on its device now."""
@@ -75,26 +85,27 @@ class CommitteeFit(lightning.LightningModule):
                 self.average.load(self._resumed["average"])
         return optimiser
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Graph]:
         """Batches in an order that depends on seed and epoch."""
-        return DataLoader(self.training_graphs, batch_sampler=self.order, collate_fn=collate)
+        return DataLoader(_dataset(self.training_graphs), batch_sampler=self.order, collate_fn=collate)
 
-    def val_dataloader(self) -> DataLoader | list:
+    def val_dataloader(self) -> DataLoader[Graph]:
         """Validation frames in file order."""
         size = VALID_BATCH * self.settings.batch_size
-        return DataLoader(self.validation_graphs, size, collate_fn=collate)
+        return DataLoader(_dataset(self.validation_graphs), size, collate_fn=collate)
 
     def on_train_epoch_start(self) -> None:
         """Clear the sums of the epoch's errors."""
         self._started = time.perf_counter()
         self._train_errors = ErrorSums(self.model.n_members, self.device)
         self._mollifier_sum = torch.zeros(self.model.n_members, dtype=torch.float64, device=self.device)
-        self._valid_errors: ErrorSums | None = None
+        self._valid_errors = ErrorSums(self.model.n_members, self.device)
+        self._validated = False
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """The learning rate is a function of the step, so there is no scheduler to restore."""
         rate = self.learning_rate
-        for group in self.optimizers().param_groups:
+        for group in self._adam().param_groups:
             group["lr"] = rate
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -113,7 +124,12 @@ class CommitteeFit(lightning.LightningModule):
             raise ValueError(self._not_finite(losses, batch))
         return total
 
-    def configure_gradient_clipping(self, optimizer: Any, **_: Any) -> None:
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
         """Clip the norm of each member's gradient by itself."""
         if self.settings.gradient_clip is not None:
             clip_members(self.model.parameters(), self.settings.gradient_clip)
@@ -127,7 +143,7 @@ class CommitteeFit(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Validate the averaged weights."""
         self._swap_average()
-        self._valid_errors = ErrorSums(self.model.n_members, self.device)
+        self._validated = True
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch's errors; forces need gradients of the geometry, not of the weights."""
@@ -144,7 +160,7 @@ class CommitteeFit(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Close the epoch: history, patience, checkpoint."""
-        if self._valid_errors is None:
+        if not self._validated:
             self._swap_average()
             self.best.update(torch.full_like(self.best.losses, -self.finished_epochs), self._weights())
             self._swap_average()
@@ -154,8 +170,8 @@ class CommitteeFit(lightning.LightningModule):
             logger.log_metrics(self.history[-1], step=self.finished_epochs)
         if self.out_of_patience:
             self.trainer.should_stop = True
-        if self.on_epoch is not None:
-            self.on_epoch(self)
+        if self.folder is not None:
+            self.folder.keep_epoch(self.checkpoint(), self.history)
 
     @property
     def learning_rate(self) -> float:
@@ -173,7 +189,7 @@ class CommitteeFit(lightning.LightningModule):
         """No member has improved for `patience` epochs, of those that count."""
         return int(self.best.waited.min()) >= self.settings.patience
 
-    def checkpoint(self) -> dict[str, Any]:
+    def checkpoint(self) -> Checkpoint:
         """All that a continued run needs, in tensors and plain values."""
         return {
             "epoch": self.finished_epochs,
@@ -183,12 +199,11 @@ class CommitteeFit(lightning.LightningModule):
             "best": pack(self.model, member_state(self.model) | self.best.weights),
             "best_members": self.best.state(),
             "plateau": self.plateau.state(),
-            "optimiser": self.optimizers().optimizer.state_dict(),
+            "optimiser": self._adam().state_dict(),
             "average": None if self.average is None else self.average.state(),
         }
 
-    def resume(self, checkpoint: dict[str, Any]) -> None:
-        """Take up a run where `checkpoint` was made; call before the fit starts."""
+    def _resume(self, checkpoint: Checkpoint) -> None:
         self._resumed = checkpoint
         self.finished_epochs = self.order.first_epoch = checkpoint["epoch"]
         self.steps = checkpoint["steps"]
@@ -204,6 +219,12 @@ class CommitteeFit(lightning.LightningModule):
         load_member_state(self.model, member_state(self.model) | self.best.weights)
         return self.model.cpu()
 
+    def _adam(self) -> torch.optim.Optimizer:
+        """The only optimiser, without Lightning's wrapper."""
+        found = self.optimizers()
+        assert isinstance(found, LightningOptimizer)
+        return found.optimizer
+
     def _weights(self) -> dict[str, Tensor]:
         return {name: parameter.data for name, parameter in self.model.named_parameters()}
 
@@ -216,7 +237,7 @@ class CommitteeFit(lightning.LightningModule):
         row |= self._train_errors.row("train")
         row["train_mollifier"] = float(self._mollifier_sum.mean()) / self._n_batches
         row["mollifier_weight"] = self.objective.mollifier_weight(self.steps)
-        if self._valid_errors is not None:
+        if self._validated:
             row |= self._valid_errors.row("valid")
         row["seconds"] = time.perf_counter() - self._started
         return row
@@ -230,7 +251,58 @@ class CommitteeFit(lightning.LightningModule):
         )
 
 
-def clip_members(parameters: Any, largest: float) -> None:
+def _dataset(graphs: Sequence[Graph]) -> Dataset[Graph]:
+    """A sequence has all that a loader asks of a `Dataset`, which is no protocol."""
+    return cast(Dataset[Graph], graphs)
+
+
+def fit_members(
+    config: TrainConfig,
+    data: TrainingData,
+    model: Potential,
+    seeds: Sequence[int],
+    folder: FitFolder,
+    device: torch.device,
+    bar: str | None,
+) -> tuple[Potential, list[Row]]:
+    """Train `model`, whose members have `seeds`, or go on where `folder` has a checkpoint: best weights, and history.
+
+    `bar` names the bar that shows how far it is; None for none.
+    """
+    epochs = config.optimiser.epochs
+    n_steps = epochs * -(-len(data.training) // config.optimiser.batch_size)
+    weights = None
+    if config.committee.bootstrap:
+        rows = [bootstrap_weights(len(data.training), seed) for seed in seeds]
+        weights = torch.from_numpy(np.stack(rows))
+    objective = Objective(config.loss, data.statistics.force_scale, config.seed, n_steps)
+    fit = CommitteeFit(model, objective, config.optimiser, data.training, data.validation, config.seed, weights, folder)
+    if fit.finished_epochs < epochs and not fit.out_of_patience:
+        trainer = lightning.Trainer(
+            accelerator="cuda" if device.type == "cuda" else "cpu",
+            devices=1 if device.index is None else [device.index],
+            max_epochs=epochs - fit.finished_epochs,
+            logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
+            callbacks=[] if bar is None else [EpochBar(bar, epochs)],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            inference_mode=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=1.0 if data.validation else 0,
+            log_every_n_steps=1,
+        )
+        trainer.fit(fit)
+    return fit.best_model(), fit.history
+
+
+def bootstrap_weights(n_frames: int, seed: int) -> np.ndarray:
+    """How often each frame is drawn when `n_frames` are drawn with replacement: [n_frames] float64."""
+    rng = np.random.default_rng([seed, 2])
+    return rng.multinomial(n_frames, np.full(n_frames, 1.0 / n_frames)).astype(np.float64)
+
+
+def clip_members(parameters: Iterable[Tensor], largest: float) -> None:
     """Scale each member's gradient to a norm of at most `largest`; leading dimension M throughout."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     squares = torch.stack([g.square().flatten(1).sum(dim=1) for g in gradients])

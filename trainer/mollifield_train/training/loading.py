@@ -3,15 +3,16 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from .config import ModelConfig, TrainConfig
-from .data.batches import Graph, average_neighbours, build_graphs
-from .data.checks import check_frames, names
-from .data.frames import LABELS, Frame, read_frame_sets
-from .data.keys import LabelKeys
-from .data.shifts import Shifts, energy_shifts
-from .data.splits import split_frames, validation_from
-from .data.statistics import Statistics, force_scale, species_of
-from .model.protocol import Potential
+from ..config import ModelConfig, TrainConfig
+from ..data.batches import Graph, average_neighbours, build_graphs
+from ..data.checks import check_frames, names
+from ..data.frames import LABELS, Frame, read_frame_sets
+from ..data.keys import LabelKeys
+from ..data.shifts import Shifts, energy_shifts
+from ..data.splits import split_frames, validation_from
+from ..data.statistics import Statistics, force_scale, species_of
+from ..model.protocol import Potential
+from .objective import skin_of
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ def load_data(
     species = species_of(found.training) if model is None else list(model.species)
     _require_elements(found.training, species, "a training frame", "the initial model does not know")
     _require_elements(found.validation, species, "a validation frame", "no training frame has")
-    training = build_graphs(found.training, species, config.model.r_max)
-    validation = build_graphs(found.validation, species, config.model.r_max)
+    r_max = config.model.r_max
+    training = build_graphs(found.training, species, r_max, skin_of(config.loss, r_max))
+    validation = build_graphs(found.validation, species, r_max)
     shifts = energy_shifts(found.training, found.isolated, species, config.model.shifts)
     scale = force_scale(found.training)
     notes = [*found.notes, *check_frames([*found.training, *found.validation])]
@@ -94,10 +96,12 @@ def load_data(
 def _trained_labels(config: TrainConfig, training: Sequence[Frame]) -> list[str]:
     present = {name for frame in training for name in frame.labels}
     loss = config.loss
-    weights = {"energy": loss.energy, "forces": loss.forces, "stress": loss.stress}
-    if loss.stress == "auto":
+    weights = {"energy": loss.energy, "forces": loss.forces}
+    if isinstance(loss.stress, str):  # auto
         weights["stress"] = loss.forces
-    elif loss.stress > 0.0 and "stress" not in present:
+    else:
+        weights["stress"] = loss.stress
+    if loss.stress != "auto" and weights["stress"] > 0.0 and "stress" not in present:
         raise ValueError(
             f"loss.stress is {loss.stress}, but no training frame of {config.data.train} has a stress "
             f"(key '{config.data.stress_key}')"

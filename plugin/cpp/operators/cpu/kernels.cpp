@@ -5,7 +5,7 @@
 
 #include "instruction_sets.hpp"
 
-namespace mollifield::operators {
+namespace mollifield::operators::cpu {
 
 namespace portable {
 template <class T> Kernels<T> table();
@@ -45,7 +45,8 @@ int level()
       if (std::string(wish) == kNames[k]) return k;
       allowed += (k ? ", " : "") + std::string(kNames[k]);
     }
-    throw std::runtime_error("MOLLIFIELD_ISA=" + std::string(wish) + ": this processor has " + allowed);
+    throw std::runtime_error("MOLLIFIELD_ISA=" + std::string(wish) + ": this processor has " + allowed +
+                             "; also allowed is reference, which needs none");
   }();
   return chosen;
 }
@@ -71,4 +72,4 @@ template <class T> const Kernels<T> &kernels()
 template const Kernels<float> &kernels<float>();
 template const Kernels<double> &kernels<double>();
 
-}  // namespace mollifield::operators
+}  // namespace mollifield::operators::cpu

@@ -1,15 +1,15 @@
 // Loops over edges, in plain C++ on raw pointers; compiled once for each instruction set (kernels.inc)
-// and chosen when the library is loaded (kernels.cpp). Shapes and names: convolution.cpp.
+// and chosen when the library is loaded (kernels.cpp). Shapes and names: operators/convolution.cpp.
 #pragma once
 
 #include <cstdint>
 
-namespace mollifield::operators {
+#include "operators/activation.hpp"
 
-// Which components couple. Row r of the output belongs to path `row_path[r]` and sums over the pairs
-// [row_begin[r], row_begin[r+1]); pair q takes component `pair_in[q]` of the features times
-//   A[q] = sum over terms t in [pair_begin[q], pair_begin[q+1]) of coefficient[t] * Y[term_edge[t]],
-// which depends on the edge only: neither on the channel nor on the member. For an edge's kernels the same is a matrix,
+namespace mollifield::operators::cpu {
+
+// Which components couple: operators/coupling.hpp. A[q] depends on the edge only: neither on the channel nor on the
+// member. For an edge's kernels it is a product with a matrix,
 // A[q] = sum over k of dense[k * stride + q] * Y[k]: mostly zeros, but whole vectors without indices.
 template <class T> struct Coupling {
   int n_rows, n_paths, n_pairs, n_in, n_edge;
@@ -58,9 +58,9 @@ template <class T> struct NodeProduct {
   T *grad_a, *grad_b;  // either may be null
 };
 
-// Gated features of N nodes (gate.cpp). `inputs` [N, D]: C scalars, C gates of each l >= 1, then the components of
-// each l >= 1; `sigmoids` [N, (l_max+1) C] of the first two; outputs [N, (l_max+1)^2, C]. `tangent` is a cotangent of
-// `grad_inputs`; any of the last three results may be null.
+// Gated features of N nodes (operators/gate.cpp). `inputs` [N, D]: C scalars, C gates of each l >= 1, then the
+// components of each l >= 1; `sigmoids` [N, (l_max+1) C] of the first two; outputs [N, (l_max+1)^2, C]. `tangent` is a
+// cotangent of `grad_inputs`; any of the last three results may be null.
 template <class T> struct GateArguments {
   int l_max;
   std::int64_t n_channels;
@@ -98,9 +98,6 @@ template <class T> struct Kernels {
   void (*gate_double_backward)(const GateArguments<T> &, std::int64_t begin, std::int64_t end);
 };
 
-// Second moments of silu and sigmoid at N(0, 1), to the power -1/2: activation.py.
-constexpr double kSiluScale = 1.6765325, kSigmoidScale = 1.8462285;
-
 // Elements of T that `workspace` must hold for one thread.
 template <class T> std::int64_t workspace_size(const Coupling<T> &coupling, std::int64_t n_channels)
 {
@@ -111,4 +108,4 @@ template <class T> std::int64_t workspace_size(const Coupling<T> &coupling, std:
 // For the instruction set that instruction_sets.hpp tells.
 template <class T> const Kernels<T> &kernels();
 
-}  // namespace mollifield::operators
+}  // namespace mollifield::operators::cpu

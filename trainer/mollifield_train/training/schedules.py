@@ -77,11 +77,11 @@ class Plateau:
         if self.waited >= self.patience:
             self.factor, self.waited = max(FLOOR, 0.5 * self.factor), 0
 
-    def state(self) -> dict[str, float]:
+    def state(self) -> dict[str, Any]:
         """For a checkpoint."""
         return {"best": self.best, "waited": self.waited, "factor": self.factor}
 
-    def load(self, state: dict[str, float]) -> None:
+    def load(self, state: dict[str, Any]) -> None:
         """From a checkpoint."""
         self.best, self.waited, self.factor = state["best"], state["waited"], state["factor"]
 

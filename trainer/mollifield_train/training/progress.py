@@ -10,6 +10,8 @@ from typing import Any
 import lightning
 from tqdm import tqdm
 
+from ..metrics import key_of
+
 QUIET_LOGGERS = ("lightning.pytorch", "lightning.fabric")
 QUIET_WARNINGS = (
     ".*does not have many workers.*",  # collating a frame costs microseconds
@@ -66,12 +68,9 @@ def summary_line(row: dict[str, float]) -> str:
     parts = []
     for part in ("train", "valid"):
         shown = [
-            f"{row[f'{part}_{key}']:.{digits}g} {unit}"
-            for key, digits, unit in (
-                ("energy_rmse_mev_per_atom", 3, "meV/atom"),
-                ("forces_rmse_mev_per_A", 4, "meV/Å"),
-            )
-            if f"{part}_{key}" in row
+            f"{row[key]:.{digits}g} {unit}"
+            for quantity, digits, unit in (("energy", 3, "meV/atom"), ("forces", 4, "meV/Å"))
+            if (key := f"{part}_{key_of(quantity, 'rmse')}") in row
         ]
         if shown:
             parts.append(" ".join([part, *shown]))

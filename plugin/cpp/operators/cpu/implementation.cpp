@@ -1,0 +1,11 @@
+#include "implementation.hpp"
+
+namespace mollifield::operators::cpu {
+
+const Implementation &implementation()
+{
+  static const Implementation all = {convolution(), channel_product(), linear(), gate(), edge_geometry()};
+  return all;
+}
+
+}  // namespace mollifield::operators::cpu

@@ -1,0 +1,172 @@
+"""Measures of error, one of each: of predictions against labels, for training, evaluation and the loop.
+
+Deviations are prediction minus label, in eV an atom, eV/Å and eV/Å^3. Root mean squares and means of forces and stress
+are over components.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .data.batches import Batch
+from .data.frames import Frame
+from .predict import BatchPrediction, stress
+
+MILLI = 1000.0
+UNITS = {"energy": "mev_per_atom", "forces": "mev_per_A", "stress": "mev_per_A3"}
+"""Of tables, by quantity."""
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+def key_of(quantity: str, measure: str) -> str:
+    """'forces_rmse_mev_per_A': what a measure is called in tables, with its unit."""
+    return f"{quantity}_{measure}_{UNITS[quantity]}"
+
+
+def energy_deviations(predicted: Array, labels: Array, n_atoms: Array) -> Array:
+    """Total energies (eV) -> deviations an atom; frames are the last dimension."""
+    return (predicted - labels) / n_atoms
+
+
+def rmse(deviations: np.ndarray) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(np.square(deviations))))
+
+
+def mae(deviations: np.ndarray) -> float:
+    """Mean absolute error."""
+    return float(np.mean(np.abs(deviations)))
+
+
+def offset(deviations: np.ndarray) -> float:
+    """Mean error, which no difference sees."""
+    return float(np.mean(deviations))
+
+
+def rmse_without_offset(deviations: np.ndarray) -> float:
+    """Root mean square about the mean."""
+    return float(np.std(deviations))
+
+
+def stated(variances: np.ndarray) -> float:
+    """The std that goes with predictions, as root mean square: equals their RMSE where it is calibrated."""
+    return float(np.sqrt(np.mean(variances)))
+
+
+def ratio(errors: np.ndarray, stds: np.ndarray) -> float:
+    """Root mean square of error / std: 1 where the stds are right."""
+    return rmse(errors / stds)
+
+
+def coverage(errors: np.ndarray, stds: np.ndarray) -> float:
+    """Fraction of errors below their std; of normal errors 0.68, of the lengths of normal vectors 0.61."""
+    return float(np.mean(errors < stds))
+
+
+@dataclass(frozen=True)
+class FrameErrors:
+    """One frame, predicted and labelled; M members, N atoms; eV, eV/Å, eV/Å^3."""
+
+    energies: np.ndarray
+    """[M], eV."""
+    forces: np.ndarray
+    """[M, N, 3]."""
+    stress: np.ndarray | None
+    """[M, 3, 3]; None where the frame has no stress label."""
+    frame: Frame
+    energy_std: float | None = None
+    """eV; as the engines state it for an exported model, of the members as they are in training. None: one member."""
+    forces_variance: np.ndarray | None = None
+    """[N, 3], (eV/Å)^2: the diagonals of the atoms' covariances, likewise."""
+
+    def deviations(self, quantity: str) -> np.ndarray | None:
+        """Of 'energy' [M, 1], 'forces' [M, 3N] or 'stress' [M, 9]; None where there is no such label."""
+        predicted, label = getattr(self, {"energy": "energies"}.get(quantity, quantity)), getattr(self.frame, quantity)
+        if predicted is None or label is None:
+            return None
+        if quantity == "energy":
+            return energy_deviations(predicted[:, None], np.array(label), np.array(self.n_atoms))
+        return (predicted - label).reshape(len(predicted), -1)
+
+    def stated_variances(self, quantity: str) -> np.ndarray | None:
+        """What the model states for them, flat; None where it states nothing, or there is no label."""
+        if quantity == "stress":  # which no engine states: the members' own
+            deviations = self.deviations(quantity)
+            many = deviations is not None and len(deviations) > 1
+            return deviations.var(axis=0, ddof=1) if deviations is not None and many else None
+        if getattr(self.frame, quantity) is None:
+            return None
+        if quantity == "forces":
+            return None if self.forces_variance is None else self.forces_variance.ravel()
+        return None if self.energy_std is None else np.array([self.energy_std / self.n_atoms]) ** 2
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms N."""
+        return len(self.frame.numbers)
+
+
+def error_summary(frames: Sequence[FrameErrors]) -> dict[str, float]:
+    """Root-mean-square and mean absolute errors, in meV/atom, meV/Å and meV/Å^3.
+
+    `*_rmse`, `*_mae`: of the mean over members. `*_rmse_members`: of single members. `*_std`: root
+    mean square of the std that goes with the mean, which equals its RMSE where that is calibrated
+    (of stress: of the members' sample std); only for two members or more. A label that no frame has is left out.
+    """
+    summary: dict[str, float] = {}
+    for quantity in UNITS:
+        found = [values for frame in frames if (values := frame.deviations(quantity)) is not None]
+        if not found:
+            continue
+        deviations = np.concatenate(found, axis=1)
+        mean = deviations.mean(axis=0)
+        measures = {"rmse": rmse(mean), "mae": mae(mean), "rmse_members": rmse(deviations)}
+        variances = [values for frame in frames if (values := frame.stated_variances(quantity)) is not None]
+        if variances:
+            measures["std"] = stated(np.concatenate(variances))
+        summary |= {key_of(quantity, measure): MILLI * value for measure, value in measures.items()}
+    return summary
+
+
+class ErrorSums:
+    """Running sums over batches, of the labels that there are; nothing is copied off the device before the end."""
+
+    def __init__(self, n_members: int, device: torch.device | str = "cpu") -> None:
+        zeros = torch.zeros(n_members, dtype=torch.float64, device=device)
+        self._squares = {quantity: zeros.clone() for quantity in UNITS}
+        self._counts = dict.fromkeys(UNITS, 0)
+        self._loss, self._n_frames = zeros, 0
+
+    def add(self, prediction: BatchPrediction, batch: Batch, losses: Tensor) -> None:
+        """Take in a batch: its prediction and the members' losses [M]."""
+        energy = energy_deviations(prediction.energies.detach(), batch.energies, batch.n_atoms)
+        forces = prediction.forces.detach().double() - batch.forces
+        has_forces = batch.has_forces[batch.frame_of_atom]
+        self._squares["energy"] += (energy.square() * batch.has_energy).sum(dim=1)
+        self._squares["forces"] += (forces.square().sum(dim=2) * has_forces).sum(dim=1)
+        self._loss += losses.detach() * batch.n_frames
+        self._n_frames += batch.n_frames
+        self._counts["energy"] += batch.count("energy")
+        self._counts["forces"] += sum(3 * g.n_atoms for g in batch.graphs if g.frame.forces is not None)
+        n_stress = batch.count("stress")
+        if prediction.virials is not None and n_stress:
+            deviation = stress(prediction, batch).detach().double() - batch.stress
+            self._squares["stress"] += (deviation.square().mean(dim=(2, 3)) * batch.has_stress).sum(dim=1)
+            self._counts["stress"] += n_stress
+
+    def losses(self) -> Tensor:
+        """Mean loss of a frame, [M]."""
+        return self._loss / max(1, self._n_frames)
+
+    def row(self, prefix: str) -> dict[str, float]:
+        """Root mean squares over frames and members, with units in the names; labels that are missing have none."""
+        row = {f"{prefix}_loss": float(self.losses().mean())}
+        for quantity, squares in self._squares.items():
+            if self._counts[quantity]:
+                mean = squares.mean() / self._counts[quantity]
+                row[f"{prefix}_{key_of(quantity, 'rmse')}"] = MILLI * float(mean.sqrt())
+        return row

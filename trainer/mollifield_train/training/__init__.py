@@ -1,0 +1,1 @@
+"""Training runs: what is loaded (`loading`), what lies where (`run_directory`), and the run itself (`run`)."""

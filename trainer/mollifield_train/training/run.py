@@ -1,0 +1,231 @@
+"""A training run from beginning to end: frames in, one model.pt out."""
+
+import dataclasses
+import datetime
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ase
+import lightning
+import numpy as np
+import torch
+
+from mollifield.artefact import choose_device
+
+from .. import __version__
+from ..config import TrainConfig, load_train_config
+from ..data.batches import Graph
+from ..data.shifts import least_absolute_shifts
+from ..evaluate import committee_errors
+from ..export import export
+from ..metrics import FrameErrors, error_summary
+from ..model.protocol import Potential, Rescalable
+from ..model.samples import one_member, stack_members
+from .lightning_fit import fit_members
+from .loading import TrainingData, load_data
+from .members import build_potential, pack, read_members, warm_start
+from .progress import quiet_lightning
+from .run_directory import CONFIG_FILE, Row, RunDirectory
+
+N_REFERENCE_FRAMES = 3
+"""Small ones, which every engine recomputes whenever it loads the file."""
+SCALE_RATIO = 2.0
+"""A warm start takes over the scale of its data where it differs from the model's by more than this factor."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run leaves behind."""
+
+    model: Potential
+    """Best weights of every member, on the CPU."""
+    metrics: dict[str, Any]
+    """Errors on training and validation frames, members' seeds, epochs."""
+    directory: Path
+    """Where model.pt, members.pt and the logs lie."""
+
+
+def train(
+    config: TrainConfig,
+    resume: bool = False,
+    initial: str | Path | None = None,
+    progress: bool = True,
+    report: Callable[[str], None] = print,
+) -> TrainResult:
+    """Train the committee of `config` and export it to directory/model.pt.
+
+    `resume` continues from the last checkpoint, exactly; `initial` names trained members (a run's
+    directory, members.pt or a checkpoint) whose weights and shifts are the start. `report` is told, a line each, what
+    is odd about the data. Raises ValueError for unusable data, a directory in use, a resumed run of another config,
+    and a loss that is not finite.
+    """
+    directory = RunDirectory(config.directory)
+    device = choose_device(config.device)
+    data, model = _data_and_model(config, initial, directory.begin(config, resume))
+    for note in data.notes:
+        report(f"data: {note}")
+    directory.write_config(config)
+    with quiet_lightning():
+        best, histories = _fit(config, data, model, directory, device, progress)
+    if data.statistics.shifts.fitted:
+        found = committee_errors(best, data.training, _batch_size(config), device)
+        refit_shifts(best, found, data.statistics.shifts.fitted)
+    metrics = _metrics(config, best, data, histories, device)
+    directory.write_members({"potential": pack(best), "metrics": metrics} | data.provenance())
+    _export(config, best, data, directory.model_file, metrics)
+    return TrainResult(best, metrics, directory.path)
+
+
+def what_is_kept(config: TrainConfig) -> str:
+    """For people whose training was interrupted: what is on disk, and how to go on."""
+    return RunDirectory(config.directory).what_is_kept(config.optimiser.epochs)
+
+
+def export_run(directory: str | Path, path: str | Path) -> None:
+    """Export the best weights that a run has so far, finished or not.
+
+    The run's frames are read again for the reference frames. Raises ValueError if `directory` holds
+    no run, or only some of the members of a committee trained one by one.
+    """
+    directory = Path(directory)
+    _, model, before, _ = read_members(directory)
+    config = load_train_config(directory / CONFIG_FILE)
+    if model.n_members != config.committee.n_members:
+        raise ValueError(f"{directory}: holds {model.n_members} of {config.committee.n_members} members")
+    data = load_data(config, model, before)
+    metrics = _metrics(config, model, data, [], choose_device(config.device))
+    _export(config, model, data, Path(path), metrics)
+
+
+def _export(config: TrainConfig, model: Potential, data: TrainingData, path: Path, metrics: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    export(
+        model,
+        path,
+        _smallest(data.training),
+        _summary(config, metrics),
+        training_frames=data.training,
+        labels=data.labels,
+        undetermined_species=data.statistics.shifts.undetermined,
+    )
+
+
+def refit_shifts(model: Potential, predicted: Sequence[FrameErrors], species: Sequence[str]) -> None:
+    """Move each member's energy shifts of `species` to where its absolute error on the training frames is least.
+
+    Forces do not depend on the shifts, and gradient steps approach their best values slowly: a
+    short run would keep an offset that the initial weights left, and that would pass for
+    disagreement between members. Absolute errors, because frames chosen for their uncertainty have
+    large ones that should not shift all others.
+    """
+    predicted = [found for found in predicted if found.frame.energy is not None]
+    if not predicted:
+        return
+    frames = [found.frame for found in predicted]
+    residuals = np.stack([found.frame.energy - found.energies for found in predicted], axis=1)
+    columns = [model.species.index(symbol) for symbol in species]
+    model.atomic_shifts[:, columns] += torch.from_numpy(least_absolute_shifts(frames, residuals, species))
+
+
+def _data_and_model(
+    config: TrainConfig, initial: str | Path | None, checkpoint: dict[str, Any] | None
+) -> tuple[TrainingData, Potential]:
+    """What to train, and on what; a continued run has the split that it began with."""
+    if initial is None:
+        before = [] if checkpoint is None else checkpoint["trained_before"]
+        data = load_data(config, trained_before=before)
+        return data, build_potential(config, data.statistics, config.seed, config.committee.n_members)
+    model, before = warm_start(config, initial)
+    if checkpoint is not None:
+        before = checkpoint["trained_before"]
+    data = load_data(config, model, before)
+    note = refresh_scale(model, data.statistics.force_scale)
+    return dataclasses.replace(data, notes=[*data.notes, *note]), model
+
+
+def refresh_scale(model: Potential, force_scale: float) -> list[str]:
+    """Give a model the energy scale of new data where its own is far off, and say so; energies stay the same."""
+    before = float(model.energy_scale[0])
+    if 1.0 / SCALE_RATIO < force_scale / before < SCALE_RATIO:
+        return []
+    note = f"the data's scale of forces is {force_scale:.3g} eV/Å now, the initial model's was {before:.3g}"
+    if not isinstance(model, Rescalable):
+        return [f"{note} and stays: this architecture can take no other"]
+    model.rescale(force_scale)
+    return [f"{note}: taken over"]
+
+
+def _fit(
+    config: TrainConfig,
+    data: TrainingData,
+    committee: Potential,
+    directory: RunDirectory,
+    device: torch.device,
+    progress: bool,
+) -> tuple[Potential, list[list[Row]]]:
+    """Best weights of all members, and the history of each fit: one of all together, or one a member."""
+    seeds, provenance = _member_seeds(config), data.provenance()
+    if config.committee.training == "together":
+        folder = directory.fit_folder(config, provenance)
+        best, history = fit_members(config, data, committee, seeds, folder, device, "training" if progress else None)
+        return best, [history]
+    members, histories = [], []
+    for m, seed in enumerate(seeds):
+        bar = f"member {m + 1} of {len(seeds)}" if progress else None
+        folder = directory.fit_folder(config, provenance, m)
+        best, history = fit_members(config, data, one_member(committee, m), [seed], folder, device, bar)
+        members.append(best)
+        histories.append(history)
+    return stack_members(members), histories
+
+
+def _member_seeds(config: TrainConfig) -> list[int]:
+    return [config.seed + m for m in range(config.committee.n_members)]
+
+
+def _smallest(graphs: Sequence[Graph]) -> list[Graph]:
+    """A few small frames: every engine recomputes them whenever it loads the file."""
+    return sorted(graphs, key=lambda graph: (graph.edge_index.shape[1], graph.index))[:N_REFERENCE_FRAMES]
+
+
+def _metrics(
+    config: TrainConfig, model: Potential, data: TrainingData, histories: list[list[Row]], device: torch.device
+) -> dict[str, Any]:
+    batch_size = _batch_size(config)
+    metrics: dict[str, Any] = {
+        "n_train": len(data.training),
+        "n_valid": len(data.validation),
+        "seeds": _member_seeds(config),
+        "train": error_summary(committee_errors(model, data.training, batch_size, device)),
+    }
+    if histories:
+        metrics["epochs"] = [len(history) for history in histories]
+    if data.validation:
+        predicted = committee_errors(model, data.validation, batch_size, device)
+        metrics["valid"] = error_summary(predicted)
+    return metrics
+
+
+def _batch_size(config: TrainConfig) -> int:
+    """Frames at once where no weights' gradients are kept."""
+    return 4 * config.optimiser.batch_size
+
+
+def _summary(config: TrainConfig, metrics: dict[str, Any]) -> dict[str, Any]:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    versions = {
+        "mollifield": __version__,
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "ase": ase.__version__,
+        "python": platform.python_version(),
+    }
+    return {
+        "date": now.isoformat(timespec="seconds"),
+        "metrics": metrics,
+        "config": config.model_dump(mode="json"),
+        "versions": versions,
+    }
