@@ -1,5 +1,6 @@
 """Models and frames that every engine is tried on."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
@@ -11,6 +12,7 @@ import torch
 from ase import Atoms
 
 import mollifield_train.export
+from mollifield import MollifieldCalculator
 from mollifield_train.export import ExportedPotential, export
 from mollifield_train.model import ARCHITECTURES, build
 from mollifield_train.model.equivariant.config import EquivariantConfig
@@ -30,6 +32,7 @@ from mollifield_train.testing import (  # noqa: F401
     slab,
 )
 
+from .lammps_runner import close_runners
 from .lammps_session import LammpsSession
 
 
@@ -62,6 +65,13 @@ def untrained(kind: str, dtype: torch.dtype) -> Potential:
     return build(example_architecture(ARCHITECTURES[kind].section(r_max=R_MAX), dtype=dtype))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def lammps_runners() -> Iterator[None]:
+    """What `run_deck` started ends with the tests."""
+    yield
+    close_runners()
+
+
 @pytest.fixture(scope="session")
 def double_potential() -> Potential:
     return squared_potential()
@@ -72,6 +82,23 @@ def model_file(double_potential: Potential, tmp_path_factory: pytest.TempPathFac
     path = tmp_path_factory.mktemp("model") / "model.pt"
     export(double_potential, path, [ethanol(), sheared_crystal()], {"name": "test"})
     return path
+
+
+@pytest.fixture(scope="session")
+def loaded(model_file: Path) -> MollifieldCalculator:
+    """Reading a file takes longer than twenty evaluations."""
+    return MollifieldCalculator(model_file)
+
+
+@pytest.fixture
+def calc(loaded: MollifieldCalculator) -> MollifieldCalculator:
+    """A calculator with results and settings of its own."""
+    return copy.deepcopy(loaded)
+
+
+@pytest.fixture(scope="session")
+def exported(model_file: Path) -> Engine:
+    return exported_engine(model_file)
 
 
 @pytest.fixture(scope="session")

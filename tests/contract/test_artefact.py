@@ -9,18 +9,20 @@ import pytest
 import torch
 from ase import Atoms
 
-from mollifield import contract, find_edges, load_artefact
+from mollifield import MollifieldCalculator, contract, find_edges, load_artefact
 from mollifield.artefact import describe, verify_reference
 from mollifield.potential import evaluate, types_of
 from mollifield_train.export import export
 from mollifield_train.model.architecture import Architecture
 from mollifield_train.model.equivariant.config import EquivariantConfig
 from mollifield_train.model.equivariant.network import EquivariantPotential
+from mollifield_train.model.protocol import Potential
 from mollifield_train.model.samples import initialise, stack_members
 from mollifield_train.tensor_file import write_tensors
+from mollifield_train.testing import Engine
 from mollifield_train.training.members import pack
 
-from ..conftest import build_potential, eager_engine, ethanol, exported_engine, sheared_crystal, squared_potential
+from ..conftest import build_potential, eager_engine, ethanol, exported_engine, sheared_crystal
 
 
 def test_attributes_survive(model_file: Path) -> None:
@@ -59,8 +61,8 @@ def test_exported_equals_eager(dtype: torch.dtype, tmp_path: Path) -> None:
     np.testing.assert_allclose(exported.forces, eager.forces, atol=atol)
 
 
-def test_mean_forces_are_the_mean_of_the_members(model_file: Path) -> None:
-    artefact, frame = load_artefact(model_file), sheared_crystal()
+def test_mean_forces_are_the_mean_of_the_members(loaded: MollifieldCalculator) -> None:
+    artefact, frame = loaded.artefact, sheared_crystal()
     arguments = (artefact, frame.get_chemical_symbols(), frame.positions, frame.cell.array, frame.pbc)
     mean, members = evaluate(*arguments), evaluate(*arguments, members=True)
     np.testing.assert_allclose(mean.forces[0], members.forces.mean(0), atol=1e-10)
@@ -103,11 +105,12 @@ def test_export_needs_a_reference_frame(tmp_path: Path) -> None:
         export(build_potential(torch.float32), tmp_path / "model.pt", [])
 
 
-def test_splines_are_close_and_say_how_close(model_file: Path) -> None:
+def test_splines_are_close_and_say_how_close(
+    double_potential: Potential, loaded: MollifieldCalculator, exported: Engine
+) -> None:
     """Within 0.1 meV/Å of the radial network on a reference frame, as the file states."""
-    potential = squared_potential()
-    stated = load_artefact(model_file).summary["splines"]
-    exact, tabulated = eager_engine(potential)(ethanol()), exported_engine(model_file)(ethanol())
+    stated = loaded.artefact.summary["splines"]
+    exact, tabulated = eager_engine(double_potential)(ethanol()), exported(ethanol())
     difference = np.abs(exact.forces - tabulated.forces).max()
     rounding = 1.0 + 1e-6
     assert 0.0 < difference <= stated["max_force_error"] * rounding <= 1e-4
@@ -124,8 +127,8 @@ def test_splines_that_change_forces_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "model.pt").exists()
 
 
-def test_describe_names_the_essentials(model_file: Path) -> None:
-    page = describe(load_artefact(model_file))
+def test_describe_names_the_essentials(loaded: MollifieldCalculator) -> None:
+    page = describe(loaded.artefact)
     for text in ("H C O", "4.0 Å, 2 layers", "float64", "2 frames reproduced"):
         assert text in page
 
@@ -187,10 +190,10 @@ def test_disagreeing_reference_is_refused(model_file: Path) -> None:
         verify_reference(artefact)
 
 
-def test_unknown_species_is_named(model_file: Path) -> None:
+def test_unknown_species_is_named(exported: Engine) -> None:
     atoms = Atoms("OSi", positions=[[0, 0, 0], [0, 0, 1.6]])
     with pytest.raises(ValueError, match="atom 1 is Si; this model knows H, C, O"):
-        exported_engine(model_file)(atoms)
+        exported(atoms)
 
 
 def test_unknown_device_is_refused(model_file: Path) -> None:

@@ -22,18 +22,23 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from ase.units import fs
 from scipy.spatial.transform import Rotation
 
-from mollifield import MollifieldCalculator, contract, load_artefact
+from mollifield import MollifieldCalculator, contract
 from mollifield.artefact import verify_reference
 from mollifield.potential import evaluate
 from mollifield_train.export import export
+from mollifield_train.testing import Engine
 
-from ..conftest import build_potential, ethanol, exported_engine, sheared_crystal, slab
+from ..conftest import build_potential, ethanol, sheared_crystal, slab
 
 
-def test_spread_is_the_sample_spread(model_file: Path) -> None:
+def with_std(calculator: MollifieldCalculator) -> MollifieldCalculator:
+    calculator.always_std = True
+    return calculator
+
+
+def test_spread_is_the_sample_spread(calc: MollifieldCalculator, exported: Engine) -> None:
     frame = sheared_crystal()
-    members = exported_engine(model_file)(frame)
-    calc = MollifieldCalculator(model_file)
+    members = exported(frame)
     assert calc.get_property("energy_std", frame) == pytest.approx(np.std(members.energies, ddof=1))
     deviation = members.forces - members.forces.mean(0)
     trace = (deviation**2).sum(axis=(0, 2)) / 2
@@ -41,18 +46,16 @@ def test_spread_is_the_sample_spread(model_file: Path) -> None:
     np.testing.assert_allclose(calc.get_property("forces_cov", frame)[5], np.cov(members.forces[:, 5].T), rtol=1e-9)
 
 
-def test_covariance_turns_with_the_frame(model_file: Path) -> None:
+def test_covariance_turns_with_the_frame(calc: MollifieldCalculator) -> None:
     rotation = Rotation.from_rotvec([1.0, 0.2, -0.4]).as_matrix()
     frame = ethanol()
     turned = Atoms(frame.numbers, positions=frame.positions @ rotation.T)
-    calc = MollifieldCalculator(model_file)
     before, after = (calc.get_property("forces_cov", a) for a in (frame, turned))
     np.testing.assert_allclose(after, rotation @ before @ rotation.T, atol=1e-9)
     assert np.abs(after - before).max() > 1e-3
 
 
-def test_spread_is_computed_only_when_asked_for(model_file: Path) -> None:
-    calc = MollifieldCalculator(model_file)
+def test_spread_is_computed_only_when_asked_for(calc: MollifieldCalculator, model_file: Path) -> None:
     frame = ethanol()
     frame.calc = calc
     frame.get_forces()
@@ -117,8 +120,8 @@ def test_calibration_that_is_none_is_refused(tables: dict[str, torch.Tensor], pr
         export(build_potential(torch.float64), tmp_path / "model.pt", [ethanol()], calibration=tables)
 
 
-def test_a_member_is_a_model_of_its_own(model_file: Path) -> None:
-    artefact, frame = load_artefact(model_file), sheared_crystal()
+def test_a_member_is_a_model_of_its_own(loaded: MollifieldCalculator) -> None:
+    artefact, frame = loaded.artefact, sheared_crystal()
     whole = evaluate(artefact, frame.get_chemical_symbols(), frame.positions, frame.cell.array, frame.pbc, True)
     for k in range(3):
         single = artefact.member(k)
@@ -141,11 +144,10 @@ def test_one_member_has_no_spread(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pbc", [(True, True, False), (False, True, True), (True, False, False), (False, False, True)])
-def test_stress_within_the_periodic_directions(model_file: Path, pbc: tuple[bool, ...]) -> None:
+def test_stress_within_the_periodic_directions(calc: MollifieldCalculator, pbc: tuple[bool, ...]) -> None:
     """Central differences of the energy by strains within the periodic directions; no other components."""
     frame = sheared_crystal()
     frame.pbc = pbc
-    calc = MollifieldCalculator(model_file)
     stress = voigt_6_to_full_3x3_stress(calc.get_property("stress", frame))
     directions = np.linalg.qr(frame.cell.array[list(pbc)].T)[0].T
     outside = np.eye(3) - directions.T @ directions
@@ -163,8 +165,7 @@ def test_stress_within_the_periodic_directions(model_file: Path, pbc: tuple[bool
     assert np.abs(stress).max() > 1e-3  # eV/Å³: not all of this is zero
 
 
-def test_no_stress_without_a_periodic_volume(model_file: Path) -> None:
-    calc = MollifieldCalculator(model_file)
+def test_no_stress_without_a_periodic_volume(calc: MollifieldCalculator) -> None:
     for frame, pbc in ((ethanol(), False), (sheared_crystal(), False), (slab(), (True, True, False))):
         frame.pbc = pbc
         if frame.pbc.any():
@@ -176,10 +177,10 @@ def test_no_stress_without_a_periodic_volume(model_file: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [FrechetCellFilter, UnitCellFilter, StrainFilter])
-def test_cell_filters_relax_a_slab_in_its_plane(model_file: Path, kind: type) -> None:
+def test_cell_filters_relax_a_slab_in_its_plane(calc: MollifieldCalculator, kind: type) -> None:
     atoms = slab()
     before = atoms.cell.array
-    atoms.calc = MollifieldCalculator(model_file)
+    atoms.calc = calc
     filtered = kind(atoms, mask=[True, True, False, False, False, True])
     stress = atoms.get_stress()
     with BFGS(filtered, logfile=None) as relaxation:
@@ -189,11 +190,10 @@ def test_cell_filters_relax_a_slab_in_its_plane(model_file: Path, kind: type) ->
 
 
 @pytest.mark.parametrize("pbc", [True, (True, True, False)])
-def test_atomic_stresses(model_file: Path, pbc: object) -> None:
+def test_atomic_stresses(calc: MollifieldCalculator, pbc: object) -> None:
     """They sum to the stress; in a periodic row of atoms that differ, half of each edge lies at each end."""
     frame = sheared_crystal()
     frame.pbc = pbc
-    calc = MollifieldCalculator(model_file)
     frame.calc = calc
     stresses = frame.get_stresses()
     assert stresses.shape == (len(frame), 6)
@@ -204,10 +204,9 @@ def test_atomic_stresses(model_file: Path, pbc: object) -> None:
     assert "stresses" not in calc.results
 
 
-def test_atomic_stresses_share_an_edge_among_its_ends(model_file: Path) -> None:
+def test_atomic_stresses_share_an_edge_among_its_ends(calc: MollifieldCalculator) -> None:
     """Two atoms: both have half of the virial, r (x) F, whoever owns the energy."""
     frame = Atoms("CO", [[0, 0, 0], [0.9, 0.5, 0.3]], cell=[20, 20, 20], pbc=True)
-    calc = MollifieldCalculator(model_file)
     forces = calc.get_property("forces", frame)
     half = -0.5 * np.outer(frame.positions[1], forces[1]) / frame.get_volume()
     for stress in calc.get_property("stresses", frame):
@@ -253,9 +252,9 @@ def test_a_file_that_changed_is_no_longer_the_calculators(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("file", ["frames.traj", "frames.extxyz"])
-def test_stds_come_back_from_files(model_file: Path, tmp_path: Path, file: str) -> None:
+def test_stds_come_back_from_files(calc: MollifieldCalculator, tmp_path: Path, file: str) -> None:
     atoms = sheared_crystal()
-    atoms.calc = MollifieldCalculator(model_file, always_std=True)
+    atoms.calc = with_std(calc)
     atoms.get_stresses()
     written = atoms.calc.results
     ase.io.write(tmp_path / file, [atoms, atoms])
@@ -266,9 +265,9 @@ def test_stds_come_back_from_files(model_file: Path, tmp_path: Path, file: str) 
         np.testing.assert_allclose(back.calc.get_property(name, back), written[name], atol=1e-7)
 
 
-def test_single_point_calculators_and_databases_take_stds(model_file: Path, tmp_path: Path) -> None:
+def test_single_point_calculators_and_databases_take_stds(calc: MollifieldCalculator, tmp_path: Path) -> None:
     atoms = ethanol()
-    atoms.calc = MollifieldCalculator(model_file, always_std=True)
+    atoms.calc = with_std(calc)
     atoms.get_forces()
     copied = SinglePointCalculator(atoms, **atoms.calc.results)
     np.testing.assert_array_equal(copied.get_property("forces_std", atoms), atoms.calc.results["forces_std"])
@@ -277,9 +276,9 @@ def test_single_point_calculators_and_databases_take_stds(model_file: Path, tmp_
         assert database.get(id=1).energy == pytest.approx(atoms.calc.results["energy"])
 
 
-def test_other_programs_read_stds_as_arrays(model_file: Path, tmp_path: Path) -> None:
+def test_other_programs_read_stds_as_arrays(calc: MollifieldCalculator, tmp_path: Path) -> None:
     atoms = ethanol()
-    atoms.calc = MollifieldCalculator(model_file, always_std=True)
+    atoms.calc = with_std(calc)
     atoms.get_forces()
     ase.io.write(tmp_path / "frame.extxyz", atoms)
     reader = "import ase.io, sys; a = ase.io.read(sys.argv[1]); print(a.arrays['forces_std'][3], a.info['energy_std'])"
@@ -289,18 +288,18 @@ def test_other_programs_read_stds_as_arrays(model_file: Path, tmp_path: Path) ->
     np.testing.assert_allclose([float(x) for x in found], expected, atol=1e-7)
 
 
-def test_atoms_on_top_of_each_other_are_named(model_file: Path) -> None:
+def test_atoms_on_top_of_each_other_are_named(calc: MollifieldCalculator) -> None:
     atoms = ethanol()
     atoms.positions[7] = atoms.positions[2]
     with pytest.raises(ValueError, match="atoms 2 and 7 are 0 Å apart"):
-        MollifieldCalculator(model_file).get_property("energy", atoms)
+        calc.get_property("energy", atoms)
 
 
-def test_positions_that_are_not_finite_are_named(model_file: Path) -> None:
+def test_positions_that_are_not_finite_are_named(calc: MollifieldCalculator) -> None:
     atoms = ethanol()
     atoms.positions[3, 1] = np.nan
     with pytest.raises(ValueError, match="atom 3: position .* is not finite"):
-        MollifieldCalculator(model_file).get_property("energy", atoms)
+        calc.get_property("energy", atoms)
 
 
 def test_nve_conserves_energy(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mollifield import contract, load_artefact
-from mollifield_lammps import run_lammps, write_data
+from mollifield_lammps import write_data
 
 from ..conftest import exported_engine, sheared_crystal
+from ..lammps_runner import run_deck
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = Path(__file__).with_name("files")
@@ -66,7 +67,7 @@ dump d all custom 1 forces.dump id fx fy fz
 dump_modify d sort id format float %.17g
 run 0
 """
-    thermo = run_lammps(deck, tmp_path).thermo
+    thermo = run_deck(deck, tmp_path).thermo
     assert abs(thermo["PotEng"][0] - np.mean(expected["energies"])) < tolerance * len(atoms)
     forces = np.loadtxt(tmp_path / "forces.dump", skiprows=9)[:, 1:] @ rotation.T
     np.testing.assert_allclose(forces, np.mean(expected["forces"], axis=0), rtol=0, atol=tolerance)

@@ -6,8 +6,9 @@ import numpy as np
 from ase import Atoms
 
 from mollifield.uncertainty import outside_std
-from mollifield_lammps import RunResult, lammps_boundary, run_lammps, write_data
+from mollifield_lammps import RunResult, lammps_boundary, write_data
 
+from ..lammps_runner import run_deck
 from .conftest import SPECIES, artefact_of, deck, python_answer
 
 ATOL = 1e-9
@@ -38,4 +39,4 @@ def start(
     directory.mkdir(exist_ok=True)
     rotation = write_data(directory / "atoms.data", atoms, SPECIES, units)
     text = deck(model, lammps_boundary(atoms), commands, units, **options)
-    return run_lammps(text, directory, n_ranks), rotation
+    return run_deck(text, directory, n_ranks), rotation

@@ -13,10 +13,11 @@ from ase import Atoms
 from mollifield import load_artefact
 from mollifield.artefact import Artefact
 from mollifield.potential import Evaluation, evaluate
-from mollifield_lammps import RunResult, lammps_boundary, run_lammps, write_data
+from mollifield_lammps import RunResult, lammps_boundary, write_data
 from mollifield_train.export import export
 
 from ..conftest import build_potential, ethanol, sheared_crystal
+from ..lammps_runner import run_deck
 
 SPECIES = ["H", "C", "O"]
 EV_PER_KCAL_MOL = 1.0 / 23.060549  # LAMMPS's own constant: its metal and real units agree with each other
@@ -94,7 +95,7 @@ def lammps_answer(
     directory.mkdir(parents=True, exist_ok=True)
     rotation = write_data(directory / "atoms.data", atoms, SPECIES, units)
     text = deck(model, lammps_boundary(atoms), EVALUATE, units, before=before, pair=pair)
-    result = run_lammps(text, directory, n_ranks)
+    result = run_deck(text, directory, n_ranks)
     energy_unit = 1.0 if units == "metal" else EV_PER_KCAL_MOL
     rows = np.loadtxt(directory / "forces.dump", skiprows=9, ndmin=2)
     volume = result.thermo["Volume"][-1]
@@ -122,14 +123,18 @@ def lammps_answer(
 
 @pytest.fixture(scope="session")
 def write_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Exports an untrained committee of other settings than the shared one."""
+    """Exports an untrained committee of other settings than the shared one, once."""
+
+    @cache
+    def written(dtype: torch.dtype, n_members: int, calibration: tuple, settings: tuple) -> Path:
+        path = tmp_path_factory.mktemp("model") / "model.pt"
+        potential = build_potential(dtype, n_members, **dict(settings))
+        # Splines are held to an absolute error that float32 does not reach for forces as large as these.
+        export(potential, path, [ethanol(), sheared_crystal()], {}, dict(calibration), splines=dtype == torch.float64)
+        return path
 
     def write(dtype: torch.dtype = torch.float64, n_members: int = 2, calibration=None, **settings) -> Path:
-        path = tmp_path_factory.mktemp("model") / "model.pt"
-        potential = build_potential(dtype, n_members, **settings)
-        # Splines are held to an absolute error that float32 does not reach for forces as large as these.
-        export(potential, path, [ethanol(), sheared_crystal()], {}, calibration, splines=dtype == torch.float64)
-        return path
+        return written(dtype, n_members, tuple((calibration or {}).items()), tuple(settings.items()))
 
     return write
 

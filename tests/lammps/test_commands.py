@@ -16,6 +16,7 @@ from mollifield.artefact import save_artefact
 from mollifield_lammps import LammpsError, lammps_command, run_lammps, write_data
 
 from ..conftest import ethanol, sheared_crystal
+from ..lammps_runner import run_deck
 from .conftest import BAR, EVALUATE, SPECIES, deck, python_answer
 
 DUMP = "dump d all custom 1 last.dump id x y z fx fy fz\ndump_modify d sort id format float %.17g\n"
@@ -50,7 +51,7 @@ def test_pressure_is_the_derivative_by_volume(model_file, crystal):
     for scale in ("(1+v_h)", "(1-v_h)/(1+v_h)"):
         changes = [f"{side} scale $({scale})" for side in sides] + [f"{t} final $({t}*{scale})" for t in tilts]
         commands += f"change_box all {' '.join(changes)} remap\nrun 0\n"
-    thermo = run_lammps(deck(model_file, "p p p", commands), crystal, 2, {"h": 1e-4}).thermo
+    thermo = run_deck(deck(model_file, "p p p", commands), crystal, 2, {"h": 1e-4}).thermo
     volume = thermo["Lx"] * thermo["Ly"] * thermo["Lz"]
     slope = (thermo["PotEng"][1] - thermo["PotEng"][2]) / (volume[1] - volume[2])
     assert abs(thermo["Press"][0] + slope * BAR["metal"]) < 1e-6 * abs(thermo["Press"][0])
@@ -58,7 +59,7 @@ def test_pressure_is_the_derivative_by_volume(model_file, crystal):
 
 def test_box_relax_and_minimize(model_file, crystal):
     commands = THERMO + DUMP + "fix b all box/relax tri 1000.0 vmax 0.002\nminimize 0 1e-6 200 400"
-    thermo = run_lammps(deck(model_file, "p p p", commands), crystal, 2).thermo
+    thermo = run_deck(deck(model_file, "p p p", commands), crystal, 2).thermo
     assert abs(thermo["Press"][-1] - 1000.0) < 0.02 * abs(thermo["Press"][0] - 1000.0)
     assert thermo["PotEng"][-1] < thermo["PotEng"][0]
     assert force_errors(model_file, crystal, thermo).max() < 1e-9
@@ -74,7 +75,7 @@ thermo 1
 thermo_modify format float %.17g
 run 200
 """
-    thermo = run_lammps(deck(model_file, "p p p", commands), crystal, 2).thermo
+    thermo = run_deck(deck(model_file, "p p p", commands), crystal, 2).thermo
     # What the extended system conserves, against what its parts exchange.
     assert np.ptp(thermo["Econserve"]) < 0.02 * np.ptp(thermo["PotEng"])
     assert np.ptp(thermo["Volume"]) > 0.01
@@ -84,15 +85,15 @@ def test_deform(model_file, crystal):
     commands = (
         THERMO + DUMP + "fix f all deform 1 x scale 1.05 xy erate 0.5 remap x\ntimestep 0.01\nrun 10\nunfix f\nrun 1"
     )
-    thermo = run_lammps(deck(model_file, "p p p", commands), crystal, 2).thermo
+    thermo = run_deck(deck(model_file, "p p p", commands), crystal, 2).thermo
     assert thermo["Lx"][-1] > 1.04 * thermo["Lx"][0]
     assert force_errors(model_file, crystal, thermo).max() < 1e-9
 
 
 def test_rerun(model_file, crystal):
     run = "velocity all create 300 1 loop geom\ntimestep 0.0002\nfix n all nve\n" + THERMO + DUMP + "run 5"
-    first = run_lammps(deck(model_file, "p p p", run), crystal).thermo
-    again = run_lammps(deck(model_file, "p p p", THERMO + "rerun last.dump dump x y z"), crystal, 2).thermo
+    first = run_deck(deck(model_file, "p p p", run), crystal).thermo
+    again = run_deck(deck(model_file, "p p p", THERMO + "rerun last.dump dump x y z"), crystal, 2).thermo
     np.testing.assert_allclose(again["PotEng"], first["PotEng"], rtol=0.0, atol=1e-8)
 
 
@@ -166,14 +167,14 @@ def restart(model_file, crystal) -> Path:
     shutil.copy(model_file, crystal / "model.pt")
     pair = "mollifield driver member 1 halo ghost"
     text = deck("model.pt", "p p p", THERMO + "run 0\nwrite_restart state", pair=pair, elements="NULL C O")
-    thermo = run_lammps(text, crystal, 2).thermo
+    thermo = run_deck(text, crystal, 2).thermo
     (crystal / "energy").write_text(f"{thermo['PotEng'][0]:.17g}")
     return crystal
 
 
 def test_restart_sets_the_pair_style_up(restart):
     """With neither pair_style nor pair_coeff, on another number of ranks."""
-    result = run_lammps(RESTARTED.format(lines=""), restart, 1)
+    result = run_deck(RESTARTED.format(lines=""), restart, 1)
     assert abs(result.thermo["PotEng"][0] - float((restart / "energy").read_text())) < 1e-9
     assert f"driven by member 1, checksum {checksum(restart / 'model.pt')}" in result.log.read_text()
 
@@ -184,19 +185,19 @@ def test_restart_refuses_another_model(restart):
     both += checksum(restart / "model.pt")
     lines = "pair_style mollifield\npair_coeff * * other.pt H C O"
     with pytest.raises(LammpsError, match=f"'other.pt' {both}"):
-        run_lammps(RESTARTED.format(lines=lines), restart, 2)
-    run_lammps(RESTARTED.format(lines="pair_style none\n" + lines), restart)
+        run_deck(RESTARTED.format(lines=lines), restart, 2)
+    run_deck(RESTARTED.format(lines="pair_style none\n" + lines), restart)
     (restart / "model.pt").rename(restart / "right.pt")
     wrong.rename(restart / "model.pt")
     with pytest.raises(LammpsError, match=f"'model.pt' {both}"):
-        run_lammps(RESTARTED.format(lines=""), restart, 2)
-    run_lammps(RESTARTED.format(lines="pair_coeff * * right.pt H C O"), restart)
+        run_deck(RESTARTED.format(lines=""), restart, 2)
+    run_deck(RESTARTED.format(lines="pair_coeff * * right.pt H C O"), restart)
 
 
 def test_restart_without_its_model(restart):
     (restart / "model.pt").unlink()
     with pytest.raises(LammpsError, match="no model file 'model.pt' here or in LAMMPS_POTENTIALS"):
-        run_lammps(RESTARTED.format(lines=""), restart)
+        run_deck(RESTARTED.format(lines=""), restart)
 
 
 def hybrid(text: str) -> str:
@@ -215,12 +216,12 @@ def test_restart_of_hybrid(model_file, crystal):
             pair="hybrid/overlay mollifield lj/cut 4.0",
         )
     )
-    energy = run_lammps(text, crystal).thermo["PotEng"][0]
+    energy = run_deck(text, crystal).thermo["PotEng"][0]
     right = RESTARTED.format(lines="pair_coeff * * mollifield model.pt H C O\n" + coefficients)
-    assert abs(run_lammps(right, crystal, 2).thermo["PotEng"][0] - energy) < 1e-9
+    assert abs(run_deck(right, crystal, 2).thermo["PotEng"][0] - energy) < 1e-9
     other_model(crystal / "model.pt", crystal / "other.pt")
     with pytest.raises(LammpsError, match="the restart file was written with a model of checksum"):
-        run_lammps(right.replace("model.pt", "other.pt"), crystal)
+        run_deck(right.replace("model.pt", "other.pt"), crystal)
 
 
 @pytest.mark.parametrize("n_ranks", [1, 2])
@@ -230,13 +231,13 @@ def test_hybrid_by_type(n_ranks, model_file, tmp_path):
     write_data(tmp_path / "atoms.data", atoms, SPECIES)
     lines = "pair_coeff 1 * lj/cut 0.01 2.0\n"
     text = hybrid(deck(model_file, "m m m", lines + EVALUATE, elements="NULL C O", pair="hybrid mollifield lj/cut 4.0"))
-    energy = run_lammps(text, tmp_path, n_ranks).thermo["PotEng"][0]
+    energy = run_deck(text, tmp_path, n_ranks).thermo["PotEng"][0]
     forces = np.loadtxt(tmp_path / "forces.dump", skiprows=9)[:, 1:4]
     text = deck(
         model_file, "m m m", "pair_coeff * * 0.0 1.0\n" + lines.replace("lj/cut ", "") + EVALUATE, pair="lj/cut 4.0"
     )
     text = text.replace(f"pair_coeff * * {model_file} H C O\n", "")
-    lj = run_lammps(text, tmp_path)
+    lj = run_deck(text, tmp_path)
     lj_forces = np.loadtxt(tmp_path / "forces.dump", skiprows=9)[:, 1:4]
     heavy = atoms.numbers != 1
     expected = python_answer(model_file, atoms[heavy])
@@ -252,7 +253,7 @@ def test_units_electron(model_file, tmp_path):
     scaled = atoms.copy()
     scaled.set_cell(atoms.cell.array / bohr, scale_atoms=True)
     rotation = write_data(tmp_path / "atoms.data", scaled, SPECIES)
-    result = run_lammps(deck(model_file, "p p p", EVALUATE, units="electron"), tmp_path, 2)
+    result = run_deck(deck(model_file, "p p p", EVALUATE, units="electron"), tmp_path, 2)
     hartree = float(expected.energies.mean()) / result.thermo["PotEng"][0]
     assert abs(hartree - 27.211386) < 1e-5  # LAMMPS's Boltzmann constants are of older tables
     rows = np.loadtxt(tmp_path / "forces.dump", skiprows=9)
@@ -270,5 +271,5 @@ def test_potential_search_path(model_file, crystal, monkeypatch):
 def test_second_pair_coeff(model_file, crystal):
     second = f"pair_coeff * * {model_file} H C O\n"
     with pytest.raises(LammpsError, match="takes one pair_coeff, which names every atom type; found a second one"):
-        run_lammps(deck(model_file, "p p p", second + "run 0"), crystal)
-    run_lammps(deck(model_file, "p p p", "pair_style mollifield\n" + second + "run 0"), crystal)
+        run_deck(deck(model_file, "p p p", second + "run 0"), crystal)
+    run_deck(deck(model_file, "p p p", "pair_style mollifield\n" + second + "run 0"), crystal)

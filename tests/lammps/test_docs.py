@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from ase.build import molecule
 
-from mollifield_lammps import run_lammps, write_data
+from mollifield_lammps import write_data
 
+from ..lammps_runner import run_deck
 from .conftest import SPECIES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "lammps.md"
@@ -27,5 +28,5 @@ def folder(tmp_path_factory, model_file):
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name.startswith("in.")])
 def test_example(name, folder):
-    steps = run_lammps(folder / name, folder).thermo["Step"]
+    steps = run_deck((folder / name).read_text(), folder).thermo["Step"]
     assert steps[-1] - steps[0] in (10, 20)

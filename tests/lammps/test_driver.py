@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from mollifield_lammps import LammpsError, read_uncertain, run_lammps, write_data
+from mollifield_lammps import LammpsError, read_uncertain, write_data
 from mollifield_train.export import export
 from mollifield_train.model.samples import one_member
 
 from ..conftest import build_potential, ethanol, sheared_crystal
+from ..lammps_runner import run_deck
 from .conftest import SPECIES, deck, lammps_answer, python_answer
 
 # float64, relative to the largest number: one member and a batch of them sum in another order at most.
@@ -58,7 +59,7 @@ def move(
     directory.mkdir()
     write_data(directory / "atoms.data", sheared_crystal() * (2, 1, 1), SPECIES)
     commands = fix + RUN.format(steps=steps, fix_output=" f_u f_u[4]" if fix else "")
-    thermo = run_lammps(deck(model, "p p p", commands, pair=pair), directory, n_ranks).thermo
+    thermo = run_deck(deck(model, "p p p", commands, pair=pair), directory, n_ranks).thermo
     last = (directory / "forces.dump").read_text().splitlines()[-16:]
     return thermo, np.loadtxt(last)[:, 1:]
 
@@ -108,7 +109,7 @@ def test_wrong_driver(driver, message, model_file, tmp_path):
     write_data(tmp_path / "atoms.data", sheared_crystal(), SPECIES)
     for n_ranks in (1, 2) if driver == "driver member 3" else (1,):
         with pytest.raises(LammpsError) as failure:
-            run_lammps(deck(model_file, "p p p", "run 0", pair=f"mollifield {driver}"), tmp_path, n_ranks)
+            run_deck(deck(model_file, "p p p", "run 0", pair=f"mollifield {driver}"), tmp_path, n_ranks)
         assert message in str(failure.value)
 
 

@@ -4,9 +4,10 @@ import ase.io
 import numpy as np
 import pytest
 
-from mollifield_lammps import LammpsError, read_uncertain, run_lammps, write_data
+from mollifield_lammps import LammpsError, read_uncertain, write_data
 
 from ..conftest import ethanol, sheared_crystal, slab
+from ..lammps_runner import run_deck
 from .committee import ATOL, FACTORS, spread, start
 from .conftest import EV_PER_KCAL_MOL, SPECIES
 
@@ -193,7 +194,7 @@ def test_wrong_arguments(arguments, message, tmp_path):
     """No pair style is needed to be told so: the fix parses at once."""
     text = "region b block 0 9 0 9 0 9\ncreate_box 1 b\nmass 1 1\nfix u all mollifield/uncertainty " + arguments + "\n"
     with pytest.raises(LammpsError) as failure:
-        run_lammps(text, tmp_path)
+        run_deck(text, tmp_path)
     assert message in str(failure.value)
     assert "all mollifield/uncertainty" in str(failure.value)
 
@@ -210,7 +211,7 @@ def test_needs_the_pair_style(tmp_path):
         "fix u all mollifield/uncertainty 1\nrun 0\n"
     )
     with pytest.raises(LammpsError, match="needs pair_style mollifield"):
-        run_lammps(text, tmp_path)
+        run_deck(text, tmp_path)
 
 
 def test_units_electron(committee, tmp_path):

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from mollifield_lammps import LammpsError, read_uncertain, run_lammps
+from mollifield_lammps import LammpsError, read_uncertain
 
 from ..conftest import ethanol, sheared_crystal
+from ..lammps_runner import run_deck
 from .committee import ATOL, spread, start
 
 MOVING = "velocity all create 300 11\nfix n all nve\ntimestep 0.00005\n"
@@ -129,7 +130,7 @@ def test_ramp_and_gap_go_on_after_reset_timestep(write_model, tmp_path):
         + show
         + "run 3"
     )
-    resumed = run_lammps(deck, tmp_path)
+    resumed = run_deck(deck, tmp_path)
     assert progress(resumed.thermo) == expected[-4:]
     assert resumed.thermo["f_u[6]"].tolist() == since[-4:]
 

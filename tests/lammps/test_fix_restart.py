@@ -7,8 +7,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from mollifield_lammps import LammpsError, run_lammps
+from mollifield_lammps import LammpsError
 
+from ..lammps_runner import run_deck
 from .committee import start
 
 # Sorting atoms at the start of a run would change the order of sums.
@@ -41,7 +42,7 @@ def resume(directory, model, n_ranks, fix=WATCH):
         "atom_modify map yes sort 0 0\nread_restart r.5\npair_style mollifield\n"
         f"pair_coeff * * {model} H C O\n{fix}{THERMO}restart 5 again.*\nrun 12 upto\n"
     )
-    return run_lammps(deck, directory, n_ranks)
+    return run_deck(deck, directory, n_ranks)
 
 
 def test_resumed_equals_uninterrupted(uninterrupted, stated_model, tmp_path):

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from mollifield_lammps import LammpsError, lammps_boundary, run_lammps, write_data
+from mollifield_lammps import LammpsError, lammps_boundary, write_data
 
 from ..conftest import ethanol, sheared_crystal, slab
+from ..lammps_runner import run_deck
 from .conftest import SPECIES, deck, lammps_answer
 from .test_pair import large_crystal, tiny_crystal
 
@@ -146,7 +147,7 @@ class Outcome:
 def run_all(model: Path, directory: Path, n_ranks: int, halo: str, names: list[str]) -> Outcome:
     directory.mkdir()
     text = "".join(scenario_deck(name, model, halo, directory) for name in names)
-    log = run_lammps(text, directory, n_ranks).log.read_text()
+    log = run_deck(text, directory, n_ranks).log.read_text()
     assert [line for line in log.splitlines() if line.startswith("done")] == [f"done {name}" for name in names]
     totals, atoms = {}, {}
     for name, part in zip(names, log.split("print 'done"), strict=False):
@@ -199,7 +200,7 @@ def test_work_of_ranks(model_file, tmp_path):
         write_data(tmp_path / "atoms.data", large_crystal(), SPECIES)
         commands = "compute w all pair mollifield\nthermo_style custom step c_w[*]\nrun 0"
         text = deck(model_file, "p p p", commands, pair=f"mollifield halo {halo}")
-        thermo = run_lammps(text, tmp_path, n_ranks).thermo
+        thermo = run_deck(text, tmp_path, n_ranks).thermo
         counts[n_ranks, halo] = [thermo[f"c_w[{k}]"][0] for k in (1, 2, 3)]
     alone, exchange, ghost = counts.values()
     assert exchange[:2] == alone[:2] and alone[1:] == [96, 0]
@@ -217,11 +218,11 @@ def test_work_of_ranks(model_file, tmp_path):
 def test_wrong_halo(pair, message, model_file, tmp_path):
     write_data(tmp_path / "atoms.data", sheared_crystal(), SPECIES)
     with pytest.raises(LammpsError, match=message):
-        run_lammps(deck(model_file, "p p p", "run 0", pair=pair), tmp_path)
+        run_deck(deck(model_file, "p p p", "run 0", pair=pair), tmp_path)
 
 
 def test_ghost_mode_names_what_it_cannot(model_file, tmp_path):
     write_data(tmp_path / "atoms.data", large_crystal(), SPECIES)
     commands = "neighbor 2.0 multi\ncomm_modify mode multi\nrun 0"
     with pytest.raises(LammpsError, match="halo ghost needs comm_modify mode single"):
-        run_lammps(deck(model_file, "p p p", commands, pair="mollifield halo ghost"), tmp_path, 2)
+        run_deck(deck(model_file, "p p p", commands, pair="mollifield halo ghost"), tmp_path, 2)

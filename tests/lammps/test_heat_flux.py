@@ -16,9 +16,10 @@ from ase.units import fs
 from mollifield import contract, find_edges, load_artefact
 from mollifield.artefact import Artefact
 from mollifield.potential import types_of
-from mollifield_lammps import lammps_boundary, run_lammps, write_data
+from mollifield_lammps import lammps_boundary, write_data
 
 from ..conftest import R_MAX, ethanol, sheared_crystal
+from ..lammps_runner import run_deck
 from .conftest import SPECIES, deck
 
 FLUX = """
@@ -95,7 +96,7 @@ def lammps_flux(
     directory.mkdir(exist_ok=True)
     rotation = write_data(directory / "atoms.data", atoms, SPECIES)
     text = deck(model, lammps_boundary(atoms), FLUX, pair=pair, before=before)
-    thermo = run_lammps(text, directory, n_ranks).thermo
+    thermo = run_deck(text, directory, n_ranks).thermo
     values = np.array([thermo[f"c_flux[{k}]"][0] for k in range(1, 7)])
     return rotation @ (values[:3] - values[3:]), rotation @ values[:3]
 

@@ -7,10 +7,10 @@ from ase import Atoms
 from ase.build import bulk
 from ase.stress import voigt_6_to_full_3x3_stress
 
-from mollifield import MollifieldCalculator
-from mollifield_lammps import run_lammps, write_data
+from mollifield_lammps import write_data
 
 from ..conftest import ethanol, sheared_crystal, slab
+from ..lammps_runner import run_deck
 from .conftest import BAR, EVALUATE, SPECIES, deck, lammps_answer, python_answer
 
 # float64: both engines sum the same terms of up to 1e3 eV in another order.
@@ -120,10 +120,10 @@ def test_atoms_sum_to_the_whole(model_file, tmp_path):
     assert np.abs(answer.atomic_virials - answer.atomic_virials_6).max() > 1e-3
 
 
-def test_stress_atom_is_the_calculators_stresses(model_file, tmp_path):
+def test_stress_atom_is_the_calculators_stresses(calc, model_file, tmp_path):
     atoms = sheared_crystal()
     answer = lammps_answer(model_file, atoms, tmp_path)
-    stresses = MollifieldCalculator(model_file).get_property("stresses", atoms)
+    stresses = calc.get_property("stresses", atoms)
     expected = -voigt_6_to_full_3x3_stress(stresses) * atoms.get_volume()
     np.testing.assert_allclose(answer.atomic_virials_6, expected, atol=ATOL)
 
@@ -189,7 +189,7 @@ def test_forces_and_virial_are_derivatives(n_ranks, model_file, tmp_path):
     """Central differences of LAMMPS's own energy on a sheared triclinic cell, in LAMMPS's frame."""
     step = 3e-4  # Å or strain; the error is step^2 times a third derivative
     write_data(tmp_path / "atoms.data", sheared_crystal(), SPECIES)
-    result = run_lammps(deck(model_file, "p p p", DIFFERENCES), tmp_path, n_ranks, {"h": step})
+    result = run_deck(deck(model_file, "p p p", DIFFERENCES), tmp_path, n_ranks, {"h": step})
     thermo = result.thermo
     energies = thermo["PotEng"]
     force, shear, stretch = ((energies[k] - energies[k + 1]) / (2 * step) for k in (1, 3, 5))
@@ -222,7 +222,7 @@ thermo_style custom step temp etotal
 thermo_modify format float %.17g
 run 600
 """
-    thermo = run_lammps(deck(model, "p p p", commands), tmp_path).thermo
+    thermo = run_deck(deck(model, "p p p", commands), tmp_path).thermo
     assert len(thermo["Step"]) == 61
     drift = np.polyfit(thermo["Step"] * 0.0002, thermo["TotEng"] / 8, 1)[0]
     assert abs(drift) < 1e-4
@@ -233,7 +233,7 @@ def test_null_types_are_left_out(model_file, tmp_path):
     """Hydrogen mapped to NULL: the rest behaves as if it were not there."""
     atoms = ethanol()
     write_data(tmp_path / "atoms.data", atoms, SPECIES)
-    result = run_lammps(deck(model_file, "m m m", EVALUATE, elements="NULL C O"), tmp_path)
+    result = run_deck(deck(model_file, "m m m", EVALUATE, elements="NULL C O"), tmp_path)
     heavy = atoms[[a.symbol != "H" for a in atoms]]
     expected = python_answer(model_file, heavy)
     assert abs(result.thermo["PotEng"][0] - expected.energies.mean()) < ATOL * len(atoms)
@@ -250,10 +250,10 @@ def test_hybrid_overlay_adds_up(n_ranks, model_file, tmp_path):
     text = deck(
         model_file, "p p p", "pair_coeff 2 3 lj/cut 0.01 2.0\n" + EVALUATE, pair="hybrid/overlay mollifield lj/cut 4.0"
     ).replace("pair_coeff * * ", "pair_coeff * * mollifield ")
-    both = run_lammps(text, tmp_path, n_ranks).thermo["PotEng"][0]
+    both = run_deck(text, tmp_path, n_ranks).thermo["PotEng"][0]
     alone = text.replace("hybrid/overlay mollifield lj/cut", "lj/cut").replace("2 3 lj/cut", "2 3")
     alone = "\n".join(line for line in alone.splitlines() if "* * mollifield" not in line)
     alone = alone.replace("pair_coeff 2 3", "pair_coeff * * 0 1\npair_coeff 2 3")
-    lj = run_lammps(alone, tmp_path / ".").thermo["PotEng"][0]
+    lj = run_deck(alone, tmp_path / ".").thermo["PotEng"][0]
     expected = float(python_answer(model_file, atoms).energies.mean())
     assert abs(both - lj - expected) < ATOL * len(atoms)

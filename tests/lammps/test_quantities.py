@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mollifield_lammps import LammpsError, read_uncertain, run_lammps
+from mollifield_lammps import LammpsError, read_uncertain
 from mollifield_lammps.deck import QUANTITY_UNIT
 
 from ..conftest import ethanol
+from ..lammps_runner import run_deck
 from .committee import start
 from .test_build import built, installation
 
@@ -26,7 +27,7 @@ def refusal(arguments, folder):
     """What the fix says to its arguments, before there is a model."""
     text = f"region b block 0 9 0 9 0 9\ncreate_box 1 b\nmass 1 1\nfix u all mollifield/uncertainty 1 {arguments}\n"
     with pytest.raises(LammpsError) as failure:
-        run_lammps(text, folder)
+        run_deck(text, folder)
     return str(failure.value)
 
 

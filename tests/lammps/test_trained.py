@@ -10,10 +10,12 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.units import kB
 
-from mollifield_lammps import run_lammps, write_data
+from mollifield_lammps import write_data
 from mollifield_train.config import TrainConfig
 from mollifield_train.export import export
 from mollifield_train.training.run import train
+
+from ..lammps_runner import run_deck
 
 TIMESTEP = 0.0005  # ps
 DECK = """
@@ -72,7 +74,7 @@ def total_energies(model, directory, timestep, n_steps):
     atoms = copper(0.0, 0)
     directory.mkdir()
     write_data(directory / "atoms.data", atoms, ["Cu"])
-    thermo = run_lammps(DECK.format(model=model, timestep=timestep, n_steps=n_steps), directory).thermo
+    thermo = run_deck(DECK.format(model=model, timestep=timestep, n_steps=n_steps), directory).thermo
     return thermo["Step"] * timestep, thermo["TotEng"] / len(atoms), thermo
 
 

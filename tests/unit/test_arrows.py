@@ -3,6 +3,8 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -32,10 +34,19 @@ def package_of(path: Path) -> list[str]:
     return list(path.relative_to(ROOT).parent.parts[1:])
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path, source: str | None = None) -> set[str]:
     """Absolute dotted names that a module imports anywhere, relative imports resolved."""
+    return imported_by(path, ast.walk(parsed(path) if source is None else ast.parse(source)))
+
+
+def imported_by(path: Path, nodes: Iterator[ast.AST]) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(source if source is not None else path.read_text())):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -96,22 +107,87 @@ def test_imports_are_found() -> None:
     assert touches(inside, forbidden(TRAINER / "export.py"))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(name_of(path)))
-def test_python_arrows(path: Path) -> None:
-    wrong = touches(imports(path), forbidden(path))
-    assert not wrong, f"{name_of(path)} imports {sorted(wrong)}"
+def test_python_arrows() -> None:
+    wrong = {name_of(path): sorted(touches(imports(path), forbidden(path))) for path in MODULES}
+    assert {path: names for path, names in wrong.items() if names} == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(name_of(path)))
-def test_nothing_global_at_import(path: Path) -> None:
+def when_run(node: ast.AST) -> Iterator[ast.AST]:
+    """What is below a node, but for what only type checkers read."""
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.If) and "TYPE_CHECKING" in ast.unparse(inner.test):
+            continue
+        yield inner
+        yield from when_run(inner)
+
+
+def circle_among_neighbours(paths: list[Path]) -> list[str]:
+    """A circle of imports among the files and folders of any one folder, each folder with all that is in it."""
+    modules = {".".join([*package_of(path), path.stem]): path for path in paths}
+    graphs: dict[str, dict[str, set[str]]] = {}
+    for name, path in modules.items():
+        names = imported_by(path, when_run(parsed(path)))
+        for wanted in names:
+            # `from a import x` is x where that is a module, else what x is defined in.
+            found = next((m for m in (wanted, f"{wanted}.__init__", *_owners(wanted)) if m in modules), name)
+            if found == name or any(other.startswith(f"{wanted}.") for other in names):
+                continue
+            here, there = name.split("."), found.split(".")
+            n = next(k for k, (a, b) in enumerate(zip(here, there, strict=False)) if a != b)
+            graph = graphs.setdefault(".".join(here[:n]), {})
+            graph.setdefault(here[n], set()).add(there[n])
+    for folder, graph in graphs.items():
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            return [f"{folder}.{child}" for child in error.args[1]]
+    return []
+
+
+def _owners(wanted: str) -> tuple[str, str]:
+    """Modules that a name could be defined in."""
+    owner = wanted.rpartition(".")[0]
+    return owner, f"{owner}.__init__"
+
+
+@pytest.mark.parametrize("root", [TRAINER, LAMMPS], ids=lambda root: root.name)
+def test_no_circle(root: Path) -> None:
+    assert circle_among_neighbours([path for path in MODULES if root in path.parents]) == []
+
+
+def test_circles_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two folders, through a function; not under TYPE_CHECKING, nor where an `__init__` knows its kinds."""
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    sources = {
+        "a/one.py": "def f():\n    from ..b import three\n",
+        "b/three.py": "from ..shared import x\n",
+        "b/four.py": "from . import three\n",
+        "b/__init__.py": "from .four import y\n",
+        "shared.py": "if TYPE_CHECKING:\n    from .a import one\n",
+    }
+    paths = [tmp_path / "root" / "package" / name for name in sources]
+    for path, source in zip(paths, sources.values(), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+    assert circle_among_neighbours(paths) == []
+    parsed.cache_clear()
+    paths[2].write_text("from package.a.one import f\n")
+    assert sorted(set(circle_among_neighbours(paths))) == ["package.a", "package.b"]
+    parsed.cache_clear()
+    paths[2].write_text("from . import y\n")
+    assert sorted(set(circle_among_neighbours(paths))) == ["package.b.__init__", "package.b.four"]
+
+
+def test_nothing_global_at_import() -> None:
     """No default dtype, seed or logging is set by importing a module."""
     setters = {"set_default_dtype", "manual_seed", "seed", "seed_everything", "basicConfig", "set_num_threads"}
-    body = [
-        node
-        for node in ast.parse(path.read_text()).body
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-    ]
-    assert not setters & set(_called(body)), name_of(path)
+    for path in MODULES:
+        body = [
+            node
+            for node in parsed(path).body
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        ]
+        assert not setters & set(_called(body)), name_of(path)
 
 
 def _called(body: list[ast.stmt]) -> Iterator[str]:
@@ -128,15 +204,14 @@ def test_torchscript_stays_at_the_export() -> None:
     assert users <= allowed, sorted(map(str, users - allowed))
 
 
-@pytest.mark.parametrize("path", CORE_CPP, ids=lambda path: path.name)
-def test_core_includes_no_lammps_header(path: Path) -> None:
+def test_core_includes_no_lammps_header() -> None:
     """LAMMPS headers have bare names or stand in lammps/; the core's own live beside it or below its folder."""
-    for header in includes(path):
-        standard = "." not in header
-        assert standard or own_header(path, header) or header.split("/")[0] in ("torch", "ATen", "c10", "caffe2"), (
-            header
-        )
-    assert "LAMMPS_NS" not in path.read_text()
+    for path in CORE_CPP:
+        for header in includes(path):
+            standard = "." not in header
+            known = own_header(path, header) or header.split("/")[0] in ("torch", "ATen", "c10", "caffe2")
+            assert standard or known, f"{name_of(path)} includes {header}"
+        assert "LAMMPS_NS" not in path.read_text(), name_of(path)
 
 
 OPERATORS = ROOT / "plugin" / "cpp" / "operators"
@@ -169,11 +244,11 @@ def test_devices_are_chosen_inside_the_operators() -> None:
 TORCH = re.compile(r"^(torch|ATen|c10|caffe2)/")
 
 
-@pytest.mark.parametrize("path", LAMMPS_CPP, ids=lambda path: path.name)
-def test_lammps_styles_include_no_torch_header(path: Path) -> None:
-    assert not [header for header in includes(path) if TORCH.match(header)]
-    if path.suffix == ".h" and not path.stem.endswith("_state"):
-        assert "potential.hpp" not in includes(path)
+def test_lammps_styles_include_no_torch_header() -> None:
+    for path in LAMMPS_CPP:
+        assert not [header for header in includes(path) if TORCH.match(header)], name_of(path)
+        if path.suffix == ".h" and not path.stem.endswith("_state"):
+            assert "potential.hpp" not in includes(path), name_of(path)
 
 
 def test_core_header_is_plain_cpp() -> None:

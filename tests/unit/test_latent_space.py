@@ -111,6 +111,11 @@ def taught(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def calculator(taught):
+    return MollifieldCalculator(taught)
+
+
 def test_reach_is_the_largest_gap_between_references():
     line = torch.tensor([[0.0], [1.0], [2.0], [5.0]], dtype=torch.float64)
     assert reach_of(line) == 3.0
@@ -118,20 +123,19 @@ def test_reach_is_the_largest_gap_between_references():
     assert reach_of(line[:1]) == np.inf
 
 
-def test_training_frames_are_inside_and_their_spread_is_the_members(taught):
-    artefact = load_artefact(taught)
+def test_training_frames_are_inside_and_their_spread_is_the_members(calculator):
+    artefact = calculator.artefact
     frame = shaken(12)[5]
     latent, types = answer(artefact, frame)
     assert outside_std(artefact.latent_space, latent, types).tolist() == [0.0] * len(frame)
 
 
 @pytest.mark.parametrize("stretch", [2.0, 5.0])
-def test_a_torn_molecule_is_never_certain(taught, stretch):
+def test_a_torn_molecule_is_never_certain(calculator, stretch):
     """At five times the size no atom has a neighbour: all members give no force, and agree."""
     torn = ethanol()
     torn.positions *= stretch
-    artefact = load_artefact(taught)
-    calculator = MollifieldCalculator(taught)
+    artefact = calculator.artefact
     space = artefact.latent_space
     latent, types = answer(artefact, torn)
     distance, reach = latent_distance(space, latent, types), space[contract.LATENT_REACH][types]
@@ -155,8 +159,8 @@ def calculator_members(artefact, atoms):
     ).forces.numpy()
 
 
-def test_files_without_a_reach_add_nothing(taught):
-    artefact = load_artefact(taught)
+def test_files_without_a_reach_add_nothing(calculator):
+    artefact = calculator.artefact
     torn = ethanol()
     torn.positions *= 5.0
     old = {
