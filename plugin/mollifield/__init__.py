@@ -1,9 +1,9 @@
 """Run an exported Mollifield model: in Python, in ASE, and (through `mollifield_lammps`) in LAMMPS."""
 
-from .artefact import load_artefact
 from .ase_calculator import MollifieldCalculator
 from .native import has_native
 from .neighbours import find_edges
+from .verification import load_artefact
 
 __version__ = "0.1.0"
 __all__ = ["MollifieldCalculator", "__version__", "find_edges", "has_native", "load_artefact"]

@@ -13,10 +13,10 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from . import uncertainty
-from .artefact import load_artefact
 from .ase_properties import STD_PROPERTIES, register
 from .calibration import Array
 from .potential import evaluate
+from .verification import load_artefact
 
 register()
 

@@ -10,8 +10,8 @@ import torch
 from ase import Atoms
 
 from mollifield import MollifieldCalculator, contract, find_edges, load_artefact
-from mollifield.artefact import describe, verify_reference
 from mollifield.potential import evaluate, types_of
+from mollifield.verification import describe, verify_reference
 from mollifield_train.export import export
 from mollifield_train.model.architecture import Architecture
 from mollifield_train.model.equivariant.config import EquivariantConfig

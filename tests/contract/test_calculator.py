@@ -23,8 +23,8 @@ from ase.units import fs
 from scipy.spatial.transform import Rotation
 
 from mollifield import MollifieldCalculator, contract
-from mollifield.artefact import verify_reference
 from mollifield.potential import evaluate
+from mollifield.verification import verify_reference
 from mollifield_train.export import export
 from mollifield_train.testing import Engine
 

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from mollifield import MollifieldCalculator, load_artefact
-from mollifield.artefact import describe
+from mollifield.verification import describe
 from mollifield_train.config import LossConfig, validated
 from mollifield_train.data.batches import collate
 from mollifield_train.data.frames import frames_from_atoms

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mollifield import uncertainty
-from mollifield.artefact import Artefact, load_artefact
+from mollifield import load_artefact, uncertainty
+from mollifield.artefact import Artefact
 from mollifield.potential import evaluate
 
 from . import parity

@@ -11,8 +11,8 @@ from ase import Atoms
 from e3nn.util.jit import script
 from torch import Tensor, nn
 
-from mollifield import contract
-from mollifield.artefact import load_artefact, save_artefact
+from mollifield import contract, load_artefact
+from mollifield.artefact import save_artefact
 from mollifield.calibration import tables_of
 from mollifield.gradients import differentiate, forces_of, virial_of
 

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mollifield import contract, uncertainty
-from mollifield.artefact import Artefact, load_artefact, save_calibrated
+from mollifield import contract, load_artefact, uncertainty
+from mollifield.artefact import Artefact, save_calibrated
 from mollifield.calibration import Array, interpolated
 from mollifield.potential import evaluate
 

@@ -11,6 +11,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Load, verify, describe."""
-    from mollifield.artefact import describe, load_artefact
+    from mollifield.verification import describe, load_artefact
 
     print(describe(load_artefact(options.model)))
