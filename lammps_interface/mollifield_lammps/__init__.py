@@ -12,6 +12,7 @@ _HOME = {
     "lammps_command": "locate",
     "plugin_directory": "locate",
     "Deck": "deck",
+    "Langevin": "deck",
     "Minimise": "deck",
     "Npt": "deck",
     "Nve": "deck",

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -18,12 +19,15 @@ from mollifield.artefact import Artefact
 from mollifield.potential import Evaluation, evaluate
 from mollifield.uncertainty import spread
 from mollifield_lammps.data import lammps_boundary, write_data
+from mollifield_lammps.deck import Deck, Nve, Uncertainty
+from mollifield_lammps.dump import read_dump
 from mollifield_lammps.locate import MPIRUN_VARIABLE, find_plugin, lammps_command, lammps_environment
 from mollifield_lammps.run import LammpsError, run_lammps
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 BAR = 1.6021765e6  # LAMMPS's nktv2p: bar in one eV/Å^3
 RANKS = 2
+MODEL = "model.pt"
 
 
 @dataclass(frozen=True)
@@ -49,16 +53,15 @@ class _Installation:
 
     model: Path
     folder: Path
-    artefact: Artefact | None = None
+    artefact: Artefact = field(init=False)
     frames: list[Atoms] = field(default_factory=list)
     expected: list[Evaluation] = field(default_factory=list)
 
-    def run(self, name: str, text: str, n_ranks: int = 1) -> tuple[Path, dict[str, np.ndarray], list[str]]:
-        """Run a deck in a folder of its own: (folder, thermo, output)."""
+    def run(self, name: str, text: str, n_ranks: int = 1) -> tuple[dict[str, np.ndarray], list[str]]:
+        """Run a deck in a folder of its own: (thermo, output)."""
         output: list[str] = []
-        folder = self.folder / name
-        result = run_lammps(text, folder, n_ranks, progress=output.append)
-        return folder, result.thermo, output
+        result = run_lammps(text, self.folder / name, n_ranks, progress=output.append)
+        return result.thermo, output
 
 
 def check_installation(model: str | Path) -> Iterator[Check]:
@@ -137,7 +140,7 @@ def _check_lmp(_: _Installation) -> str:
 def _check_plugin(installation: _Installation) -> str:
     path = find_plugin()
     # Loading one that is there already is not an error; one that cannot be opened is only a line of output.
-    _, _, output = installation.run("plugin", f'plugin load "{path}"\nplugin list\n')
+    _, output = installation.run("plugin", f'plugin load "{path}"\nplugin list\n')
     problems = [line for line in output if line.startswith("Open of file")]
     if problems:
         raise ValueError(problems[0])
@@ -154,7 +157,7 @@ def _check_mpirun(installation: _Installation) -> str:
         if MPIRUN_VARIABLE in os.environ:
             raise
         raise _Skip(f"only one rank can be used: {missing}") from missing
-    _, _, output = installation.run("mpirun", 'print "ranks: $(extract_setting(world_size))"\n', RANKS)
+    _, output = installation.run("mpirun", 'print "ranks: $(extract_setting(world_size))"\n', RANKS)
     sizes = [line.split()[1] for line in output if line.startswith("ranks: ")]
     if sizes != [str(RANKS)]:
         raise ValueError(
@@ -164,54 +167,52 @@ def _check_mpirun(installation: _Installation) -> str:
     return command[0]
 
 
-FRAME = """clear
-units metal
-boundary {boundary}
-atom_style atomic
-atom_modify map yes
-newton on
-read_data {k}.data
-pair_style mollifield
-pair_coeff * * "{model}" {species}
-{fix}
-compute p all pressure NULL pair
-thermo_style custom step pe vol c_p[*] {column}
-thermo_modify format float %.17g
-dump d all custom 1 {k}.dump id fx fy fz
-dump_modify d sort id format float %.17g
-run 0
-"""
+class _Found(NamedTuple):
+    """What LAMMPS says of the reference frames."""
+
+    thermo: dict[str, np.ndarray]
+    """One row a frame."""
+    rotations: list[np.ndarray]
+    """Of `write_data`."""
+    forces: list[np.ndarray]
+    """[N, 3] eV/Å of each frame, as the frame lies."""
 
 
-def _evaluate(
-    installation: _Installation, name: str, n_ranks: int, fix: str = "", column: str = ""
-) -> tuple[Path, dict[str, np.ndarray], list[np.ndarray]]:
-    """All reference frames in one run of LAMMPS: (folder, thermo with one row a frame, rotations)."""
-    species = installation.artefact.species
+def _evaluate(installation: _Installation, name: str, n_ranks: int, uncertainty: Uncertainty | None = None) -> _Found:
+    """All reference frames in one run of LAMMPS."""
+    species, frames = installation.artefact.species, installation.frames
     folder = installation.folder / name
     folder.mkdir()
-    rotations = [write_data(folder / f"{k}.data", atoms, species) for k, atoms in enumerate(installation.frames)]
-    text = "".join(
-        FRAME.format(
-            k=k,
+    (folder / MODEL).symlink_to(installation.model)  # whatever the name of the file, this one has no blanks
+    rotations = [write_data(folder / f"{k}.data", atoms, species) for k, atoms in enumerate(frames)]
+    decks = [
+        Deck(
+            model=MODEL,
+            species=species,
             boundary=lammps_boundary(atoms),
-            model=installation.model,
-            species=" ".join(species),
-            fix=fix,
-            column=column,
+            dynamics=Nve(),
+            n_steps=0,
+            data=f"{k}.data",
+            commands=["compute p all pressure NULL pair"],
+            thermo=["step", "pe", "vol", "c_p[*]", *([] if uncertainty is None else [f"f_{uncertainty.name}"])],
+            dump_every=1,
+            dump=f"{k}.dump",
+            digits=17,
+            uncertainty=uncertainty,
         )
-        for k, atoms in enumerate(installation.frames)
-    )
-    _, thermo, _ = installation.run(name, text, n_ranks)
-    return folder, thermo, rotations
+        for k, atoms in enumerate(frames)
+    ]
+    thermo, _ = installation.run(name, "".join(f"clear\n{deck.text()}" for deck in decks), n_ranks)
+    dumps = [read_dump(folder / f"{k}.dump", rotation)[0] for k, rotation in enumerate(rotations)]
+    return _Found(thermo, rotations, [atoms.get_forces() for atoms in dumps])
 
 
 def _check_ranks(n_ranks: int) -> Callable[[_Installation], str]:
     def step(installation: _Installation) -> str:
-        folder, thermo, rotations = _evaluate(installation, f"ranks-{n_ranks}", n_ranks)
+        thermo, rotations, found_forces = _evaluate(installation, f"ranks-{n_ranks}", n_ranks)
         worst = {"energy": 0.0, "forces": 0.0, "virial": 0.0}
         for k, (expected, rotation) in enumerate(zip(installation.expected, rotations, strict=True)):
-            forces = np.loadtxt(folder / f"{k}.dump", skiprows=9, ndmin=2)[:, 1:] @ rotation.T
+            forces = found_forces[k]
             n_atoms = len(forces)
             pressure = np.array([thermo[f"c_p[{i}]"][k] for i in (1, 4, 5, 4, 2, 6, 5, 6, 3)]).reshape(3, 3)
             virial = rotation @ pressure @ rotation.T * thermo["Volume"][k] / BAR
@@ -242,7 +243,7 @@ def _check_fix(installation: _Installation) -> str:
     artefact = installation.artefact
     if artefact.n_members < 2:
         raise _Skip("the model is a single member, which has no spread")
-    _, thermo, _ = _evaluate(installation, "fix", 1, "fix u all mollifield/uncertainty 1", "f_u")
+    thermo = _evaluate(installation, "fix", 1, Uncertainty(name="u", every=1)).thermo
     largest = 0.0
     for k, expected in enumerate(installation.expected):
         std = spread(artefact, expected).forces_std.max()

@@ -4,6 +4,7 @@ Times are in fs, temperatures in K, pressures in bar, and what concerns uncertai
 style: the script holds them converted. Anything beyond is a script of one's own; `Deck.text()` is made to be edited.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -36,14 +37,14 @@ def _count(name: str, value: int, least: int = 1) -> None:
 
 def _ends(name: str, value: float | tuple[float, float], positive: bool) -> tuple[float, float]:
     """(first, last) of a number that stays or of a ramp."""
-    ends = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    ends = list(value) if isinstance(value, (tuple, list)) else [value, value]
     _require(len(ends) == 2, name, value, "a number, or two: at the start and at the end")
     for end in ends:
         if positive:
             _positive(name, end)
         else:
             _require(isinstance(end, (int, float)) and abs(end) < float("inf"), name, value, "finite numbers")
-    return ends
+    return ends[0], ends[1]
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,15 @@ class Npt(Nvt):
 
 
 @dataclass(frozen=True)
+class Langevin(Nvt):
+    """Langevin thermostat, whose random numbers follow from the deck's `seed`; their sum pushes nowhere."""
+
+    def lines(self, deck: "Deck") -> list[str]:
+        bath = f"fix bath all langevin {self.thermostat(deck).removeprefix('temp ')} {deck.seed} zero yes"
+        return ["fix dynamics all nve", bath, *deck.run_lines()]
+
+
+@dataclass(frozen=True)
 class Minimise:
     """Positions (not the cell) to the nearest minimum; `n_steps` of the deck is the largest number of iterations."""
 
@@ -136,6 +146,8 @@ class Uncertainty:
     """tau of uncertainty-biased dynamics."""
     ramp: int | None = None
     """Steps over which the bias grows."""
+    name: str = "uncertainty"
+    """Of the fix, to tell several apart; thermo has its value under `f_` and this."""
 
     _CHOICES = {
         "quantity": tuple(QUANTITY_UNIT),
@@ -147,6 +159,7 @@ class Uncertainty:
 
     def __post_init__(self) -> None:
         _count("every", self.every)
+        _require(bool(re.fullmatch(r"\w+", self.name)), "name", self.name, "letters, digits and underscores")
         for name, allowed in self._CHOICES.items():
             value = getattr(self, name)
             _require(value is None or value in allowed, name, value, ", ".join(allowed))
@@ -171,10 +184,10 @@ class Uncertainty:
         units = {"eV/Å": deck.force_unit(), "eV": ENERGY_UNIT[deck.units], "1": 1.0}
         scale = {"select": units[QUANTITY_UNIT[self.quantity or "force"]]}
         scale["stop"] = scale["select"]
-        words = ["fix uncertainty all mollifield/uncertainty", str(self.every)]
+        words = [f"fix {self.name} all mollifield/uncertainty", str(self.every)]
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "every" or value is None:
+            if field.name in ("name", "every") or value is None:
                 continue
             words.append(f"{field.name} {_word(value, scale.get(field.name, 1.0))}")
         return " ".join(words)
@@ -204,7 +217,11 @@ class Deck:
     initial_temperature: float | None = None
     """K: velocities drawn anew with `seed`. None: those of the data file."""
     seed: int = 1
+    skin: float | None = None
+    """Å, of the neighbour list; None: LAMMPS's own choice."""
     thermo_every: int = 100
+    thermo: Sequence[str] | None = None
+    """Columns. None: step, temp, pe, etotal, press and the values of `uncertainty`."""
     dump_every: int = 0
     """Steps between frames of `dump`, for `read_dump`; 0 for none."""
     dump: str = "trajectory.dump"
@@ -212,7 +229,12 @@ class Deck:
     """Steps between restart files (two in turn); 0 for none."""
     pair_options: str = ""
     """Keywords of pair_style mollifield, e.g. "device auto" or "driver member 0"."""
-    uncertainty: Uncertainty | None = None
+    commands: Sequence[str] = ()
+    """Lines of one's own, before thermo and dumps are set up."""
+    digits: int | None = None
+    """Significant digits of thermo and dump; None: LAMMPS's choice, and 10."""
+    uncertainty: Uncertainty | Sequence[Uncertainty] | None = None
+    """What watches; several differ in `name`."""
 
     def __post_init__(self) -> None:
         _require(self.units in ANGSTROM, "units", self.units, ", ".join(ANGSTROM))
@@ -221,14 +243,26 @@ class Deck:
         known = len(flags) == 3 and set("".join(flags)) <= set("pfsm")
         _require(known, "boundary", self.boundary, "such as 'p p m'")
         _positive("timestep", self.timestep)
-        if self.initial_temperature is not None:
-            _positive("initial_temperature", self.initial_temperature)
+        for name in ("initial_temperature", "skin"):
+            if getattr(self, name) is not None:
+                _positive(name, getattr(self, name))
+        if self.digits is not None:
+            _count("digits", self.digits)
+        names = [each.name for each in self.watching]
+        _require(len(set(names)) == len(names), "uncertainty", names, "fixes that differ in name")
         for name, least in {"n_steps": 0, "seed": 1, "thermo_every": 1, "dump_every": 0, "restart_every": 0}.items():
             _count(name, getattr(self, name), least)
         for name in ("data", "dump", "model"):
             text = str(getattr(self, name))
             plain = bool(text) and not set(text) & set(" \t\n#\"'&$")
             _require(plain, name, text, "a path without spaces and # & $ \" '")
+
+    @property
+    def watching(self) -> list[Uncertainty]:
+        """What `uncertainty` says, as a list."""
+        if self.uncertainty is None:
+            return []
+        return [self.uncertainty] if isinstance(self.uncertainty, Uncertainty) else list(self.uncertainty)
 
     def time(self, femtoseconds: float) -> float:
         """In LAMMPS's unit."""
@@ -261,6 +295,8 @@ class Deck:
             "",
             f"pair_style mollifield {self.pair_options}".rstrip(),
             f"pair_coeff * * {self.model} {elements}",
+            *([] if self.skin is None else [f"neighbor {self.skin * ANGSTROM[self.units]:.10g} bin"]),
+            *self.commands,
             "",
             *self._output_lines(elements),
             "",
@@ -269,16 +305,20 @@ class Deck:
         return "\n".join(lines) + "\n"
 
     def _output_lines(self, elements: str) -> list[str]:
-        columns = "step temp pe etotal press"
-        lines = [f"thermo {self.thermo_every}"]
-        if self.uncertainty is not None:
-            lines.append(self.uncertainty.line(self))
-            columns += " f_uncertainty"
-        lines.append(f"thermo_style custom {columns}")
+        values = [f"f_{each.name}" for each in self.watching]
+        columns = ["step", "temp", "pe", "etotal", "press", *values] if self.thermo is None else self.thermo
+        lines = [
+            f"thermo {self.thermo_every}",
+            *(each.line(self) for each in self.watching),
+            f"thermo_style custom {' '.join(columns)}",
+        ]
+        if self.digits is not None:
+            lines.append(f"thermo_modify format float %.{self.digits}g")
         if self.dump_every:
+            modified = f"sort id format float %.{self.digits or 10}g element {elements.replace('NULL', 'X')}"
             lines += [
                 f"dump trajectory all custom {self.dump_every} {self.dump} {COLUMNS}",
-                f"dump_modify trajectory sort id format float %.10g element {elements.replace('NULL', 'X')}",
+                f"dump_modify trajectory {modified}",
             ]
         if self.restart_every:
             lines.append(f"restart {self.restart_every} restart.1 restart.2")

@@ -24,8 +24,11 @@ def expect(found, **others):
     assert {name: check.outcome for name, check in found.items()} == expected
 
 
-def test_all_is_well(model_file, capsys):
-    assert main(["lammps-check", str(model_file)]) == 0
+def test_all_is_well(model_file, tmp_path, capsys):
+    """Whatever the name of the file."""
+    path = tmp_path / "my model & its friends.pt"
+    path.symlink_to(model_file)
+    assert main(["lammps-check", str(path)]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert [row[:13].strip() for row in rows] == STEPS
     assert all(row[13:].startswith(OK) for row in rows)

@@ -6,6 +6,7 @@ from ase.io import read
 
 from mollifield_lammps import (
     Deck,
+    Langevin,
     Minimise,
     Npt,
     Nve,
@@ -55,6 +56,11 @@ def deck(dynamics=NVE, **options):
         (lambda: Uncertainty(file="u.xyz", max_frames=0), "max_frames is 0"),
         (lambda: Uncertainty(error="hard"), "error is 'hard', which needs `stop`"),
         (lambda: Uncertainty(quantity="energy", reduce="max"), "reduce is 'max', but the energy is one number"),
+        (lambda: Uncertainty(name="my fix"), "name is 'my fix'; allowed: letters, digits and underscores"),
+        (lambda: deck(skin=-1.0), "skin is -1.0; allowed: a positive number"),
+        (lambda: deck(digits=0), "digits is 0; allowed: a whole number, 1 or more"),
+        (lambda: deck(uncertainty=[Uncertainty(), Uncertainty(file="a")]), "allowed: fixes that differ in name"),
+        (lambda: Langevin(300.0, damping=-1.0), "damping is -1.0"),
     ],
 )
 def test_wrong_option(make, message):
@@ -98,6 +104,37 @@ def test_text_in_units_of_the_run():
     assert Uncertainty(bias=2.0, ramp=100).line(deck()).endswith(" bias 2 ramp 100")
 
 
+def test_a_bath_and_two_fixes():
+    """In real units, Å and fs; the bath's random numbers and the velocities follow from one seed."""
+    text = deck(
+        Langevin((300.0, 600.0), damping=50.0),
+        units="real",
+        skin=0.5,
+        seed=7,
+        commands=["compute p all pressure NULL pair"],
+        thermo=["step", "c_p"],
+        digits=12,
+        dump_every=5,
+        uncertainty=[Uncertainty(name="watch", every=5), Uncertainty(name="keep", every=9, file="k.xyz", select=0.0)],
+    ).text()
+    for line in (
+        "neighbor 0.5 bin",
+        "compute p all pressure NULL pair",
+        "fix watch all mollifield/uncertainty 5",
+        "fix keep all mollifield/uncertainty 9 file k.xyz select 0",
+        "thermo_style custom step c_p",
+        "thermo_modify format float %.12g",
+        "dump_modify trajectory sort id format float %.12g element H C O",
+        "fix dynamics all nve",
+        "fix bath all langevin 300 600 50 7 zero yes",
+    ):
+        assert line in text.splitlines()
+    assert (
+        "custom step temp pe etotal press f_watch f_keep"
+        in deck(uncertainty=[Uncertainty(name="watch"), Uncertainty(name="keep")]).text()
+    )
+
+
 def moving(atoms):
     atoms.set_velocities(np.random.default_rng(1).normal(scale=0.1, size=(len(atoms), 3)))
     return atoms
@@ -119,13 +156,15 @@ def test_dump_returns_to_the_first_frame(make, units_style, model_file, tmp_path
     """Cell, positions, velocities and forces are those of the structure before LAMMPS turned it."""
     atoms = moving(make())
     rotation = write_data(tmp_path / "atoms.data", atoms, SPECIES, units_style)
-    text = (
-        deck(
-            model=model_file, boundary=lammps_boundary(atoms), n_steps=2, timestep=1e-3, dump_every=1, units=units_style
-        )
-        .text()
-        .replace("%.10g", "%.17g")
-    )
+    text = deck(
+        model=model_file,
+        boundary=lammps_boundary(atoms),
+        n_steps=2,
+        timestep=1e-3,
+        dump_every=1,
+        digits=17,
+        units=units_style,
+    ).text()
     run_lammps("box tilt large\n" + text, tmp_path)
     frames = read_dump(tmp_path / "trajectory.dump", rotation, like=atoms, units=units_style)
     assert [frame.info["step"] for frame in frames] == [0, 1, 2]
@@ -200,8 +239,10 @@ def test_nvt_with_uncertainty(model_file, tmp_path):
     assert abs(result.thermo["f_uncertainty"][0] * EV_PER_KCAL_MOL - std.max()) < 1e-5 * std.max()
 
 
-@pytest.mark.parametrize("dynamics", [Npt(300.0, pressure=5.0, coupling="tri"), Minimise(force_tolerance=0.5)])
-def test_npt_and_minimisation_run(dynamics, model_file, tmp_path):
+@pytest.mark.parametrize(
+    "dynamics", [Npt(300.0, pressure=5.0, coupling="tri"), Langevin(300.0), Minimise(force_tolerance=0.5)]
+)
+def test_npt_langevin_and_minimisation_run(dynamics, model_file, tmp_path):
     atoms = moving(sheared_crystal())
     write_data(tmp_path / "atoms.data", atoms, SPECIES)
     text = deck(dynamics, model=model_file, timestep=0.01, thermo_every=1).text()

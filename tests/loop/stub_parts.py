@@ -1,25 +1,24 @@
 """A small, slow, deterministic loop to kill: a logged oracle, and stubs for all the rest.
 
-``python -m tests.loop.stub_parts DIRECTORY`` runs it. It imports neither torch nor LAMMPS.
+``python -m tests.loop.stub_loop`` runs it.
 """
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from ase import Atoms
-from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from mollifield_train.active.committee import Prediction
-from mollifield_train.active.config import ExplorerConfig, LoopConfig, OracleConfig
-from mollifield_train.active.explorers import Exploration, Task, Trace
-from mollifield_train.active.loop import run_loop
-from mollifield_train.active.rounds import Parts, TrainTask
+from mollifield_train.active.config import LoopConfig
+from mollifield_train.active.explore.config import DynamicsConfig
+from mollifield_train.active.explore.trajectory import Exploration, Task, Trace
+from mollifield_train.active.parts import Parts, TrainTask
 from mollifield_train.active.store import content_key
 from mollifield_train.durable import replacing
 
@@ -55,7 +54,7 @@ def train(task: TrainTask, config: LoopConfig) -> None:
         temporary.write_text(json.dumps({"n": len(energies), "energy": float(np.mean(energies))}))
 
 
-def explore(task: Task, config: ExplorerConfig) -> Exploration:
+def explore(task: Task, config: DynamicsConfig) -> Exploration:
     """Frames shaken harder and harder."""
     (task.directory / "started").touch()
     time.sleep(2 * PAUSE)
@@ -65,7 +64,7 @@ def explore(task: Task, config: ExplorerConfig) -> Exploration:
         atoms.rattle(0.02 + 0.2 * step / config.n_steps, seed=task.seed + step)
         atoms.info["step"] = step
         frames.append(atoms)
-    trace = Trace(steps, [300.0] * len(steps), [0.1] * len(steps), [0.1] * len(steps), "complete")
+    trace = Trace({"step": steps, "max_std": [0.1] * len(steps)})
     return Exploration(trace, frames[len(frames) // 2 :], frames)
 
 
@@ -81,8 +80,8 @@ class Committee:
         atoms.calc = EMT()
         forces = atoms.get_forces()
         std = np.linalg.norm(forces, axis=1) / self.model["n"] + 1e-3
-        latent = np.array([atoms.positions, 2 * atoms.positions])
-        return Prediction(self.model["energy"], 1.0, 0.9 * forces, std, latent)
+        features = np.concatenate([atoms.positions, 2 * atoms.positions], axis=1) / np.sqrt(6.0)
+        return Prediction(self.model["energy"], 1.0, 0.9 * forces, std, features)
 
 
 def make_parts(config: LoopConfig) -> Parts:
@@ -96,11 +95,13 @@ def make_config(directory: Path) -> LoopConfig:
         frames=directory / "frames.extxyz",
         rounds=2,
         batch=3,
-        arms=["active", "random"],
-        oracle=OracleConfig(
-            kind="ase", calculator=f"{__package__}.stub_parts.LoggedEMT", arguments={"log": str(directory / "calls")}
-        ),
-        explorer=ExplorerConfig(n_trajectories=2, n_steps=60, sample_every=5, select=0.1),
+        arms={"active": {"kind": "uncertain_then_diverse"}, "random": {"kind": "random"}},
+        oracle={
+            "kind": "ase",
+            "calculator": f"{__package__}.stub_parts.LoggedEMT",
+            "arguments": {"log": str(directory / "calls")},
+        },
+        explorer={"n_trajectories": 2, "n_steps": 60, "sample_every": 5, "select": 0.1},
         test_set={"n_frames": 3, "every": 1, "n_equilibration": 0},
     )
 
@@ -108,6 +109,7 @@ def make_config(directory: Path) -> LoopConfig:
 def write_frames(directory: Path) -> None:
     """Two frames without labels to start from."""
     import ase.io
+    from ase.build import bulk
 
     frames = []
     for seed in range(2):
@@ -116,8 +118,10 @@ def write_frames(directory: Path) -> None:
     ase.io.write(directory / "frames.extxyz", frames)
 
 
-if __name__ == "__main__":
-    # Children must find these functions under their real name, not under __main__.
-    from tests.loop import stub_parts
-
-    run_loop(stub_parts.make_config(Path(sys.argv[1])), False, stub_parts.make_parts)
+def write_config(directory: Path, **changes: Any) -> Path:
+    """`make_config` with changes as a file, and the frames beside it."""
+    write_frames(directory)
+    content = make_config(directory).model_dump(mode="json", exclude_unset=True)
+    path = directory / "loop.yaml"
+    path.write_text(yaml.safe_dump(content | changes))
+    return path

@@ -1,10 +1,21 @@
 """Which frames are chosen, and from which numbers."""
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import numpy as np
 import pytest
+import torch
+from ase import Atoms
 
-from mollifield_train.active.acquisition import farthest_points, most_uncertain, random_choice, uncertain_then_diverse
-from mollifield_train.active.descriptors import frame_descriptor
+from mollifield.uncertainty import latent_features
+from mollifield_train.active.acquire import ACQUISITIONS, acquisition
+from mollifield_train.active.acquire.descriptors import frame_descriptor
+from mollifield_train.active.acquire.farthest_points import spread
+from mollifield_train.active.acquire.most_uncertain import most_uncertain
+from mollifield_train.active.acquire.random import random_choice
+from mollifield_train.active.acquire.scene import Scene
+from mollifield_train.active.committee import Prediction
 
 
 def test_most_uncertain_is_sorted_and_stable() -> None:
@@ -22,31 +33,66 @@ def test_random_choice_has_no_repeats_and_follows_the_seed() -> None:
 
 def test_farthest_points_cover_the_ends_first() -> None:
     line = np.array([[0.0], [1.0], [2.0], [10.0]])
-    assert farthest_points(line, 3).tolist() == [0, 3, 2]
+    assert spread(line, 3).tolist() == [0, 3, 2]
 
 
 def test_farthest_points_avoid_what_is_known() -> None:
     line = np.array([[0.0], [1.0], [2.0], [10.0]])
-    assert farthest_points(line, 2, known=np.array([[10.0]])).tolist() == [0, 2]
+    assert spread(line, 2, known=np.array([[10.0]])).tolist() == [0, 2]
 
 
 @pytest.mark.parametrize("known", [None, np.array([[5.0]])])
 def test_farthest_points_never_take_copies(known: np.ndarray | None) -> None:
-    assert len(farthest_points(np.full((6, 1), 5.0), 4, known)) == (1 if known is None else 0)
+    assert len(spread(np.full((6, 1), 5.0), 4, known)) == (1 if known is None else 0)
+
+
+class Line:
+    """A committee whose only feature of an atom is where it is."""
+
+    species: ClassVar[list[int]] = [1]
+
+    def predict(self, atoms: Atoms) -> Prediction:
+        return Prediction(0.0, 0.0, np.zeros((1, 3)), np.zeros(1), atoms.positions[:, :1])
+
+
+def scene(std: list[float], where: list[float], n_above: int | None = None, known: Sequence[float] = ()) -> Scene:
+    """One atom a frame, at x = ``where``; the first ``n_above`` are above the threshold, by default all."""
+    frames, learnt = ([Atoms("H", [[x, 0.0, 0.0]]) for x in places] for places in (where, known))
+    above = np.arange(len(std)) < (len(std) if n_above is None else n_above)
+    return Scene(frames, np.array(std), above, learnt, Line())
+
+
+def chosen(kind: str, of: Scene, n: int, **settings: object) -> list[int]:
+    choose = acquisition(ACQUISITIONS[kind].section(**settings))
+    return choose(of, n, np.random.default_rng(0)).tolist()
 
 
 def test_no_candidates_give_an_empty_batch() -> None:
-    assert farthest_points(np.zeros((0, 3)), 4).tolist() == []
-    assert uncertain_then_diverse(np.zeros(0), np.zeros((0, 3)), 4).tolist() == []
+    assert spread(np.zeros((0, 3)), 4).tolist() == []
+    for kind in ACQUISITIONS:
+        assert chosen(kind, scene([], []), 4) == []
 
 
 def test_diversity_acts_within_the_uncertain_ones_only() -> None:
-    std = np.array([1.0, 0.9, 0.8, 0.7, 0.0])
-    where = np.array([[0.0], [0.01], [0.02], [3.0], [100.0]])
+    candidates = scene([1.0, 0.9, 0.8, 0.7, 0.0], [0.0, 0.01, 0.02, 3.0, 100.0])
     # Frame 4 is the farthest by far, but the model knows it; 1 and 2 repeat what 0 teaches.
-    assert uncertain_then_diverse(std, where, 2, pool_factor=2.0).tolist() == [0, 3]
+    assert chosen("uncertain_then_diverse", candidates, 2, pool_factor=2.0) == [0, 3]
     # A pool of the batch's size leaves nothing to diversify.
-    assert sorted(uncertain_then_diverse(std, where, 2, pool_factor=1.0).tolist()) == [0, 1]
+    assert sorted(chosen("uncertain_then_diverse", candidates, 2, pool_factor=1.0)) == [0, 1]
+
+
+def test_what_each_kind_takes_first() -> None:
+    """Frames above the threshold, and the most uncertain others where those are too few."""
+    candidates = scene([0.5, 0.9, 0.2, 0.4, 0.3], [0.0, 5.0, 9.0, 1.0, 2.0], n_above=3, known=[8.9])
+    assert chosen("most_uncertain", candidates, 4) == [1, 0, 2, 3]
+    assert chosen("farthest_points", candidates, 4) == [0, 1, 2, 3]
+    assert chosen("uncertain_then_diverse", candidates, 2, pool_factor=1.0) == [0, 1]
+    assert chosen("random", candidates, 9) == [0, 1, 2, 3, 4]
+
+
+def features(latent: np.ndarray) -> np.ndarray:
+    """As the loop's committee gives them."""
+    return latent_features({}, torch.from_numpy(latent)).numpy()
 
 
 @pytest.mark.parametrize("kind", ["mean", "species_mean"])
@@ -54,15 +100,15 @@ def test_descriptor_ignores_the_order_of_atoms(kind: str) -> None:
     rng = np.random.default_rng(0)
     latent, numbers = rng.normal(size=(3, 5, 4)), np.array([6, 1, 1, 8, 1])
     order = np.array([2, 0, 3, 1, 4])
-    one = frame_descriptor(latent, numbers, [1, 6, 8], kind)
-    other = frame_descriptor(latent[:, order], numbers[order], [1, 6, 8], kind)
+    one = frame_descriptor(features(latent), numbers, [1, 6, 8], kind)
+    other = frame_descriptor(features(latent[:, order]), numbers[order], [1, 6, 8], kind)
     np.testing.assert_allclose(one, other, atol=1e-14)
     assert one.shape == ((12,) if kind == "mean" else (36,))
 
 
 def test_species_mean_tells_species_apart_and_allows_absent_ones() -> None:
     latent = np.array([[[1.0], [2.0], [4.0]]])
-    descriptor = frame_descriptor(latent, np.array([1, 1, 6]), [1, 6, 8], "species_mean")
+    descriptor = frame_descriptor(features(latent), np.array([1, 1, 6]), [1, 6, 8], "species_mean")
     assert descriptor.tolist() == [1.5, 4.0, 0.0]
 
 
@@ -72,7 +118,9 @@ def test_distance_does_not_grow_with_the_committee() -> None:
     numbers = np.ones(4, dtype=int)
 
     def distance(n_members: int) -> float:
-        descriptors = [frame_descriptor(np.repeat(x, n_members, axis=0), numbers, [1], "mean") for x in (a, b)]
+        descriptors = [
+            frame_descriptor(features(np.repeat(x, n_members, axis=0)), numbers, [1], "mean") for x in (a, b)
+        ]
         return float(np.linalg.norm(descriptors[0] - descriptors[1]))
 
     assert distance(8) == pytest.approx(distance(1), rel=1e-12)

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 from mollifield_train.active import loop
 from mollifield_train.active.config import load_loop_config
@@ -17,29 +16,15 @@ from mollifield_train.cli import main
 from tests.loop import stub_parts
 from tests.loop.test_workers import PATIENCE, ROOT
 
-COMMAND = """
-import sys
-from mollifield_train.active import loop
-from mollifield_train.cli import main
-from tests.loop import stub_parts
-if __name__ == "__main__":
-    loop.default_parts = stub_parts.make_parts
-    sys.exit(main(["loop", sys.argv[1]]))
-"""
-
 
 def write_config(directory: Path) -> Path:
-    stub_parts.write_frames(directory)
-    path = directory / "loop.yaml"
-    content = stub_parts.make_config(directory).model_dump(mode="json", exclude_unset=True)
-    path.write_text(yaml.safe_dump(content | {"rounds": 1, "batch": 2}))
-    return path
+    return stub_parts.write_config(directory, rounds=1, batch=2)
 
 
 def start(config: Path) -> subprocess.Popen[str]:
     """The loop in a process group of its own, as a shell starts it."""
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, str(config)],
+        [sys.executable, "-m", "tests.loop.stub_loop", "loop", str(config)],
         cwd=ROOT,
         text=True,
         start_new_session=True,

@@ -21,7 +21,7 @@ PATIENCE = 120.0  # seconds until a condition that never comes fails the test
 
 def start(directory: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.loop.stub_parts", str(directory)],
+        [sys.executable, "-m", "tests.loop.stub_loop", "loop", str(directory / "loop.yaml")],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -62,13 +62,13 @@ def labels(directory: Path) -> dict[str, tuple[str, float]]:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("whole")
-    stub_parts.write_frames(directory)
+    stub_parts.write_config(directory)
     run_to_the_end(directory)
     return directory
 
 
 def test_killed_four_times(uninterrupted: Path, tmp_path: Path) -> None:
-    stub_parts.write_frames(tmp_path)
+    stub_parts.write_config(tmp_path)
     run = tmp_path / "run"
     active = run / "active"
 

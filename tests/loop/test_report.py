@@ -10,9 +10,13 @@ from ase.build import bulk, fcc111, molecule
 from ase.geometry import find_mic
 
 from mollifield_train.active import structures
+from mollifield_train.active.acquire.random import RandomConfig
+from mollifield_train.active.acquire.uncertain_then_diverse import UncertainThenDiverseConfig
 from mollifield_train.active.figures import gallery
 from mollifield_train.active.report import _reliability, losses, rounds_html, summary
 from mollifield_train.active.store import StoredFrame
+
+ARMS = {"active": UncertainThenDiverseConfig(), "random": RandomConfig()}
 
 
 def row(arm: str, round_: int, n_new: int, force: float, energy: float, **more: object) -> dict:
@@ -53,14 +57,14 @@ def two_arms(random_force: float, random_energy: float = 0.004, n_random: int = 
     ],
 )
 def test_summary_says_who_won(force: float, energy: float, words: str) -> None:
-    text = summary(two_arms(force, energy), 200)
+    text = summary(two_arms(force, energy), 200, ARMS)
     assert words in text
     assert "As many new frames drawn at random" in text
     assert "in this one run" in text
 
 
 def test_summary_states_energies_and_their_offset_apart() -> None:
-    text = summary(two_arms(0.2), 200)
+    text = summary(two_arms(0.2), 200, ARMS)
     assert text.startswith("One run, judged on 200 test frames: 10 new labels")
     assert "forces from 300 to 100 meV/Å" in text
     assert "energies, a constant offset apart, from 9 to 4 meV/atom" in text
@@ -68,7 +72,7 @@ def test_summary_states_energies_and_their_offset_apart() -> None:
 
 
 def test_summary_compares_equal_budgets_only() -> None:
-    text = summary(two_arms(0.2, n_random=7, n_missing=3), 200)
+    text = summary(two_arms(0.2, n_random=7, n_missing=3), 200, ARMS)
     assert "7 new frames drawn at random" in text
     assert "with 10 against 7 labels, that compares budgets, not choices" in text
     assert "Labels missing from the budget: 3 (random)" in text

@@ -13,10 +13,12 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from mollifield_train.active import loop, oracles
-from mollifield_train.active.config import ExplorerConfig, LoopConfig
-from mollifield_train.active.explorers import Exploration, Task
-from mollifield_train.active.rounds import Parts
+from mollifield_train.active import loop
+from mollifield_train.active.config import LoopConfig
+from mollifield_train.active.explore.config import DynamicsConfig
+from mollifield_train.active.explore.trajectory import Exploration, Task
+from mollifield_train.active.label import labelling
+from mollifield_train.active.parts import Parts
 from mollifield_train.active.store import FAILED, LABELLED, Store, content_key
 from mollifield_train.durable import read_json
 from tests.loop import stub_parts
@@ -24,12 +26,17 @@ from tests.loop import stub_parts
 ARMS = ("active", "random")
 
 
+def in_this_process(patch: pytest.MonkeyPatch) -> None:
+    """Threads instead of worker processes, no waiting."""
+    patch.setattr(labelling, "local_workers", lambda config, folder: ThreadPoolExecutor)
+    patch.setattr(stub_parts, "PAUSE", 0.0)
+
+
 @pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads instead of worker processes, no report, no waiting."""
-    monkeypatch.setattr(oracles, "local_workers", lambda config, folder: ThreadPoolExecutor)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No report either."""
+    in_this_process(monkeypatch)
     monkeypatch.setattr("mollifield_train.active.report.write_report", lambda *arguments: None)
-    monkeypatch.setattr(stub_parts, "PAUSE", 0.0)
 
 
 class FailsOften(EMT):
@@ -139,7 +146,7 @@ def run_with_test_set_of(sound: LoopConfig, config: LoopConfig) -> list[dict[str
         return run(config)
 
 
-def few_frames(task: Task, config: ExplorerConfig) -> Exploration:
+def few_frames(task: Task, config: DynamicsConfig) -> Exploration:
     """The first two of the frames that the stub finds."""
     found = stub_parts.explore(task, config)
     return Exploration(found.trace, found.uncertain[:1], found.regular[1:2])
@@ -221,7 +228,7 @@ def run_between_crashes(
     sound: LoopConfig, config: LoopConfig, lifetimes: Iterator[int]
 ) -> tuple[list[dict[str, Any]], int]:
     """Start the run again and again, crashing each time at the next transaction after so many."""
-    writers = ["add_given", "add_test", "replace_candidates", "choose", "record_label", "record_failure"]
+    writers = ["add_given", "add_test_frame", "replace_candidates", "choose", "record_label", "record_failure"]
     for n_crashes, lifetime in enumerate(lifetimes):
         with pytest.MonkeyPatch.context() as patch:
             left = iter(range(lifetime))
@@ -246,7 +253,7 @@ def run_between_crashes(
 def test_trajectories_start_from_different_frames_and_from_new_ones(tmp_path: Path) -> None:
     started: dict[tuple[str, int], list[str]] = {}
 
-    def explore(task: Task, config: ExplorerConfig) -> Exploration:
+    def explore(task: Task, config: DynamicsConfig) -> Exploration:
         arm, folder = task.directory.parts[-3], task.directory.parts[-2]
         number = int(folder.removeprefix("round-"))
         started.setdefault((arm, number), []).append(content_key(task.start))
@@ -278,7 +285,7 @@ def test_isolated_atoms_are_for_the_shifts_alone(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "frames.extxyz", [alone, *frames, Atoms("Al")])
     started = []
 
-    def explore(task: Task, config: ExplorerConfig) -> Exploration:
+    def explore(task: Task, config: DynamicsConfig) -> Exploration:
         started.append(len(task.start))
         return stub_parts.explore(task, config)
 
@@ -309,7 +316,7 @@ def test_a_primitive_cell_is_no_isolated_atom(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "frames.extxyz", frames)
     started = []
 
-    def explore(task: Task, config: ExplorerConfig) -> Exploration:
+    def explore(task: Task, config: DynamicsConfig) -> Exploration:
         started.append(len(task.start))
         return stub_parts.explore(task, config)
 

@@ -13,9 +13,9 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.optimize import BFGS
 
-from mollifield_train.active import oracles
 from mollifield_train.active.config import GuardConfig, LoopConfig, StartConfig
 from mollifield_train.active.guard import Guard
+from mollifield_train.active.label import labelling
 from mollifield_train.active.start import perturbed_frames, prepare_start, read_start, why_perturb
 from mollifield_train.active.store import LABELLED, PERTURBED, Store
 
@@ -37,7 +37,7 @@ class OtherEMT(EMT):
 
 @pytest.fixture(autouse=True)
 def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oracles, "local_workers", lambda config, folder: ThreadPoolExecutor)
+    monkeypatch.setattr(labelling, "local_workers", lambda config, folder: ThreadPoolExecutor)
 
 
 def rattled(seed: int, calculator: Calculator | None = None) -> Atoms:

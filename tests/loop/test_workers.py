@@ -12,10 +12,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from mollifield_train.active.config import OracleConfig
-from mollifield_train.active.oracles import label_chosen
+from mollifield_train.active.label.calculators import AnyAseConfig
+from mollifield_train.active.label.labelling import label_chosen
+from mollifield_train.active.label.workers import WorkerDied, WorkerPool, still_working
 from mollifield_train.active.store import FAILED, LABELLED, Store
-from mollifield_train.active.workers import WorkerDied, WorkerPool, still_working
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120.0  # seconds until a condition that never comes fails the test
@@ -41,8 +41,7 @@ def label(directory: Path, timeout: float, calculator: str = "StartsPrograms", w
     directory.joinpath("labels").mkdir(exist_ok=True)
     store = Store(directory / "frames.db")
     store.add_given(frames())
-    config = OracleConfig(
-        kind="ase",
+    config = AnyAseConfig(
         calculator=f"{__package__}.broken_calculators.{calculator}",
         timeout=timeout,
         retries=1,
@@ -120,8 +119,7 @@ def test_a_dead_worker_costs_its_own_frame_only(tmp_path: Path) -> None:
     tmp_path.joinpath("labels").mkdir()
     store = Store(tmp_path / "frames.db")
     store.add_given(frames())
-    config = OracleConfig(
-        kind="ase",
+    config = AnyAseConfig(
         calculator=f"{__package__}.broken_calculators.KillsTheSecond",
         retries=1,
         workers=2,

@@ -12,6 +12,12 @@ PLUGIN = ROOT / "plugin" / "mollifield"
 TRAINER = ROOT / "trainer" / "mollifield_train"
 LAMMPS = ROOT / "lammps_interface" / "mollifield_lammps"
 ARCHITECTURES = [path.parent for path in sorted(TRAINER.glob("model/*/config.py"))]
+KINDS = [
+    path
+    for folder in ("explore", "acquire")
+    for path in sorted(TRAINER.glob(f"active/{folder}/*.py"))
+    if re.search(r"^    kind: Literal", path.read_text(), re.MULTILINE)
+]
 MODULES = sorted(path for root in (PLUGIN, TRAINER, LAMMPS) for path in root.rglob("*.py"))
 CORE_CPP = sorted((ROOT / "plugin" / "cpp").rglob("*.[ch]pp"))
 LAMMPS_CPP = sorted((ROOT / "lammps_interface" / "cpp").glob("*"))
@@ -61,6 +67,9 @@ def forbidden(path: Path) -> tuple[str, ...]:
         banned += ("mollifield_train.testing",)
     if inside.parts[0] != "model":  # who wants a model asks the table
         banned += tuple(f"mollifield_train.model.{path.name}" for path in ARCHITECTURES)
+    for kind in KINDS:  # likewise
+        if path.parent != kind.parent:
+            banned += (".".join([*package_of(kind), kind.stem]),)
     if inside.parts[0] == "loss":
         banned += tuple(f"mollifield_train.{name}" for name in ("config", "model", "data", "training", "export", "cli"))
     return banned
@@ -71,6 +80,7 @@ def test_there_is_something_to_check() -> None:
     assert {path.name for path in LAMMPS_CPP} >= {"pair_mollifield.h", "fix_mollifield_uncertainty.cpp"}
     assert all(root.is_dir() for root in (PLUGIN, TRAINER / "model", TRAINER / "loss", LAMMPS))
     assert "equivariant" in {path.name for path in ARCHITECTURES}
+    assert {path.stem for path in KINDS} >= {"lammps", "md", "random", "most_uncertain"}
     assert not any((root.parent / "__init__.py").exists() for root in (PLUGIN, TRAINER, LAMMPS))
 
 
@@ -80,6 +90,8 @@ def test_imports_are_found() -> None:
     found = imports(TRAINER / "model" / "potential.py", source)
     assert {"e3nn.o3", "mollifield_train.loss", "mollifield_train.config", "a.b"} <= found
     assert touches(found, forbidden(TRAINER / "model" / "potential.py"))
+    rounds = imports(TRAINER / "active" / "rounds.py", "from mollifield_train.active.acquire.random import Random\n")
+    assert touches(rounds, forbidden(TRAINER / "active" / "rounds.py"))
     inside = imports(TRAINER / "export.py", "from .model.equivariant.network import EquivariantPotential\n")
     assert touches(inside, forbidden(TRAINER / "export.py"))
 

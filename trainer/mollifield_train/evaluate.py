@@ -11,6 +11,7 @@ from mollifield import uncertainty
 from mollifield.artefact import Artefact, load_artefact
 from mollifield.potential import evaluate
 
+from . import parity
 from .data.batches import Graph, collate
 from .data.frames import Frame, read_frames
 from .data.keys import LabelKeys
@@ -51,23 +52,24 @@ def parity_plot(frames: Sequence[FrameErrors], path: str | Path) -> None:
     """
     from matplotlib.figure import Figure
 
+    labelled = [(f.frame.forces.ravel(), f) for f in frames if f.frame.forces is not None]
     with_energy = [f for f in frames if f.frame.energy is not None]
-    with_forces = [f for f in frames if f.frame.forces is not None]
-    if not with_energy or not with_forces:
+    if not with_energy or not labelled:
         raise ValueError("a parity plot needs frames with energies, and frames with forces")
     n_atoms = np.array([len(f.frame.numbers) for f in with_energy])
     energies = np.array([f.frame.energy for f in with_energy]) / n_atoms
     predicted = np.array([f.energies.mean() for f in with_energy]) / n_atoms
-    forces = np.concatenate([f.frame.forces.ravel() for f in with_forces])
-    mean_forces = np.concatenate([f.forces.mean(axis=0).ravel() for f in with_forces])
+    forces = np.concatenate([label for label, _ in labelled])
+    mean_forces = np.concatenate([f.forces.mean(axis=0).ravel() for _, f in labelled])
     many = len(frames[0].energies) > 1
     figure = Figure(figsize=(12 if many else 8, 4), layout="constrained")
     axes = figure.subplots(1, 3 if many else 2)
     zero = energies.mean()
-    _scatter(axes[0], energies - zero, predicted - zero, "energy, relative to its mean (eV/atom)")
-    _scatter(axes[1], forces, mean_forces, "force component (eV/Å)")
+    _parity(axes[0], energies - zero, predicted - zero, "energy, relative to its mean (eV/atom)")
+    _parity(axes[1], forces, mean_forces, "force component (eV/Å)")
+    variances = [f.forces_variance.ravel() for _, f in labelled if f.forces_variance is not None]
     if many:
-        std = np.sqrt(np.concatenate([f.forces_variance.ravel() for f in with_forces]))
+        std = np.sqrt(np.concatenate(variances))
         axes[2].loglog(std, np.abs(mean_forces - forces) + 1e-6, ".", markersize=1)
         axes[2].set_xlabel("committee std (eV/Å)")
         axes[2].set_ylabel("error (eV/Å)")
@@ -112,9 +114,7 @@ def _raw_spread(energies: np.ndarray, forces: np.ndarray) -> tuple[float, np.nda
     return float(uncertainty.energy_std(energies)), covariance.diagonal(axis1=1, axis2=2)
 
 
-def _scatter(axes: Any, reference: np.ndarray, predicted: np.ndarray, label: str) -> None:
-    axes.plot(reference, predicted, ".", markersize=2)
-    ends = [min(reference.min(), predicted.min()), max(reference.max(), predicted.max())]
-    axes.plot(ends, ends, color="black", linewidth=0.5)
+def _parity(axes: Any, reference: np.ndarray, predicted: np.ndarray, label: str) -> None:
+    parity.draw(axes, reference, predicted)
     axes.set_xlabel(f"reference {label}")
     axes.set_ylabel(f"predicted {label}")

@@ -1,6 +1,7 @@
 """Where the training frames lie among a model's latent features: the file's measure of what is new."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from mollifield import contract
 
 from .data.batches import Graph
+from .farthest_points import farthest_points
 from .model.protocol import Potential
 
 N_FRAMES = 200
@@ -28,9 +30,9 @@ def latent_space(potential: Potential, frames: Sequence[Graph]) -> dict[str, Ten
     n_frames = min(N_FRAMES, len(frames), max(1, int(N_ATOMS / n_atoms)))
     chosen = torch.linspace(0, len(frames) - 1, n_frames).round().long().tolist()
     found = [_features(potential, frames[k]) for k in chosen]
-    features, types = (torch.cat(parts) for parts in zip(*found, strict=True))
-    scale = latent_scale(features, types)
-    features = features * scale
+    raw, types = torch.cat([features for features, _ in found]), torch.cat([types for _, types in found])
+    scale = latent_scale(raw, types)
+    features = raw * scale
     kept = []
     reach = torch.full((len(potential.species),), torch.inf, dtype=torch.float64)
     for species in types.unique().tolist():
@@ -80,12 +82,8 @@ def farthest_atoms(features: Tensor, n: int) -> Tensor:
     one farthest from all that were chosen before."""
     if len(features) <= n:
         return torch.arange(len(features))
-    chosen = [int((features - features.mean(dim=0)).norm(dim=1).argmax())]
-    nearest = (features - features[chosen[0]]).norm(dim=1)
-    while len(chosen) < n:
-        chosen.append(int(nearest.argmax()))
-        nearest = torch.minimum(nearest, (features - features[chosen[-1]]).norm(dim=1))
-    return torch.tensor(chosen)
+    first = int((features - features.mean(dim=0)).norm(dim=1).argmax())
+    return torch.tensor([index for index, _ in islice(farthest_points(features.numpy(), first=first), n)])
 
 
 def _features(potential: Potential, graph: Graph) -> tuple[Tensor, Tensor]:

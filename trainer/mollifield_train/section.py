@@ -7,7 +7,7 @@ and the full path of the key.
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_origin
 
 import pydantic
 from pydantic import BaseModel, ConfigDict
@@ -29,8 +29,8 @@ AnySection = TypeVar("AnySection", bound=BaseModel)
 class Kind(NamedTuple):
     """A line of a table of kinds: what its block of the file may say, and what is made of it."""
 
-    section: type[Section]
-    """Has a field `kind`, whose only value is the kind's name in the table."""
+    section: type[Any]
+    """A `Section` with a field `kind`, whose only value is the kind's name in the table."""
     make: Callable[..., Any]
 
 
@@ -95,10 +95,12 @@ def _describe(model: type[BaseModel], values: Any, problem: Any) -> str:
 def _section_at(model: type[BaseModel], values: Any, location: tuple[Any, ...]) -> tuple[type[BaseModel], list[str]]:
     """The section class that a location of pydantic's leads to, and the keys on the way as they stand in the file.
 
-    A discriminated union puts the tag of its choice into the location, after the key that holds the block.
+    A discriminated union puts the tag of its choice into the location, after the key that holds the block. Keys of a
+    mapping are names, such as those of the loop's arms, and no fields.
     """
     keys: list[str] = []
     choices, field = [model], None
+    names_follow = False
     for part in location:
         chosen = [section for section in choices if part in _tags(section)] if len(choices) > 1 else []
         if chosen:
@@ -106,7 +108,9 @@ def _section_at(model: type[BaseModel], values: Any, location: tuple[Any, ...]) 
             continue
         keys.append(str(part))
         values = _value_at(values, part)
-        field = field if isinstance(part, int) else choices[0].model_fields.get(str(part))
+        is_name = names_follow or isinstance(part, int)
+        field = field if is_name else choices[0].model_fields.get(str(part))
+        names_follow = not is_name and field is not None and get_origin(field.annotation) is dict
         if field is not None:
             choices = _choices([field.annotation, *field.metadata], values) or choices
     return choices[0], keys

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny, model_validator
 
-from mollifield_train.active.descriptors import Kind as DescriptorKind
+from mollifield_train.active.acquire import ACQUISITIONS, DEFAULT_ACQUISITION
+from mollifield_train.active.acquire.config import AcquisitionConfig
+from mollifield_train.active.explore import DEFAULT_EXPLORER, EXPLORERS
+from mollifield_train.active.explore.config import ExplorerConfig
+from mollifield_train.active.label import CALCULATORS, DEFAULT_CALCULATOR
+from mollifield_train.active.label.calculators import OracleConfig
+from mollifield_train.active.spelling import modern
+from mollifield_train.active.store import GIVEN, TEST_SET
 from mollifield_train.config import (
     CommitteeConfig,
     LossConfig,
@@ -18,112 +26,20 @@ from mollifield_train.config import (
     read_yaml,
     validated,
 )
+from mollifield_train.durable import SCRATCH
 from mollifield_train.model import DEFAULT_KIND
 from mollifield_train.same_run import differences
+from mollifield_train.section import Tagged
 
-Arm = Literal["active", "random"]
+Oracle = Annotated[SerializeAsAny[OracleConfig], Tagged(CALCULATORS, DEFAULT_CALCULATOR)]
+"""The reference method: one of `label`, by its `kind`, each with its config class there."""
+Explorer = Annotated[SerializeAsAny[ExplorerConfig], Tagged(EXPLORERS, DEFAULT_EXPLORER)]
+"""Who runs the trajectories: one of `explore`, likewise."""
+Acquisition = Annotated[SerializeAsAny[AcquisitionConfig], Tagged(ACQUISITIONS, DEFAULT_ACQUISITION)]
+"""How an arm chooses: one of `acquire`, likewise."""
 
-
-class OracleConfig(Section):
-    """The reference method."""
-
-    kind: Literal["tblite", "emt", "lj", "ase"] = "tblite"
-    """`tblite` (GFN-xTB), `emt` and `lj` (for tests), or `ase` for any other calculator."""
-    method: str | None = None
-    """Only for `tblite`; null: GFN2-xTB."""
-    calculator: str | None = None
-    """Only for `ase`: the import path of a class, such as `ase.calculators.vasp.Vasp`."""
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of the calculator. Each calculation runs in an empty folder of its own, so paths
-    in here must be absolute."""
-    workers: PositiveInt = 1
-    """Calculations at a time, for each arm."""
-    retries: NonNegativeInt = 2
-    """Further attempts after a calculation failed; then the frame is marked as failed."""
-    timeout: PositiveFloat = 600.0
-    """Seconds after which an attempt counts as failed."""
-
-    @model_validator(mode="after")
-    def _named(self) -> OracleConfig:
-        if (self.kind == "ase") != (self.calculator is not None):
-            raise ValueError("'calculator' goes with kind 'ase', and only with it")
-        if self.kind != "tblite" and self.method is not None:
-            raise ValueError(
-                f"'method' means nothing for kind '{self.kind}': it goes with kind 'tblite' only "
-                "(other calculators take theirs in 'arguments')"
-            )
-        return self
-
-    @property
-    def name(self) -> str:
-        """What the reference method is called in messages and reports."""
-        if self.kind == "tblite":
-            return self.method or "GFN2-xTB"
-        return self.calculator or self.kind
-
-
-class TimesTraining(Section):
-    """A threshold relative to what the committee says about frames it has learnt."""
-
-    times_training: PositiveFloat
-    """Multiple of the committee's force std on its training frames (mean over atoms and frames)."""
-
-
-class ExplorerConfig(Section):
-    """Molecular dynamics with the newest model, thermostat on a straight temperature ramp."""
-
-    kind: Literal["lammps", "ase"] = "lammps"
-    """Who runs the dynamics."""
-    n_trajectories: PositiveInt = 2
-    """Trajectories in a round. They start from different labelled frames while there are enough, those that the
-    run began with and those of earlier rounds by turns."""
-    extra_trajectories: NonNegativeInt = 4
-    """Further ones at most, in a round where there are too few candidates for `batch` labels."""
-    n_steps: PositiveInt = 4000
-    """Steps of a trajectory."""
-    timestep: PositiveFloat = 0.5
-    """fs."""
-    temperature: tuple[PositiveFloat, PositiveFloat] = (300.0, 600.0)
-    """K, at the start and at the end; the thermostat follows a straight line."""
-    damping: PositiveFloat = 100.0
-    """fs, relaxation time of the Langevin thermostat."""
-    sample_every: PositiveInt = 10
-    """Steps between two looks at the uncertainty."""
-    regular_every: PositiveInt = 50
-    """Steps between frames saved whatever their uncertainty."""
-    select: PositiveFloat | TimesTraining = TimesTraining(times_training=3.0)
-    """Frames whose largest force std is above this are candidates: eV/Å, or times_training."""
-    stop: PositiveFloat | TimesTraining | None = None
-    """The trajectory ends above this (same units); none: it never ends early."""
-    n_ranks: PositiveInt = 1
-    """MPI ranks of LAMMPS."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> ExplorerConfig:
-        for key in ("sample_every", "regular_every"):
-            if getattr(self, key) > self.n_steps:
-                raise ValueError(f"'{key}' ({getattr(self, key)}) is longer than the run ('n_steps': {self.n_steps})")
-        select, stop = (
-            value.times_training if isinstance(value, TimesTraining) else value for value in (self.select, self.stop)
-        )
-        same_unit = isinstance(self.select, TimesTraining) == isinstance(self.stop, TimesTraining)
-        if stop is not None and same_unit and stop < select:
-            raise ValueError(
-                f"'stop' ({stop:g}) is below 'select' ({select:g}): no frame could be selected before the "
-                "trajectory ends"
-            )
-        return self
-
-
-class AcquisitionConfig(Section):
-    """How the active arm chooses."""
-
-    kind: Literal["most_uncertain", "farthest_points", "uncertain_then_diverse"] = "uncertain_then_diverse"
-    """How the active arm chooses its batch among the candidates."""
-    descriptor: DescriptorKind = "species_mean"
-    """How latent features are averaged over the atoms of a frame."""
-    pool_factor: Annotated[float, Field(ge=1)] = 3.0
-    """`uncertain_then_diverse` keeps this many times `batch` frames before it diversifies."""
+_RESERVED = {GIVEN, TEST_SET, "start", "labels", "lock", "nan", "inf", "infinity", "true", "false"}
+"""Marks in the store and files of a run that are no arm's, and words that the database takes for numbers."""
 
 
 class GuardConfig(Section):
@@ -160,8 +76,10 @@ class StartConfig(Section):
     """eV/Å. The forces vanish where the root mean square of all components is below this."""
 
 
-class HoldoutConfig(Section):
+class TestSetConfig(Section):
     """Frames on which every model is judged; never trained on."""
+
+    __test__: ClassVar[bool] = False  # pytest would take it for a test
 
     frames: Path | None = None
     """Frames to take (extxyz), labelled like those to start from or not, in which case the oracle labels them. None of
@@ -172,13 +90,15 @@ class HoldoutConfig(Section):
     """K."""
     timestep: PositiveFloat = 1.0
     """fs."""
+    damping: PositiveFloat = 100.0
+    """fs, relaxation time of the Langevin thermostat."""
     n_equilibration: NonNegativeInt = 1000
     """Steps before the first frame."""
     every: PositiveInt = 40
     """Steps between two frames."""
 
     @model_validator(mode="after")
-    def _one_source(self) -> HoldoutConfig:
+    def _one_source(self) -> TestSetConfig:
         besides = sorted(self.model_fields_set - {"frames"})
         if self.frames is not None and besides:
             raise ValueError(f"'{besides[0]}' means nothing beside 'frames', which are taken as they are")
@@ -237,21 +157,34 @@ class LoopConfig(Section):
     batch: PositiveInt = 10
     """New labels in a round, for each arm. A frame that the oracle fails on is replaced, by at most 3 times as
     many attempts as labels; a round that still has fewer says so."""
-    arms: Annotated[list[Arm], Field(min_length=1)] = ["active"]
-    """`random` adds the comparison: as many labels, drawn from regularly saved frames."""
+    arms: Annotated[dict[str, Acquisition], Field(min_length=1)] = Field(
+        default_factory=lambda: {"active": ACQUISITIONS[DEFAULT_ACQUISITION].section()}
+    )
+    """The arms by name, each with the acquisition that chooses its frames, such as
+    `{active: {kind: uncertain_then_diverse}, random: {kind: random}}`. All start from one model, explore with the same
+    seeds and get equally many labels; the first one is the report's subject, the others are compared with it."""
     parallel: bool = True
     """Run the arms at the same time, each in a process of its own."""
-    oracle: OracleConfig = Field(default_factory=OracleConfig)
-    explorer: ExplorerConfig = Field(default_factory=ExplorerConfig)
-    acquisition: AcquisitionConfig = Field(default_factory=AcquisitionConfig)
+    oracle: Oracle = Field(default_factory=CALCULATORS[DEFAULT_CALCULATOR].section)
+    explorer: Explorer = Field(default_factory=EXPLORERS[DEFAULT_EXPLORER].section)
     guard: GuardConfig = Field(default_factory=GuardConfig)
-    test_set: HoldoutConfig = Field(default_factory=HoldoutConfig)
+    test_set: TestSetConfig = Field(default_factory=TestSetConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_todays_words(cls, values: Any) -> Any:
+        return modern(values)
 
     @model_validator(mode="after")
     def _consistent(self) -> LoopConfig:
-        if len(set(self.arms)) < len(self.arms):
-            raise ValueError(f"'arms' lists one twice: {', '.join(self.arms)}")
+        for name in self.arms:
+            plain = re.fullmatch(r"[A-Za-z][\w-]*", name) and not name.startswith(SCRATCH)
+            if not plain or name.lower() in _RESERVED:
+                raise ValueError(
+                    f"'arms' has one named {name!r}, which is the name of a folder: letters, digits, _ and -, "
+                    f"a letter first; not {SCRATCH}…, {', '.join(sorted(_RESERVED))}"
+                )
         if self.training.committee.n_members < 2:
             raise ValueError(
                 "'training.committee.n_members' is 1: the loop chooses by the spread of a committee, "

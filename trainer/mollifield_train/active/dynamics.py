@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms, units
@@ -10,9 +11,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 
-from mollifield_train.active.config import HoldoutConfig, OracleConfig
-from mollifield_train.active.oracles import make_calculator, stress_of
-from mollifield_train.active.workers import still_working
+from mollifield_train.active.label import make_calculator
+from mollifield_train.active.label.calculators import OracleConfig
+from mollifield_train.active.label.labelling import stress_of
+from mollifield_train.active.label.workers import still_working
+
+if TYPE_CHECKING:
+    from mollifield_train.active.config import TestSetConfig
 
 
 def thermalised(frame: Atoms, temperature: float, rng: np.random.Generator) -> Atoms:
@@ -35,17 +40,17 @@ def langevin(atoms: Atoms, temperature: float, timestep: float, damping: float, 
 
 
 def oracle_stretch(
-    start: Atoms, n_steps: int, oracle: OracleConfig, settings: HoldoutConfig, damping: float, seed: Sequence[int]
+    start: Atoms, n_steps: int, oracle: OracleConfig, settings: TestSetConfig, seed: Sequence[int]
 ) -> Atoms:
     """The labelled frame ``n_steps`` of the oracle's dynamics after ``start``, which has momenta and a label.
 
-    Run in a worker; each step has the oracle's time limit. ``damping`` in fs.
+    Run in a worker; each step has the oracle's time limit.
     """
     forces = start.get_forces()  # a label, which is not computed again
     atoms = start.copy()
     atoms.calc = make_calculator(oracle)
     rng = np.random.default_rng(seed)
-    dynamics = langevin(atoms, settings.temperature, settings.timestep, damping, rng)
+    dynamics = langevin(atoms, settings.temperature, settings.timestep, settings.damping, rng)
     for _ in range(n_steps):
         forces = dynamics.step(forces)
         still_working()

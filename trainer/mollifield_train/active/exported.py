@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 from ase.stress import full_3x3_to_voigt_6_stress
@@ -37,6 +36,6 @@ class ExportedCommittee:
             energy_std=found.energy_std,
             forces=out.forces.mean(dim=0).cpu().numpy(),
             forces_std=found.forces_std,
-            latent=np.asarray(out.latent.cpu().numpy(), dtype=np.float64),
+            features=uncertainty.latent_features({}, out.latent).cpu().numpy(),
             stress=stress,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -17,14 +18,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from mollifield_train import parity
 from mollifield_train.active import structures
+from mollifield_train.active.explore.trajectory import MAX_STD, STEP, Trace
 
 Array = NDArray[np.float64]
 
-ARM_COLOURS = {"active": "#c2571a", "random": "#4a7fb5"}
+COLOURS = ("#c2571a", "#4a7fb5", "#5d8a3a", "#8a5ba6", "#a3862b", "#4f8f8b")
+"""Of the arms, in their order; other figures have the first."""
 _INK = "#010203"
 """Stands for the page's own text colour until the figure is SVG."""
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 10,
     "axes.edgecolor": _INK,
@@ -53,11 +57,12 @@ def learning_curve(metrics: Sequence[dict[str, Any]]) -> str:
             (panels[0], "force_rmse", "force RMSE (meV/Å)"),
             (panels[1], "energy_rmse_per_atom_shifted", "energy RMSE without offset (meV/atom)"),
         ):
-            for arm in dict.fromkeys(row["arm"] for row in metrics):
+            arms = dict.fromkeys(row["arm"] for row in metrics)
+            for arm, colour in zip(arms, cycle(COLOURS), strict=False):
                 rows = [row for row in metrics if row["arm"] == arm]
                 x = [row["n_frames"] for row in rows]
                 y = [_MEV * row[key] for row in rows]
-                axes.plot(x, y, "o-", color=ARM_COLOURS[arm], label=arm, markersize=5, linewidth=1.6)
+                axes.plot(x, y, "o-", color=colour, label=arm, markersize=5, linewidth=1.6)
             axes.set(xlabel="labelled frames", ylabel=label)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylim(0, 1.08 * _MEV * max(row[key] for row in metrics))
@@ -65,7 +70,7 @@ def learning_curve(metrics: Sequence[dict[str, Any]]) -> str:
         return _svg(figure)
 
 
-def parity(predictions: dict[str, Array], groups: Sequence[str]) -> str:
+def parity_panels(predictions: dict[str, Array], groups: Sequence[str]) -> str:
     """Predicted against reference energies, force components and stresses (where there are any) of the test frames.
 
     Args:
@@ -91,10 +96,8 @@ def parity(predictions: dict[str, Array], groups: Sequence[str]) -> str:
         return _svg(figure)
 
 
-def _parity(axes: Axes, x: Array, y: Array) -> None:
-    low, high = min(x.min(), y.min()), max(x.max(), y.max())
-    axes.plot([low, high], [low, high], color=_INK, linewidth=0.7, alpha=0.6)
-    axes.scatter(x, y, s=5, color=ARM_COLOURS["active"], alpha=0.45, linewidths=0, rasterized=True)
+def _parity(axes: Axes, reference: Array, predicted: Array) -> None:
+    parity.draw(axes, reference, predicted, colour=COLOURS[0], ink=_INK)
     axes.set_aspect("equal")
 
 
@@ -111,7 +114,7 @@ def reliability(std: Array, error: Array, components: Array) -> str:
         predicted, actual = binned_rms(std, error, n_bins=10)
         low, high = _MEV * min(predicted[0], actual.min()), _MEV * max(predicted[-1], actual.max())
         left.plot([low, high], [low, high], color=_INK, linewidth=0.7, alpha=0.6)
-        left.plot(_MEV * predicted, _MEV * actual, "o-", color=ARM_COLOURS["active"], markersize=4)
+        left.plot(_MEV * predicted, _MEV * actual, "o-", color=COLOURS[0], markersize=4)
         left.set(
             xscale="log",
             yscale="log",
@@ -125,7 +128,7 @@ def reliability(std: Array, error: Array, components: Array) -> str:
         edges = np.linspace(-6.0, 6.0, 49)
         counts, _ = np.histogram(z, edges)
         heights = counts / (len(z) * np.diff(edges))
-        right.stairs(heights, edges, color=ARM_COLOURS["active"], fill=True, alpha=0.55)
+        right.stairs(heights, edges, color=COLOURS[0], fill=True, alpha=0.55)
         x = np.linspace(-6.0, 6.0, 200)
         right.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color=_INK, linewidth=0.9)
         right.set(
@@ -143,21 +146,24 @@ def binned_rms(std: Array, error: Array, n_bins: int) -> tuple[Array, Array]:
     return predicted, actual
 
 
-def trajectories(traces: Sequence[Sequence[dict[str, Any]]], timestep: float) -> str:
-    """Largest force std along the trajectories, one panel a round; ``timestep`` in fs."""
+def trajectories(traces: Sequence[Sequence[tuple[Trace, float]]], step_length: float | None) -> str:
+    """Largest force std along the trajectories, one panel a round, and the round's threshold (eV/Å).
+
+    ``step_length`` in fs; None: steps are counted.
+    """
     with matplotlib.rc_context(_STYLE):
         figure, panels = _axes(len(traces), width=9.0, height=3.1, sharey=True)
-        colours = matplotlib.colormaps["tab10"].colors
+        colours = matplotlib.color_sequences["tab10"]
         most = max(len(round_traces) for round_traces in traces)
         for number, (axes, round_traces) in enumerate(zip(panels, traces, strict=True), start=1):
-            for index, trace in enumerate(round_traces):
-                time = np.array(trace["step"]) * timestep / 1000
-                std = np.array(trace["max_std"], dtype=float)
+            for index, (trace, _) in enumerate(round_traces):
+                along = np.array(trace[STEP]) * (1.0 if step_length is None else step_length / 1000)
+                std = np.array(trace[MAX_STD], dtype=float)
                 std[std < ZERO] = np.nan  # a perfect crystal, see the report; it has no place on this axis
                 label = f"trajectory {index + 1}" if len(round_traces) == most else None
-                axes.plot(time, std, linewidth=0.9, color=colours[index % len(colours)], label=label)
-            axes.axhline(round_traces[0]["select"], color=_INK, linestyle="--", linewidth=0.8)
-            axes.set(xlabel="time (ps)", yscale="log", title=f"round {number}")
+                axes.plot(along, std, linewidth=0.9, color=colours[index % len(colours)], label=label)
+            axes.axhline(round_traces[0][1], color=_INK, linestyle="--", linewidth=0.8)
+            axes.set(xlabel="step" if step_length is None else "time (ps)", yscale="log", title=f"round {number}")
         _plain_log_ticks(panels[0].yaxis)
         panels[0].set_ylabel("largest force std (eV/Å)")
         if most > 1:

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mollifield_train.active.config import LoopConfig, check_same_run, load_loop_config
-from mollifield_train.active.holdout import make_test_set
+from mollifield_train.active.label.spool import remove_stale_claims
 from mollifield_train.active.log import say
+from mollifield_train.active.parts import Parts, Paths
 from mollifield_train.active.processes import Job, run_together
-from mollifield_train.active.rounds import ArmRun, Parts, Paths
-from mollifield_train.active.spool import remove_stale_claims
+from mollifield_train.active.rounds import ArmRun
+from mollifield_train.active.spelling import stored
 from mollifield_train.active.start import prepare_start, start_fingerprint
 from mollifield_train.active.store import GIVEN, Store
+from mollifield_train.active.test_set import make_test_set
 from mollifield_train.durable import only_process, read_json, remove_leftovers, write_json
 
 MakeParts = Callable[[LoopConfig], Parts]
@@ -92,7 +94,7 @@ def _check_config(root: Path, config: LoopConfig) -> None:
     if marker.exists():
         before = read_json(marker)
         started_with = before.pop(_FRAMES, None)
-        check_same_run(before, content, root)
+        check_same_run(stored(before), content, root)
         say("loop", f"continuing the run in {root}")
         if started_with is not None:
             content[_FRAMES] = started_with
@@ -175,15 +177,16 @@ def collect_metrics(config: LoopConfig, paths: Paths) -> list[dict[str, Any]]:
 
 def rounds_table(metrics: list[dict[str, Any]]) -> str:
     """The table of the rounds as text; std and RMSE on the test frames, in meV/Å; below it what is missing."""
+    width = max(3, *(len(row["arm"]) for row in metrics))
     lines = [
-        "arm     round  frames  new labels  oracle calls  force RMSE  mean force std  max force std",
-        "                                                   (meV/Å)         (meV/Å)        (meV/Å)",
+        f"{'arm':<{width}}  round  frames  new labels  oracle calls  force RMSE  mean force std  max force std",
+        f"{'':<{width}}                                             (meV/Å)         (meV/Å)        (meV/Å)",
     ]
     for row in metrics:
+        rmse, mean, largest = (1000 * row[key] for key in ("force_rmse", "mean_force_std", "max_force_std"))
         lines.append(
-            f"{row['arm']:<7} {row['round']:>5} {row['n_frames']:>7} {row['n_new']:>11} {row['oracle_calls']:>13} "
-            f"{1000 * row['force_rmse']:>11.1f} {1000 * row['mean_force_std']:>15.1f} "
-            f"{1000 * row['max_force_std']:>14.1f}"
+            f"{row['arm']:<{width}} {row['round']:>6} {row['n_frames']:>7} {row['n_new']:>11} "
+            f"{row['oracle_calls']:>13} {rmse:>11.1f} {mean:>15.1f} {largest:>14.1f}"
         )
     for arm, row in {row["arm"]: row for row in metrics}.items():
         if row["n_missing"] > 0:

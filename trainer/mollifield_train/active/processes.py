@@ -89,7 +89,7 @@ def run_together(jobs: Sequence[Job]) -> None:
         RuntimeError: a job failed in another way; its traceback is on stderr.
     """
     context = multiprocessing.get_context("spawn")
-    running = {}
+    running: dict[Any, tuple[Any, Any]] = {}
     try:
         for job in jobs:
             ours, theirs = context.Pipe(duplex=False)

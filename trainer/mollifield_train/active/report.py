@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from ase.units import GPa
 from scipy.stats import spearmanr
 
 from mollifield_train.active import figures
+from mollifield_train.active.acquire.config import AcquisitionConfig
 from mollifield_train.active.committee import LoadCommittee
 from mollifield_train.active.config import LoopConfig
-from mollifield_train.active.rounds import Paths
-from mollifield_train.active.store import DISCARDED, FAILED, LABELLED, TEST, Store, StoredFrame
-from mollifield_train.durable import read_json, replacing
+from mollifield_train.active.explore.trajectory import MAX_STD, read_trace
+from mollifield_train.active.parts import Paths
+from mollifield_train.active.store import DISCARDED, FAILED, LABELLED, TEST_SET, Store, StoredFrame
+from mollifield_train.durable import replacing
 
 _N_PICTURES, _N_CRYSTALS = 6, 3
 _ENDS = {
@@ -65,16 +67,16 @@ def write_report(
         metrics: one row an arm and round, as ``loop.collect_metrics`` gives them.
         load_committee: opens the models, for the pictures of uncertain frames.
     """
-    arm = config.arms[0]
+    arm = next(iter(config.arms))
     with np.load(paths.round(arm, config.rounds) / "predictions.npz") as stored:
         predictions = dict(stored)
     store = Store(paths.store)
-    tests = [frame.atoms.get_chemical_formula() for frame in store.frames(arm=TEST, status=LABELLED)]
+    tests = [frame.atoms.get_chemical_formula() for frame in store.frames(arm=TEST_SET, status=LABELLED)]
     oracle = config.oracle.name
     title = f"Active learning of {_formulas(tests)} against {oracle}"
     body = [
         f"<h1>{html.escape(title)}</h1>",
-        f'<p class="lead">{html.escape(summary(metrics, len(tests)))}</p>',
+        f'<p class="lead">{html.escape(summary(metrics, len(tests), config.arms))}</p>',
         "<h2>The rounds</h2>",
         rounds_html(metrics),
         f'<p class="note">{html.escape(_about_rounds(config, metrics, len(tests)))}</p>',
@@ -98,38 +100,39 @@ def _formulas(formulas: list[str]) -> str:
     return text if len(different) == 1 else f"{text} and {len(different) - 1} other compositions"
 
 
-def summary(metrics: list[dict[str, Any]], n_tests: int) -> str:
-    """What came out, in a few sentences, whoever won."""
+def summary(metrics: list[dict[str, Any]], n_tests: int, arms: Mapping[str, AcquisitionConfig]) -> str:
+    """What came out, in a few sentences, whoever won; the first arm against each other one."""
     last = {row["arm"]: row for row in metrics}
-    arm, row = next(iter(last.items()))
+    (arm, row), *others = last.items()
     first = next(row for row in metrics if row["arm"] == arm)
     text = (
         f"One run, judged on {n_tests} test frames: {row['n_new']} new labels, "
-        f"{'drawn at random' if arm == 'random' else 'chosen by uncertainty'}, brought the RMSE of forces from "
+        f"{arms[arm].IN_WORDS}, brought the RMSE of forces from "
         f"{_mev(first['force_rmse'])} to {_mev(row['force_rmse'])} meV/Å, and that of energies, a constant offset "
         f"apart, from {_mev(first['energy_rmse_per_atom_shifted'])} to {_mev(row['energy_rmse_per_atom_shifted'])} "
         f"meV/atom. The offset went from {_mev(first['energy_offset_per_atom'])} to "
         f"{_mev(row['energy_offset_per_atom'])} meV/atom."
     )
-    if "random" in last and arm != "random":
-        text += f" {_comparison(row, last['random'])}"
+    for name, other in others:
+        text += f" {_comparison(row, other, arms[name].IN_WORDS)}"
     missing = {arm: row["n_missing"] for arm, row in last.items() if row["n_missing"]}
     if missing:
         text += f" Labels missing from the budget: {', '.join(f'{n} ({arm})' for arm, n in missing.items())}."
     return text
 
 
-def _comparison(row: dict[str, Any], other: dict[str, Any]) -> str:
-    """The arms after the last round, side by side only if they spent the same."""
+def _comparison(row: dict[str, Any], other: dict[str, Any], how: str) -> str:
+    """Two arms after the last round, side by side only if they spent the same; ``how`` the other chose its frames."""
     equal = row["n_new"] == other["n_new"]
     reached = (
-        f"{'As many' if equal else other['n_new']} new frames drawn at random from the same kind of trajectory reached "
+        f"{'As many' if equal else other['n_new']} new frames {how} from the same kind of trajectory "
+        f"({other['arm']}) reached "
         f"{_mev(other['force_rmse'])} meV/Å and {_mev(other['energy_rmse_per_atom_shifted'])} meV/atom"
     )
     if not equal:
         return f"{reached}; with {row['n_new']} against {other['n_new']} labels, that compares budgets, not choices."
     forces, energies = (_verdict(row[key], other[key]) for key in ("force_rmse", "energy_rmse_per_atom_shifted"))
-    return f"{reached}: in this one run choosing by uncertainty was {forces} for forces and {energies} for energies."
+    return f"{reached}: in this one run the {row['arm']} arm was {forces} for forces and {energies} for energies."
 
 
 def _verdict(ours: float, theirs: float) -> str:
@@ -190,7 +193,7 @@ def _about_rounds(config: LoopConfig, metrics: list[dict[str, Any]], n_tests: in
     )
     n_shared = sum(row["n_shared"] for row in {row["arm"]: row for row in metrics}.values())
     if n_shared:
-        text += f" {n_shared} frames were chosen by both arms: computed once, counted for each."
+        text += f" {n_shared} frames were chosen by more than one arm: computed once, counted for each."
     return text
 
 
@@ -213,7 +216,7 @@ def _parity(predictions: dict[str, np.ndarray], formulas: list[str], arm: str, n
     energy = (predictions["energy"] - predictions["energy_reference"]) / predictions["n_atoms"]
     return _figure(
         "Model against reference",
-        figures.parity(predictions, formulas),
+        figures.parity_panels(predictions, formulas),
         f"The last model of the {arm} arm (round {n_rounds}) on the test frames. Energy: RMSE "
         f"{1000 * np.sqrt(np.mean(energy**2)):.2f} meV/atom, with a constant offset of "
         f"{1000 * energy.mean():.2f} and {1000 * energy.std():.2f} without it. Forces: RMSE "
@@ -260,26 +263,31 @@ def _about_certain(certain: np.ndarray, error: np.ndarray) -> str:
 
 
 def _trajectories(config: LoopConfig, paths: Paths, arm: str) -> str:
+    """Nothing where the explorer's traces have no std."""
     traces = [
-        [read_json(file) for file in sorted(paths.round(arm, number).glob("trajectory-*.json"), key=_number)]
+        [read_trace(file) for file in sorted(paths.round(arm, number).glob("trajectory-*.json"), key=_number)]
         for number in range(1, config.rounds + 1)
     ]
-    cold, hot = config.explorer.temperature
-    n_steps = config.explorer.n_steps
-    ends = Counter(trace["end"].partition(":")[0] for round_traces in traces for trace in round_traces)
+    if not all(MAX_STD in trace.columns for round_traces in traces for trace, _ in round_traces):
+        return ""
+    ends = Counter(trace.end.partition(":")[0] for round_traces in traces for trace, _ in round_traces)
     text = ", ".join(f"{n} {_ENDS.get(end, end)}" for end, n in ends.most_common())
-    stds = [std for round_traces in traces for trace in round_traces for std in trace["max_std"]]
+    stds = [std for round_traces in traces for trace, _ in round_traces for std in trace[MAX_STD]]
     interrupted = (
         " Where a line is interrupted the std is zero: all atoms are on sites of a perfect crystal, where members "
         "agree by symmetry."
     ) * any(std < figures.ZERO for std in stds)
+    about = config.explorer.about()
     return _figure(
         "Uncertainty along the trajectories",
-        figures.trajectories(traces, config.explorer.timestep),
-        f"Largest force std of an atom during the dynamics of the {arm} arm; the thermostat rises "
-        f"from {cold:g} to {hot:g} K over {n_steps * config.explorer.timestep / 1000:g} ps. Frames "
-        f"above the dashed line are candidates for labelling. Of {ends.total()} trajectories, {text}.{interrupted}",
+        figures.trajectories(traces, config.explorer.step_length),
+        f"Largest force std of an atom along the trajectories of the {arm} arm{about and '; '}{about}. Frames "
+        f"above the dashed line are uncertain. Of {ends.total()} trajectories, {text}.{interrupted}",
     )
+
+
+def _when(step: int, step_length: float | None) -> str:
+    return f"step {step}" if step_length is None else f"{step * step_length / 1000:.2f} ps"
 
 
 def _number(file: Path) -> int:
@@ -298,8 +306,8 @@ def _gallery(config: LoopConfig, paths: Paths, store: Store, arm: str, load_comm
         number = frame.columns["round"]
         committee = load_committee(paths.round(arm, number - 1) / "model.pt")
         stds.append(committee.predict(frame.atoms).forces_std)
-        time = frame.columns["step"] * config.explorer.timestep / 1000
-        titles.append(f"round {number}, {time:.2f} ps: {1000 * stds[-1].max():.0f} meV/Å")
+        where = _when(frame.columns["step"], config.explorer.step_length)
+        titles.append(f"round {number}, {where}: {1000 * stds[-1].max():.0f} meV/Å")
     view = "A molecule lies in its own principal plane."
     if any(frame.atoms.pbc.any() for frame in worst):
         view = (

@@ -19,23 +19,25 @@ frames alone, which change in one transaction each.
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
 
-from mollifield_train.active.choosing import choose_random, choose_uncertain
-from mollifield_train.active.committee import Committee, LoadCommittee, mean_force_std
-from mollifield_train.active.config import LoopConfig, TimesTraining
-from mollifield_train.active.explorers import Exploration, Explorer, Task
+from mollifield_train.active.acquire import acquisition
+from mollifield_train.active.acquire.scene import Scene
+from mollifield_train.active.committee import Committee, mean_force_std
+from mollifield_train.active.config import LoopConfig
+from mollifield_train.active.explore.config import TimesTraining
+from mollifield_train.active.explore.trajectory import Exploration, Task, write_trace
 from mollifield_train.active.guard import Guard
-from mollifield_train.active.oracles import label_chosen
+from mollifield_train.active.label.labelling import label_chosen
+from mollifield_train.active.parts import Parts, Paths, TrainTask
 from mollifield_train.active.scores import predict_frames, summarise
 from mollifield_train.active.sides import side_rule
 from mollifield_train.active.start import is_isolated_atom
@@ -47,7 +49,9 @@ from mollifield_train.active.store import (
     FAILED,
     GIVEN,
     LABELLED,
-    TEST,
+    REGULAR,
+    TEST_SET,
+    THRESHOLD,
     TRAIN,
     VALIDATION,
     Candidate,
@@ -59,54 +63,8 @@ from mollifield_train.durable import replacing, write_json
 Say = Callable[[str], None]
 MAX_TRIES = 3
 """A round sends at most this many times ``batch`` frames to the oracle: one that is broken ends some day."""
-
-
-@dataclass(frozen=True)
-class TrainTask:
-    """One training: ``frames`` into ``model``, which appears whole or not at all."""
-
-    frames: Sequence[Atoms]
-    valid: Sequence[Atoms]
-    """Frames to judge epochs by; no training of any round learns from one of them."""
-    directory: Path
-    """For checkpoints and logs; a killed training continues from what is here."""
-    model: Path
-    initial: Path | None
-    """Directory of the training whose weights are the start; none: random weights."""
-
-
-class Trainer(Protocol):
-    """Trains a committee; called again after a kill it continues."""
-
-    def __call__(self, task: TrainTask, config: LoopConfig) -> None: ...
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The three things the loop is built from; tests put in small ones."""
-
-    train: Trainer
-    explore: Explorer
-    load_committee: LoadCommittee
-
-
-@dataclass(frozen=True)
-class Paths:
-    """Where things lie in the directory of a run."""
-
-    root: Path
-
-    @property
-    def store(self) -> Path:
-        return self.root / "frames.db"
-
-    @property
-    def spool(self) -> Path:
-        return self.root / "labels"
-
-    def round(self, arm: str, number: int) -> Path:
-        """Folder of a round; round 0 is the first training, which all arms share."""
-        return self.root / "start" if number == 0 else self.root / arm / f"round-{number}"
+_STREAM = 7
+"""Keeps acquisitions' random numbers apart from those of trajectories."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +132,7 @@ class ArmRun:
                 select=select,
                 stop=stop,
                 why_unphysical=guard,
+                device=self.config.training.device,
             )
             self._keep(number, index, self.parts.explore(task, settings), task, committee)
 
@@ -189,20 +148,19 @@ class ArmRun:
 
     def _keep(self, number: int, index: int, found: Exploration, task: Task, committee: Committee) -> None:
         """Store what a trajectory found; its trace, written last, says that it is done."""
-        kept = [(frame, "regular") for frame in found.regular]
-        if self.arm != "random":
-            kept = [(frame, "threshold") for frame in found.uncertain] + kept
+        saved = [(frame, THRESHOLD) for frame in found.uncertain] + [(frame, REGULAR) for frame in found.regular]
         candidates = []
-        for frame, source in kept:
+        for frame, source in saved:
+            if source not in self.config.arms[self.arm].DRAWS_FROM:
+                continue
             reason = task.why_unphysical(frame)
             std = -1.0 if reason else float(committee.predict(frame).forces_std.max())
             candidates.append(Candidate(frame, int(frame.info["step"]), std, source, reason))
         self.store.replace_candidates(self.arm, number, index, candidates)
-        trace = dataclasses.asdict(found.trace) | {"select": task.select}
-        write_json(self._folder(number) / f"trajectory-{index}.json", trace)
+        write_trace(self._folder(number) / f"trajectory-{index}.json", found.trace, task.select)
         n_discarded = len({candidate.step for candidate in candidates if candidate.reason is not None})
         self.say(
-            f"round {number}: trajectory {index + 1}: {found.trace.step[-1] if found.trace.step else 0} steps, "
+            f"round {number}: trajectory {index + 1}: {found.trace.n_steps} steps, "
             f"{found.trace.end}; {len(found.uncertain)} frames above {task.select:.3f} eV/Å, {n_discarded} discarded"
         )
 
@@ -225,8 +183,8 @@ class ArmRun:
                 why = "the budget is spent"
             elif left <= 0:
                 why = f"{short} MISSING: the oracle failed too often"
-            elif status[CANDIDATE]:
-                self._choose(number, frames, min(short, left))
+            elif status[CANDIDATE] and self._choose(number, frames, min(short, left)):
+                continue
             elif not self._explore_further(number):
                 n_trajectories = self._n_trajectories(number)
                 why = f"{short} MISSING: no candidates left in {n_trajectories} trajectories"
@@ -241,21 +199,27 @@ class ArmRun:
         self._run_trajectories(number, [index])
         return True
 
-    def _choose(self, number: int, frames: Sequence[StoredFrame], n_batch: int) -> None:
-        """Mark frames of the round for labelling, each for training or for validation."""
+    def _choose(self, number: int, frames: Sequence[StoredFrame], n_batch: int) -> int:
+        """Mark frames of the round for labelling, each for training or for validation; how many."""
         pool = [frame for frame in frames if frame.columns["status"] == CANDIDATE]
-        if self.arm == "random":
-            n_tried = sum(frame.columns["status"] in (LABELLED, FAILED) for frame in frames)
-            chosen = choose_random(pool, n_batch, self.config.seed, number, n_tried)
-        else:
-            known = self.store.labelled_frames(self.arm, number)
-            known = [frame.atoms for frame in known if not is_isolated_atom(frame.atoms)]
-            committee = self._committee(number)
-            chosen = choose_uncertain(pool, n_batch, known, committee, self.config.acquisition)
+        pool.sort(key=lambda frame: (frame.columns["trajectory"], frame.columns["step"]))
+        known = [frame.atoms for frame in self.store.labelled_frames(self.arm, number)]
+        scene = Scene(
+            frames=[frame.atoms for frame in pool],
+            std=np.array([frame.columns["std"] for frame in pool]),
+            above=np.array([frame.columns["source"] == THRESHOLD for frame in pool]),
+            known=[atoms for atoms in known if not is_isolated_atom(atoms)],
+            committee=self._committee(number),
+        )
+        n_tried = sum(frame.columns["status"] in (LABELLED, FAILED) for frame in frames)
+        rng = np.random.default_rng([self.config.seed, _STREAM, number, n_tried])
+        choose = acquisition(self.config.arms[self.arm])
+        chosen = [pool[index] for index in choose(scene, n_batch, rng)]
         n_start = len(self.store.frames(arm=GIVEN, status=LABELLED))
         n_before = n_start + (number - 1) * self.config.batch
         self.store.choose([frame.id for frame in chosen], side_rule(self.config, n_before))
         self.say(f"round {number}: {len(chosen)} of {len(pool)} candidates chosen")
+        return len(chosen)
 
     def train(self, number: int) -> None:
         """Train on all labels so far, warm from the round before."""
@@ -280,18 +244,18 @@ class ArmRun:
         if (folder / "metrics.json").exists():
             return
         committee = self.parts.load_committee(folder / "model.pt")
-        tests = [frame.atoms for frame in self.store.frames(arm=TEST, status=LABELLED)]
+        tests = [frame.atoms for frame in self.store.frames(arm=TEST_SET, status=LABELLED)]
         arrays = predict_frames(committee, tests)
         with replacing(folder / "predictions.npz") as temporary:
-            np.savez(temporary, **arrays)
-        metrics = {"arm": self.arm, "round": number} | self._counts(number) | summarise(arrays)
+            np.savez(temporary, **cast(dict[str, Any], arrays))
+        metrics: dict[str, Any] = {"arm": self.arm, "round": number} | self._counts(number) | summarise(arrays)
         write_json(folder / "metrics.json", metrics)
         self.say(f"round {number}: test force RMSE {1000 * metrics['force_rmse']:.0f} meV/Å")
 
     def _counts(self, number: int) -> dict[str, int]:
         """What the arm has after a round and what it cost, from the beginning of the run."""
-        own = [] if self.arm == GIVEN else self.store.frames(arm=self.arm)
-        own = [frame.columns for frame in own if frame.columns["round"] <= number]
+        frames = [] if self.arm == GIVEN else self.store.frames(arm=self.arm)
+        own = [frame.columns for frame in frames if frame.columns["round"] <= number]
         new = [columns for columns in own if columns["status"] == LABELLED]
         reasons = [c["reason"] for c in own if c["status"] == DISCARDED]
         n_duplicates = sum(reason.startswith(DUPLICATE) for reason in reasons)

@@ -9,7 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mollifield_train.active.committee import Committee
-from mollifield_train.active.store import label_of
+from mollifield_train.active.store import Label, label_of
 from mollifield_train.metrics import energy_deviations, offset, rmse, rmse_without_offset
 
 Arrays = dict[str, NDArray[np.float64]]
@@ -22,7 +22,7 @@ def predict_frames(committee: Committee, frames: Sequence[Atoms]) -> Arrays:
     after another. ``stress`` and ``stress_reference`` ``[S, 6]`` (Voigt, in ASE's sign) are there for the frames whose
     label has one.
     """
-    labels = []
+    labels: list[Label] = []
     for index, atoms in enumerate(frames):
         label = label_of(atoms)
         if label is None:

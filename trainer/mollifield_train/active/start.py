@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import ase.io
 import numpy as np
@@ -15,9 +16,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from mollifield_train.active.config import LoopConfig, StartConfig
 from mollifield_train.active.guard import Guard
-from mollifield_train.active.oracles import label_again, label_chosen
+from mollifield_train.active.label.labelling import label_again, label_chosen
+from mollifield_train.active.label.spool import spool_file
 from mollifield_train.active.sides import side_rule
-from mollifield_train.active.spool import spool_file
 from mollifield_train.active.store import (
     GIVEN,
     LABELLED,
@@ -49,8 +50,8 @@ def is_isolated_atom(atoms: Atoms) -> bool:
 
 
 def _without_labels(atoms: Atoms) -> Frame:
-    geometry = (np.array(x) for x in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc))
-    return Frame(*geometry, energy=None, forces=None, stress=None, origin="")
+    numbers, positions, cell, pbc = (np.array(x) for x in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc))
+    return Frame(numbers, positions, cell, pbc, energy=None, forces=None, stress=None, origin="")
 
 
 def prepare_start(config: LoopConfig, store: Store, spool: Path, say: Say) -> None:
@@ -95,7 +96,7 @@ def read_loop_frames(path: Path, config: LoopConfig) -> list[Atoms]:
         ValueError: the file cannot be read, or its labels are unusable.
     """
     try:
-        images = ase.io.read(path, index=":")
+        images = cast(list[Atoms], ase.io.read(path, index=":"))
     except Exception as error:  # ase.io raises whatever its formats raise
         raise ValueError(f"{path}: cannot read frames: {error}") from error
     keys = LabelKeys(config.energy_key, config.forces_key, config.stress_key)
@@ -153,12 +154,12 @@ def check_labels(frames: Sequence[Atoms], path: Path, config: LoopConfig, spool:
     Raises:
         ValueError: the label, of a frame of ``path``, is another one, or the oracle fails.
     """
-    labels = [None if is_isolated_atom(atoms) else label_of(atoms) for atoms in frames]
-    if not any(labels):
+    labels = [(k, label_of(atoms)) for k, atoms in enumerate(frames) if not is_isolated_atom(atoms)]
+    found = [(k, label) for k, label in labels if label is not None]
+    if not found:
         return {}
-    sizes = [-1.0 if label is None else float(np.abs(label.forces).max()) for label in labels]
-    index = int(np.argmax(sizes))
-    atoms, given = frames[index], labels[index]
+    index, given = max(found, key=lambda row: float(np.abs(row[1].forces).max()))
+    atoms = frames[index]
     frame = StoredFrame(0, Atoms(atoms), {"content": content_key(atoms)})
     result, calls = label_again(config.oracle, frame, spool)
     where = f"{path}: frame {index}"
@@ -227,7 +228,7 @@ def _add_perturbed(
     """Store shaken copies of the given frames and have them labelled; again: only what is missing."""
     frames = [frame.atoms for frame in labelled]
     guard = Guard(config.guard, frames)
-    cold = config.explorer.temperature[0]
+    cold = config.explorer.first_temperature
     shaken = perturbed_frames(frames, config.start, cold, guard, config.seed)
     if not store.frames(arm=GIVEN, source=PERTURBED):
         say(f"{reason}: {len(shaken)} shaken copies are labelled too")

@@ -3,7 +3,7 @@
 Columns (key-value pairs of each row): ``status``, ``content`` (hash of the geometry), ``arm``,
 ``round``, ``trajectory``, ``step``, ``std`` (largest force std when it was found, eV/Å), ``source``
 (``given``, ``perturbed``, ``threshold`` or ``regular``), ``calls`` (oracle calls spent on it), ``shared``
-(1 where the label came from the other arm), ``side`` (``train`` or ``validation``, decided when a frame is
+(1 where the label came from another arm), ``side`` (``train`` or ``validation``, decided when a frame is
 chosen), ``reason`` (why it was discarded or failed). Labels are the row's own energy (eV), forces (eV/Å) and
 stress (eV/Å^3).
 
@@ -31,8 +31,10 @@ CANDIDATE, CHOSEN, LABELLED = "candidate", "chosen", "labelled"
 FAILED, DISCARDED = "failed", "discarded"
 DUPLICATE = "equal to"
 """How the reason begins why a frame was discarded that the run has already."""
-GIVEN, TEST = "given", "test"
+GIVEN, TEST_SET = "given", "test"
 """The arms of the frames that every arm starts from, and of those it is judged by."""
+THRESHOLD, REGULAR = "threshold", "regular"
+"""The sources of frames that an explorer saved because they were uncertain, and at regular intervals."""
 PERTURBED = "perturbed"
 """The source of frames made by shaking the given ones; their arm is ``GIVEN``."""
 TRAIN, VALIDATION = "train", "validation"
@@ -137,18 +139,18 @@ class Store:
                     side=side_of(content),
                 )
 
-    def add_test(self, atoms: Atoms, index: int) -> None:
+    def add_test_frame(self, atoms: Atoms, index: int) -> None:
         """Add a labelled test frame, with the momenta from which its dynamics continues."""
         with self._database as database:
             database.write(
                 atoms,
                 status=LABELLED,
                 content=content_key(atoms),
-                arm=TEST,
+                arm=TEST_SET,
                 round=0,
                 trajectory=0,
                 step=index,
-                source=TEST,
+                source=TEST_SET,
                 calls=1,
             )
 
@@ -199,13 +201,13 @@ class Store:
                 return False
             return columns["status"] in spent or (this_round and columns["status"] == CANDIDATE)
 
-        frames = self.frames(arm=GIVEN) + self.frames(arm=TEST) + self.frames(arm=arm)
+        frames = self.frames(arm=GIVEN) + self.frames(arm=TEST_SET) + self.frames(arm=arm)
         return Geometries((f"frame {f.id} ({f.columns['arm']})", f.atoms) for f in frames if counts(f.columns))
 
     def choose(self, ids: Iterable[int], side_of: SideOf = always_train) -> None:
         """Mark candidates as the batch to label: all of them or, if killed, none.
 
-        This is where a frame's side is decided, unless the other arm has decided it.
+        This is where a frame's side is decided, unless another arm has decided it.
         """
         with self._database as database:
             for id_ in ids:
@@ -215,7 +217,7 @@ class Store:
                 database.update(int(id_), status=CHOSEN, side=side)
 
     def record_label(self, id_: int, label: Label, calls: int, shared: bool = False) -> None:
-        """Store a label in the row of its frame; ``shared``: the other arm had it computed."""
+        """Store a label in the row of its frame; ``shared``: another arm had it computed."""
         with self._database as database:
             atoms = database.get_atoms(id=id_)
             database.update(id_, atoms=_bare(atoms, label), status=LABELLED, calls=calls, shared=int(shared))

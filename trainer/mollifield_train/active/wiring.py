@@ -8,13 +8,11 @@ from functools import lru_cache, partial
 import ase.io
 import torch
 
-from mollifield import MollifieldCalculator
 from mollifield_train.active.config import LoopConfig
-from mollifield_train.active.explore_lammps import explore_with_lammps
-from mollifield_train.active.explorers import AseExplorer, Explorer
+from mollifield_train.active.explore import explore
 from mollifield_train.active.exported import ExportedCommittee
 from mollifield_train.active.log import say
-from mollifield_train.active.rounds import Parts, TrainTask
+from mollifield_train.active.parts import Parts, TrainTask
 from mollifield_train.config import DataConfig, TrainConfig
 from mollifield_train.durable import replacing
 from mollifield_train.training.run import train
@@ -27,16 +25,13 @@ def make_parts(config: LoopConfig) -> Parts:
     """The parts that a config asks for. Each process uses as many threads as it was started with."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     device = config.training.device
-    explore: Explorer = explore_with_lammps
-    if config.explorer.kind == "ase":
-        explore = AseExplorer(partial(MollifieldCalculator, device=device))
     # A round asks for the same model several times; its file never changes once it is there.
     load = lru_cache(maxsize=2)(partial(ExportedCommittee, device=device))
     return Parts(train_committee, explore, load)
 
 
 def train_committee(task: TrainTask, config: LoopConfig) -> None:
-    """Train with ``mollifield_train.training.run``; see ``rounds.Trainer``."""
+    """Train with ``mollifield_train.training.run``; see ``parts.Trainer``."""
     task.directory.mkdir(parents=True, exist_ok=True)
     for name, frames in ((VALID_FILE, task.valid), (TRAIN_FILE, task.frames)):
         if frames and not (task.directory / name).exists():

@@ -12,11 +12,12 @@ from ase import Atoms
 from mollifield_train.active.config import LoopConfig
 from mollifield_train.active.duplicates import Geometries
 from mollifield_train.active.dynamics import oracle_stretch, thermalised
-from mollifield_train.active.oracles import label_chosen, local_workers, result_or_reason
+from mollifield_train.active.label.execution import local_workers, result_or_reason
+from mollifield_train.active.label.labelling import label_chosen
+from mollifield_train.active.label.spool import spool_file
 from mollifield_train.active.processes import single_threaded_children
-from mollifield_train.active.spool import spool_file
 from mollifield_train.active.start import check_labels, is_isolated_atom, read_loop_frames
-from mollifield_train.active.store import FAILED, GIVEN, LABELLED, TEST, Store, content_key
+from mollifield_train.active.store import FAILED, GIVEN, LABELLED, TEST_SET, Store, content_key
 
 Say = Callable[[str], None]
 _STREAM = 600
@@ -41,7 +42,7 @@ def make_test_set(config: LoopConfig, database: Path, spool: Path, say: Say) -> 
 def _take_from_file(path: Path, config: LoopConfig, store: Store, spool: Path, say: Say) -> None:
     frames = read_loop_frames(path, config)
     _refuse_known(frames, path, config, store)
-    stored = store.frames(arm=TEST)
+    stored = store.frames(arm=TEST_SET)
     if stored and {content_key(atoms) for atoms in frames} != {frame.columns["content"] for frame in stored}:
         raise ValueError(
             f"{path} has changed since the run was started with it; bring the old frames back, choose another "
@@ -49,11 +50,11 @@ def _take_from_file(path: Path, config: LoopConfig, store: Store, spool: Path, s
         )
     if config.check_labels and not stored:
         check_labels(frames, path, config, spool)
-    store.add_given(frames, source=TEST, arm=TEST)
-    for frame in store.frames(arm=TEST, status=LABELLED):  # the label that was computed again
+    store.add_given(frames, source=TEST_SET, arm=TEST_SET)
+    for frame in store.frames(arm=TEST_SET, status=LABELLED):  # the label that was computed again
         spool_file(spool, frame.columns["content"]).unlink(missing_ok=True)
-    label_chosen(store, config.oracle, spool, TEST, report=say)
-    n_labelled, n_failed = (len(store.frames(arm=TEST, status=status)) for status in (LABELLED, FAILED))
+    label_chosen(store, config.oracle, spool, TEST_SET, report=say)
+    n_labelled, n_failed = (len(store.frames(arm=TEST_SET, status=status)) for status in (LABELLED, FAILED))
     if n_labelled == 0:
         raise ValueError(f"{path}: none of {len(frames)} test frames could be labelled")
     besides = f"; {n_failed} could not be labelled" if n_failed else ""
@@ -77,7 +78,7 @@ def _run_dynamics(config: LoopConfig, store: Store, folder: Path, say: Say) -> N
     Each frame is stored with its momenta, and each stretch between two frames has its own random
     stream, so that an interrupted dynamics continues exactly and repeats no stored frame.
     """
-    done = store.frames(arm=TEST)
+    done = store.frames(arm=TEST_SET)
     n_frames, temperature = config.test_set.n_frames, config.test_set.temperature
     if len(done) >= n_frames:
         return
@@ -86,7 +87,7 @@ def _run_dynamics(config: LoopConfig, store: Store, folder: Path, say: Say) -> N
     with single_threaded_children(), local_workers(config.oracle, folder)(1) as pool:
         for index in range(len(done), n_frames):
             last = _next_frame(pool, last, index, config, say)
-            store.add_test(last, index)
+            store.add_test_frame(last, index)
             if index + 1 == n_frames or (index + 1) % -(-n_frames // _PROGRESS) == 0:
                 say(f"test set: {index + 1} of {n_frames} frames")
 
@@ -106,7 +107,7 @@ def _next_frame(pool: Executor, last: Atoms, index: int, config: LoopConfig, say
     n_steps = settings.every + (settings.n_equilibration if index == 0 else 0)
     for attempt in range(config.oracle.retries + 1):
         seed = [config.seed, _STREAM, index, attempt]
-        stretch = pool.submit(oracle_stretch, last, n_steps, config.oracle, settings, config.explorer.damping, seed)
+        stretch = pool.submit(oracle_stretch, last, n_steps, config.oracle, settings, seed)
         frame = result_or_reason(stretch)
         if isinstance(frame, Atoms):
             return frame

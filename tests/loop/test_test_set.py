@@ -1,5 +1,6 @@
 """The test set: the oracle's own dynamics, continued exactly where it stopped."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ase.io
@@ -9,9 +10,11 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
+from mollifield_train.active import test_set
 from mollifield_train.active.config import LoopConfig
-from mollifield_train.active.holdout import make_test_set
+from mollifield_train.active.label import labelling
 from mollifield_train.active.store import Store
+from mollifield_train.active.test_set import make_test_set
 from tests.loop.test_store import labelled
 
 
@@ -22,6 +25,13 @@ def config(n_frames: int, **oracle: object) -> LoopConfig:
         oracle={"kind": "emt"} | oracle,
         test_set={"n_frames": n_frames, "every": 3, "n_equilibration": 2, "temperature": 50},
     )
+
+
+@pytest.fixture
+def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of worker processes, for tests that are about something else."""
+    for module in (labelling, test_set):
+        monkeypatch.setattr(module, "local_workers", lambda config, folder: ThreadPoolExecutor)
 
 
 def make(path: Path, *stretches: int) -> list[np.ndarray]:
@@ -37,6 +47,7 @@ def make(path: Path, *stretches: int) -> list[np.ndarray]:
     return [frame.atoms.get_positions() for frame in frames]
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_continued_equals_uninterrupted(tmp_path: Path) -> None:
     whole = make(tmp_path / "whole.db", 5)
     parts = make(tmp_path / "parts.db", 2, 4, 5)
@@ -92,6 +103,7 @@ def from_file(tmp_path: Path, frames: list[Atoms], **more: object) -> tuple[Stor
     return store, lines
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_a_file_of_test_frames_is_labelled_where_it_is_not(tmp_path: Path) -> None:
     """Frames of several sizes; a second start does nothing, and other frames are refused."""
     water = molecule("H2O")
@@ -119,6 +131,7 @@ def test_test_frames_are_not_trained_on(tmp_path: Path) -> None:
         from_file(tmp_path, [labelled(5), turned])
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_test_frames_of_another_method_are_refused(tmp_path: Path) -> None:
     other = labelled(5)
     other.calc.results["energy"] += 1.0
@@ -127,6 +140,7 @@ def test_test_frames_of_another_method_are_refused(tmp_path: Path) -> None:
     from_file(tmp_path, [other], check_labels=False)
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_the_oracle_fails_on_test_frames(tmp_path: Path) -> None:
     oracle = {
         "kind": "ase",

@@ -14,11 +14,11 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from mollifield_train.active import oracles
-from mollifield_train.active import spool as spool_module
-from mollifield_train.active.config import OracleConfig
-from mollifield_train.active.oracles import compute_label, label_chosen, make_calculator
-from mollifield_train.active.spool import Claims
+from mollifield_train.active.label import labelling, make_calculator
+from mollifield_train.active.label import spool as spool_module
+from mollifield_train.active.label.calculators import AnyAseConfig, EmtConfig, OracleConfig, TbliteConfig
+from mollifield_train.active.label.labelling import compute_label, label_chosen
+from mollifield_train.active.label.spool import Claims
 from mollifield_train.active.store import Candidate, Store, content_key
 
 HERE = __package__
@@ -41,7 +41,7 @@ def label_all(tmp_path: Path, frames: list[Atoms], config: OracleConfig) -> tupl
 
 def test_parallel_labels_equal_direct_ones(tmp_path: Path) -> None:
     frames = [crystal("Al", seed) for seed in range(4)]
-    store, lines = label_all(tmp_path, frames, OracleConfig(kind="emt", workers=2))
+    store, lines = label_all(tmp_path, frames, EmtConfig(workers=2))
     assert not lines
     for atoms, row in zip(frames, store.training_frames("given", 0), strict=True):
         atoms.calc = EMT()
@@ -53,7 +53,7 @@ def test_parallel_labels_equal_direct_ones(tmp_path: Path) -> None:
 def test_retry_until_it_converges(tmp_path: Path) -> None:
     arguments = {"log": str(tmp_path / "log")}
     name = f"{HERE}.broken_calculators.FailsTwice"
-    config = OracleConfig(kind="ase", calculator=name, arguments=arguments, retries=2)
+    config = AnyAseConfig(calculator=name, arguments=arguments, retries=2)
     store, _ = label_all(tmp_path, [crystal("Al", 0)], config)
     (row,) = store.training_frames("given", 0)
     assert row.columns["calls"] == 3
@@ -71,7 +71,7 @@ def test_retry_until_it_converges(tmp_path: Path) -> None:
 def test_a_bad_frame_costs_no_other(tmp_path: Path, how: str, reason: str) -> None:
     frames = [crystal("Al", 0), crystal("Cu", 1), crystal("Al", 2)]
     name = f"{HERE}.broken_calculators.FailsOnCopper"
-    config = OracleConfig(kind="ase", calculator=name, arguments={"how": how}, retries=1, timeout=1.0)
+    config = AnyAseConfig(calculator=name, arguments={"how": how}, retries=1, timeout=1.0)
     store, lines = label_all(tmp_path, frames, config)
     assert [row.columns["status"] for row in store.frames()] == ["labelled", "failed", "labelled"]
     (failed,) = store.frames(status="failed")
@@ -82,7 +82,7 @@ def test_a_bad_frame_costs_no_other(tmp_path: Path, how: str, reason: str) -> No
 
 def test_calculators_that_write_files_do_not_meet(tmp_path: Path) -> None:
     name = f"{HERE}.broken_calculators.WritesFiles"
-    config = OracleConfig(kind="ase", calculator=name, workers=2, retries=0)
+    config = AnyAseConfig(calculator=name, workers=2, retries=0)
     frames = [crystal("Al", seed) for seed in range(4)]
     store, lines = label_all(tmp_path, frames, config)
     assert not lines
@@ -91,18 +91,18 @@ def test_calculators_that_write_files_do_not_meet(tmp_path: Path) -> None:
 
 def test_unknown_calculator_is_named() -> None:
     with pytest.raises(ValueError, match=r"ase\.calculators\.emt\.Nothing"):
-        make_calculator(OracleConfig(kind="ase", calculator="ase.calculators.emt.Nothing"))
+        make_calculator(AnyAseConfig(calculator="ase.calculators.emt.Nothing"))
 
 
 def test_calculator_goes_with_kind_ase_only() -> None:
     with pytest.raises(ValueError, match="'calculator' goes with kind 'ase'"):
-        OracleConfig(kind="emt", calculator="ase.calculators.emt.EMT")
+        EmtConfig(calculator="ase.calculators.emt.EMT")
 
 
 def test_tblite_gives_energy_and_forces() -> None:
     pytest.importorskip("tblite")
     water = Atoms("OHH", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
-    label = compute_label(OracleConfig(kind="tblite"), water)
+    label = compute_label(TbliteConfig(), water)
     # GFN2-xTB of water near equilibrium; Bannwarth et al., JCTC 15, 1652 (2019): -5.07 hartree.
     assert label.energy == pytest.approx(-5.07 * 27.2114, abs=0.3)
     assert label.stress is None
@@ -111,20 +111,20 @@ def test_tblite_gives_energy_and_forces() -> None:
 
 def test_a_spooled_label_that_the_other_arm_takes_first(tmp_path: Path, monkeypatch) -> None:
     """Both arms of a run that was killed find it; the slower one gets it from the store."""
-    atoms, config, spool = crystal("Al", 0), OracleConfig(kind="emt"), tmp_path / "labels"
+    atoms, config, spool = crystal("Al", 0), EmtConfig(), tmp_path / "labels"
     store = Store(tmp_path / "frames.db")
     store.add_given([atoms])
-    (frame,) = store.frames(arm="given", status=oracles.CHOSEN)
+    (frame,) = store.frames(arm="given", status=labelling.CHOSEN)
     spool_module.save(spool, content_key(atoms), compute_label(config, atoms), calls=1)
-    load = oracles.load
+    load = labelling.load
 
     def other_arm_was_faster(path: Path):
         store.record_label(frame.id, *load(path))
         path.unlink()
         return load(path)
 
-    monkeypatch.setattr(oracles, "load", other_arm_was_faster)
-    assert oracles._already_labelled(store, spool, frame)
+    monkeypatch.setattr(labelling, "load", other_arm_was_faster)
+    assert labelling._already_labelled(store, spool, frame)
     assert store.training_frames("given", 0)[0].columns["calls"] == 1
 
 
@@ -144,9 +144,7 @@ class SlowEMT(EMT):
 
 def test_arms_never_compute_one_geometry_twice(tmp_path: Path) -> None:
     """Both ask at the same time, in different order; each gets all labels, and each frame is computed once."""
-    config = OracleConfig(
-        kind="ase", calculator=f"{__name__}.SlowEMT", arguments={"log": str(tmp_path / "log")}, retries=0
-    )
+    config = AnyAseConfig(calculator=f"{__name__}.SlowEMT", arguments={"log": str(tmp_path / "log")}, retries=0)
     frames = [crystal("Al", seed) for seed in range(4)]
     spool = tmp_path / "labels"
     spool.mkdir()
@@ -174,7 +172,7 @@ def test_arms_never_compute_one_geometry_twice(tmp_path: Path) -> None:
 
 def test_a_killed_process_holds_no_claim(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from mollifield_train.active.spool import Claims; "
+        "import os, signal, sys; from pathlib import Path; from mollifield_train.active.label.spool import Claims; "
         "assert Claims(Path(sys.argv[1])).take(['k1']); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)

@@ -1,6 +1,6 @@
-"""Reference calculations: any ASE calculator, in parallel, with retries, never fatal for a run.
+"""Frames to labels, in parallel, with retries, never fatal for a run.
 
-The loop knows ``concurrent.futures`` only. A label is written to a spool folder by the worker that
+A label is written to a spool folder by the worker that
 computed it before anybody is told, so that a label is safe from the moment it exists, even if the
 loop is killed before it has written it to the store.
 """
@@ -8,52 +8,21 @@ loop is killed before it has written it to the store.
 from __future__ import annotations
 
 import contextlib
-import errno
-import importlib
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from functools import partial
+from concurrent.futures import FIRST_COMPLETED, wait
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 
-from mollifield_train.active.config import OracleConfig
+from mollifield_train.active.label import make_calculator
+from mollifield_train.active.label.calculators import OracleConfig
+from mollifield_train.active.label.execution import MakeExecutor, local_workers, result_or_reason
+from mollifield_train.active.label.spool import Claims, load, save, spool_file
 from mollifield_train.active.processes import single_threaded_children
-from mollifield_train.active.spool import Claims, load, save, spool_file
 from mollifield_train.active.store import CHOSEN, Label, Store, StoredFrame, content_key
-from mollifield_train.active.workers import WorkerPool
-
-_CALCULATORS = {
-    "tblite": "tblite.ase.TBLite",
-    "emt": "ase.calculators.emt.EMT",
-    "lj": "ase.calculators.lj.LennardJones",
-}
-
-
-MakeExecutor = Callable[[int], Executor]
-Result = TypeVar("Result")
-
-
-def make_calculator(config: OracleConfig) -> Calculator:
-    """Build the ASE calculator that a config names.
-
-    Raises:
-        ValueError: no such module or class.
-    """
-    name = config.calculator if config.kind == "ase" else _CALCULATORS[config.kind]
-    module_name, _, class_name = name.rpartition(".")
-    try:
-        calculator = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"oracle: cannot import the calculator {name!r}: {error}") from error
-    arguments = dict(config.arguments)
-    if config.kind == "tblite":
-        arguments = {"method": config.name, "verbosity": 0} | arguments
-    return calculator(**arguments)
 
 
 def compute_label(config: OracleConfig, atoms: Atoms) -> Label:
@@ -88,11 +57,6 @@ def _attempt(config: OracleConfig, atoms: Atoms, spool: Path, number: int) -> La
     with contextlib.suppress(OSError):
         save(spool, content_key(atoms), label, number)
     return label
-
-
-def local_workers(config: OracleConfig, folder: Path) -> MakeExecutor:
-    """Workers on this machine, each with one thread, that die with the loop; they work below ``folder``."""
-    return partial(WorkerPool, folder=folder, timeout=config.timeout)
 
 
 def label_chosen(
@@ -133,7 +97,7 @@ def label_chosen(
                     else:
                         report(f"no label for frame {frame.id}: {result}")
                         store.record_failure(frame.id, result, calls)
-        # The other arm has the rest computed; it is there, or has failed, when the claims are free.
+        # Another arm has the rest computed; it is there, or has failed, when the claims are free.
         left = [frame for frame in left if frame.columns["content"] not in ours]
 
 
@@ -168,29 +132,13 @@ def _labels(
                     yield frame, result, number
 
 
-def result_or_reason(future: Future[Result]) -> Result | str:
-    """What a calculation gave, or why it failed.
-
-    Raises:
-        OSError: the disk is full, which no frame is to blame for.
-    """
-    try:
-        return future.result()
-    except BrokenExecutor as error:
-        return str(error)
-    except Exception as error:  # a calculator may raise anything
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        return f"{type(error).__name__}: {error}"
-
-
 def _already_labelled(store: Store, spool: Path, frame: StoredFrame) -> bool:
     """Take a label from the spool of a killed run, or from another arm with the same geometry."""
     content = frame.columns["content"]
     path = spool_file(spool, content)
     try:
         spooled = load(path)
-    except FileNotFoundError:  # perhaps because the other arm has just taken it into the store
+    except FileNotFoundError:  # perhaps because another arm has just taken it into the store
         found = store.find_label(content)
     else:
         store.record_label(frame.id, *spooled)

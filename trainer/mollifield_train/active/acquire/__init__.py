@@ -1,0 +1,33 @@
+"""Acquisitions: each chooses, among the candidates of a round, those to label.
+
+Another one is a file with a config class and a class like those below, and a line in the table.
+"""
+
+from __future__ import annotations
+
+from mollifield_train.active.acquire.config import AcquisitionConfig
+from mollifield_train.active.acquire.farthest_points import FarthestPoints, FarthestPointsConfig
+from mollifield_train.active.acquire.most_uncertain import MostUncertain, MostUncertainConfig
+from mollifield_train.active.acquire.random import Random, RandomConfig
+from mollifield_train.active.acquire.scene import Choose
+from mollifield_train.active.acquire.uncertain_then_diverse import UncertainThenDiverse, UncertainThenDiverseConfig
+from mollifield_train.section import Kind
+
+__all__ = ["ACQUISITIONS", "DEFAULT_ACQUISITION", "acquisition"]
+
+ACQUISITIONS: dict[str, Kind] = {
+    "uncertain_then_diverse": Kind(UncertainThenDiverseConfig, UncertainThenDiverse),
+    "most_uncertain": Kind(MostUncertainConfig, MostUncertain),
+    "farthest_points": Kind(FarthestPointsConfig, FarthestPoints),
+    "random": Kind(RandomConfig, Random),
+}
+"""By the `kind` of the config: its class, and what makes a `scene.Choose` of its settings."""
+
+DEFAULT_ACQUISITION = "uncertain_then_diverse"
+"""Of a config without `kind`."""
+
+
+def acquisition(settings: AcquisitionConfig) -> Choose:
+    """``choose(scene, n, rng) -> indices``, by the kind that ``settings`` are of."""
+    choose: Choose = ACQUISITIONS[settings.kind].make(settings)
+    return choose

@@ -1,0 +1,20 @@
+"""What acquisitions may be told; each kind adds its own keys."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from mollifield_train.active.store import REGULAR, THRESHOLD
+from mollifield_train.section import Section
+
+
+class AcquisitionConfig(Section):
+    """Every acquisition. Subclasses make `kind` a `Literal` with the name of their line in the table."""
+
+    kind: str
+    """Which acquisition."""
+
+    DRAWS_FROM: ClassVar[frozenset[str]] = frozenset({THRESHOLD, REGULAR})
+    """Which frames of its arm's trajectories are candidates: those above the threshold, those at regular intervals."""
+    IN_WORDS: ClassVar[str] = "chosen by uncertainty"
+    """How its frames were found, in the report."""

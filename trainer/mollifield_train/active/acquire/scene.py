@@ -1,0 +1,63 @@
+"""What an acquisition sees of a round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from mollifield_train.active.acquire.descriptors import Averaged, frame_descriptor
+from mollifield_train.active.committee import Committee
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The n candidates of a round, in the order of trajectories and steps, and what may be asked about them.
+
+    What costs a model's evaluation is computed where it is asked for.
+    """
+
+    frames: Sequence[Atoms]
+    std: NDArray[np.float64]
+    """``[n]`` largest force std of an atom, eV/Å, by the committee that found the frame."""
+    above: NDArray[np.bool_]
+    """``[n]`` saved for being above the round's threshold; the others were saved at regular intervals."""
+    known: Sequence[Atoms]
+    """Frames that the arm has labels of, isolated atoms left out."""
+    committee: Committee
+    """Trained on them, but for those for validation."""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def descriptors(self, indices: Indices, averaged: Averaged) -> NDArray[np.float64]:
+        """``[len(indices), d]``, see ``descriptors.frame_descriptor``."""
+        return self._describe([self.frames[index] for index in indices], averaged)
+
+    def known_descriptors(self, averaged: Averaged) -> NDArray[np.float64]:
+        """``[m, d]``, likewise."""
+        return self._describe(self.known, averaged)
+
+    def _describe(self, frames: Sequence[Atoms], averaged: Averaged) -> NDArray[np.float64]:
+        committee = self.committee
+        rows = [
+            frame_descriptor(committee.predict(atoms).features, atoms.numbers, committee.species, averaged)
+            for atoms in frames
+        ]
+        return np.array(rows)
+
+
+class Choose(Protocol):
+    """An acquisition: at most ``n`` different indices into ``scene``, in the order of preference.
+
+    The same scene and state of ``rng`` give the same choice, so that a restarted run goes on as it was. Fewer than
+    ``n`` ask for another trajectory.
+    """
+
+    def __call__(self, scene: Scene, n: int, rng: np.random.Generator) -> Indices: ...

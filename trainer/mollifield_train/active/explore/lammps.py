@@ -1,0 +1,100 @@
+"""Exploration in LAMMPS: pair style and fix ``mollifield/uncertainty`` do the watching."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from ase.data import chemical_symbols
+from pydantic import PositiveInt
+
+from mollifield_lammps import (
+    Deck,
+    LammpsError,
+    Langevin,
+    Uncertainty,
+    lammps_boundary,
+    read_thermo,
+    read_uncertain,
+    run_lammps,
+    write_data,
+)
+from mollifield_train.active.explore.config import DynamicsConfig
+from mollifield_train.active.explore.trajectory import (
+    MAX_STD,
+    MEAN_STD,
+    STEP,
+    TEMPERATURE,
+    Exploration,
+    Task,
+    Trace,
+    cut_unphysical,
+)
+
+_LOG, _DATA, _UNCERTAIN, _REGULAR = "log.lammps", "start.data", "uncertain.extxyz", "regular.extxyz"
+_THERMO = {STEP: "Step", TEMPERATURE: "Temp", MAX_STD: "f_watch", MEAN_STD: "f_watch[2]"}
+"""The columns of the trace in LAMMPS's words."""
+
+
+class LammpsConfig(DynamicsConfig):
+    """Langevin dynamics in LAMMPS, which runs beside the loop."""
+
+    kind: Literal["lammps"] = "lammps"
+    n_ranks: PositiveInt = 1
+    """MPI ranks of LAMMPS."""
+
+
+def explore_with_lammps(task: Task, settings: LammpsConfig) -> Exploration:
+    """See ``trajectory.Explorer``.
+
+    A run that LAMMPS ends with an error (atoms lost, say) is not an error of the loop: what it
+    wrote before counts, and the trace says how it ended.
+    """
+    species = [chemical_symbols[number] for number in sorted(set(task.start.numbers))]
+    task.directory.mkdir(parents=True, exist_ok=True)
+    rotation = write_data(task.directory / _DATA, task.start, species)
+    end = "complete"
+    try:
+        result = run_lammps(make_deck(task, settings, species).text(), task.directory, n_ranks=settings.n_ranks)
+        end = "stopped" if result.stopped else end
+    except LammpsError as error:
+        if not (task.directory / _UNCERTAIN).exists():
+            raise  # it never started: a mistake, not a trajectory that went wrong
+        end = f"failed: {error}"
+    found = Exploration(
+        _read_trace(task.directory / _LOG, end),
+        read_uncertain(task.directory / _UNCERTAIN, rotation),
+        read_uncertain(task.directory / _REGULAR, rotation),
+    )
+    # LAMMPS knows nothing of fragments: what it ran beyond the first unphysical frame is thrown away.
+    return cut_unphysical(found, task.why_unphysical)
+
+
+def make_deck(task: Task, settings: LammpsConfig, species: list[str]) -> Deck:
+    """The run. A second fix has a threshold of zero, so it keeps frames at regular intervals whatever their
+    uncertainty, in the same format.
+    """
+    return Deck(
+        model=task.model.resolve(),
+        species=species,
+        boundary=lammps_boundary(task.start),
+        dynamics=Langevin(settings.temperature, settings.damping),
+        n_steps=settings.n_steps,
+        data=_DATA,
+        timestep=settings.timestep,
+        skin=0.5,
+        initial_temperature=settings.temperature[0],
+        seed=task.seed,
+        thermo_every=settings.sample_every,
+        thermo=["step", "temp", "pe", "f_watch", "f_watch[2]", "f_watch[4]", "f_watch[5]"],
+        uncertainty=[
+            Uncertainty(name="watch", every=settings.sample_every, file=_UNCERTAIN, select=task.select, stop=task.stop),
+            Uncertainty(name="keep", every=settings.regular_every, file=_REGULAR, select=0.0),
+        ],
+    )
+
+
+def _read_trace(log: Path, end: str) -> Trace:
+    thermo = read_thermo(log.read_text(encoding="utf-8", errors="replace"))
+    columns = {name: [float(x) for x in thermo.get(theirs, [])] for name, theirs in _THERMO.items()}
+    return Trace(columns | {STEP: [int(x) for x in columns[STEP]]}, end)

@@ -1,0 +1,112 @@
+"""The reference methods: what a config may say of them, and the ASE calculators that they are."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Literal
+
+from ase.calculators.calculator import Calculator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from mollifield_train.section import Section
+
+_GOES_WITH = {"calculator": "ase", "method": "tblite"}
+"""Keys that people look for where they are not."""
+
+
+class OracleConfig(Section):
+    """Every reference method. Subclasses make `kind` a `Literal` with the name of their line in the table."""
+
+    kind: str
+    """`tblite` (GFN-xTB), `emt` and `lj` (for tests), or `ase` for any other calculator."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the calculator. Each calculation runs in an empty folder of its own, so paths
+    in here must be absolute."""
+    workers: PositiveInt = 1
+    """Calculations at a time, for each arm."""
+    retries: NonNegativeInt = 2
+    """Further attempts after a calculation failed; then the frame is marked as failed."""
+    timeout: PositiveFloat = 600.0
+    """Seconds after which an attempt counts as failed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_kind(cls, values: Any) -> Any:
+        own = cls.model_fields["kind"].default
+        for key, kind in _GOES_WITH.items():
+            if isinstance(values, dict) and key in values and key not in cls.model_fields:
+                raise ValueError(
+                    f"'{key}' means nothing for kind '{own}': '{key}' goes with kind '{kind}', and only with it "
+                    "(what else a calculator takes are its 'arguments')"
+                )
+        return values
+
+    @property
+    def name(self) -> str:
+        """What the reference method is called in messages and reports."""
+        return self.kind
+
+
+class TbliteConfig(OracleConfig):
+    """GFN-xTB, by tblite."""
+
+    kind: Literal["tblite"] = "tblite"
+    method: str = "GFN2-xTB"
+    """One of tblite's."""
+
+    @property
+    def name(self) -> str:
+        return self.method
+
+
+class EmtConfig(OracleConfig):
+    """ASE's effective medium theory, for tests."""
+
+    kind: Literal["emt"] = "emt"
+
+
+class LennardJonesConfig(OracleConfig):
+    """ASE's Lennard-Jones potential, for tests."""
+
+    kind: Literal["lj"] = "lj"
+
+
+class AnyAseConfig(OracleConfig):
+    """Any calculator that follows ASE's interface."""
+
+    kind: Literal["ase"] = "ase"
+    calculator: str
+    """The import path of a class, such as `ase.calculators.vasp.Vasp`."""
+
+    @property
+    def name(self) -> str:
+        return self.calculator
+
+
+def make_tblite(config: TbliteConfig) -> Calculator:
+    """Prints nothing unless `arguments` say so."""
+    return _imported("tblite.ase.TBLite", {"method": config.method, "verbosity": 0} | config.arguments)
+
+
+def make_emt(config: EmtConfig) -> Calculator:
+    """ASE's EMT."""
+    return _imported("ase.calculators.emt.EMT", config.arguments)
+
+
+def make_lennard_jones(config: LennardJonesConfig) -> Calculator:
+    """ASE's LennardJones."""
+    return _imported("ase.calculators.lj.LennardJones", config.arguments)
+
+
+def make_any(config: AnyAseConfig) -> Calculator:
+    """Raises ValueError where there is no such module or class."""
+    return _imported(config.calculator, config.arguments)
+
+
+def _imported(name: str, arguments: dict[str, Any]) -> Calculator:
+    module_name, _, class_name = name.rpartition(".")
+    try:
+        calculator = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"oracle: cannot import the calculator {name!r}: {error}") from error
+    return calculator(**arguments)

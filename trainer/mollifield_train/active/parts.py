@@ -1,0 +1,62 @@
+"""What a loop is put together from, and where the files of a run lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ase import Atoms
+
+from mollifield_train.active.committee import LoadCommittee
+from mollifield_train.active.config import LoopConfig
+from mollifield_train.active.explore.trajectory import Explorer
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """One training: ``frames`` into ``model``, which appears whole or not at all."""
+
+    frames: Sequence[Atoms]
+    valid: Sequence[Atoms]
+    """Frames to judge epochs by; no training of any round learns from one of them."""
+    directory: Path
+    """For checkpoints and logs; a killed training continues from what is here."""
+    model: Path
+    initial: Path | None
+    """Directory of the training whose weights are the start; none: random weights."""
+
+
+class Trainer(Protocol):
+    """Trains a committee; called again after a kill it continues."""
+
+    def __call__(self, task: TrainTask, config: LoopConfig) -> None: ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The three things the loop is built from; tests put in small ones."""
+
+    train: Trainer
+    explore: Explorer
+    load_committee: LoadCommittee
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things lie in the directory of a run."""
+
+    root: Path
+
+    @property
+    def store(self) -> Path:
+        return self.root / "frames.db"
+
+    @property
+    def spool(self) -> Path:
+        return self.root / "labels"
+
+    def round(self, arm: str, number: int) -> Path:
+        """Folder of a round; round 0 is the first training, which all arms share."""
+        return self.root / "start" if number == 0 else self.root / arm / f"round-{number}"
