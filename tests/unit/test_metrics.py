@@ -1,5 +1,9 @@
 """One measure, whoever asks for it: running sums in training, summaries of frames, scores of the loop."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +13,7 @@ from mollifield_train.active.scores import summarise
 from mollifield_train.data.batches import collate
 from mollifield_train.evaluate import committee_errors
 from mollifield_train.predict import predict
+from mollifield_train.training.error_sums import ErrorSums
 from mollifield_train.training.loading import load_data
 from mollifield_train.training.members import build_potential
 
@@ -25,7 +30,7 @@ def committee(tmp_path_factory: pytest.TempPathFactory):
 
 def test_training_and_evaluation_measure_alike(committee):
     graphs, model = committee
-    sums = metrics.ErrorSums(2)
+    sums = ErrorSums(2)
     for start in (0, 4):  # batches of different sizes
         batch = collate(graphs[start : start + 4 + start])
         sums.add(predict(model, batch, virials=True), batch, torch.tensor([1.0, 3.0]))
@@ -55,6 +60,14 @@ def test_evaluation_and_the_loop_measure_alike(committee):
     scores, summary = summarise(arrays), metrics.error_summary(found)
     assert 1000 * scores["force_rmse"] == pytest.approx(summary["forces_rmse_mev_per_A"], rel=1e-9)
     assert 1000 * scores["energy_rmse_per_atom"] == pytest.approx(summary["energy_rmse_mev_per_atom"], rel=1e-9)
+
+
+def test_the_loop_needs_no_torch_to_measure(tmp_path):
+    """A torch that cannot be imported comes first on the path."""
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, "-c", "import mollifield_train.metrics, mollifield_train.same_run"]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=True, timeout=120)
 
 
 def test_measures():

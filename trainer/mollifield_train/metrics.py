@@ -1,25 +1,26 @@
 """Measures of error, one of each: of predictions against labels, for training, evaluation and the loop.
 
 Deviations are prediction minus label, in eV an atom, eV/Å and eV/Å^3. Root mean squares and means of forces and stress
-are over components.
+are over components. Imports no torch, for which some processes of the loop have no use.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from .data.batches import Batch
 from .data.frames import Frame
-from .predict import BatchPrediction, stress
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MILLI = 1000.0
 UNITS = {"energy": "mev_per_atom", "forces": "mev_per_A", "stress": "mev_per_A3"}
 """Of tables, by quantity."""
-Array = TypeVar("Array", np.ndarray, Tensor)
+Array = TypeVar("Array", np.ndarray, "Tensor")
 
 
 def key_of(quantity: str, measure: str) -> str:
@@ -130,43 +131,3 @@ def error_summary(frames: Sequence[FrameErrors]) -> dict[str, float]:
             measures["std"] = stated(np.concatenate(variances))
         summary |= {key_of(quantity, measure): MILLI * value for measure, value in measures.items()}
     return summary
-
-
-class ErrorSums:
-    """Running sums over batches, of the labels that there are; nothing is copied off the device before the end."""
-
-    def __init__(self, n_members: int, device: torch.device | str = "cpu") -> None:
-        zeros = torch.zeros(n_members, dtype=torch.float64, device=device)
-        self._squares = {quantity: zeros.clone() for quantity in UNITS}
-        self._counts = dict.fromkeys(UNITS, 0)
-        self._loss, self._n_frames = zeros, 0
-
-    def add(self, prediction: BatchPrediction, batch: Batch, losses: Tensor) -> None:
-        """Take in a batch: its prediction and the members' losses [M]."""
-        energy = energy_deviations(prediction.energies.detach(), batch.energies, batch.n_atoms)
-        forces = prediction.forces.detach().double() - batch.forces
-        has_forces = batch.has_forces[batch.frame_of_atom]
-        self._squares["energy"] += (energy.square() * batch.has_energy).sum(dim=1)
-        self._squares["forces"] += (forces.square().sum(dim=2) * has_forces).sum(dim=1)
-        self._loss += losses.detach() * batch.n_frames
-        self._n_frames += batch.n_frames
-        self._counts["energy"] += batch.count("energy")
-        self._counts["forces"] += sum(3 * g.n_atoms for g in batch.graphs if g.frame.forces is not None)
-        n_stress = batch.count("stress")
-        if prediction.virials is not None and n_stress:
-            deviation = stress(prediction, batch).detach().double() - batch.stress
-            self._squares["stress"] += (deviation.square().mean(dim=(2, 3)) * batch.has_stress).sum(dim=1)
-            self._counts["stress"] += n_stress
-
-    def losses(self) -> Tensor:
-        """Mean loss of a frame, [M]."""
-        return self._loss / max(1, self._n_frames)
-
-    def row(self, prefix: str) -> dict[str, float]:
-        """Root mean squares over frames and members, with units in the names; labels that are missing have none."""
-        row = {f"{prefix}_loss": float(self.losses().mean())}
-        for quantity, squares in self._squares.items():
-            if self._counts[quantity]:
-                mean = squares.mean() / self._counts[quantity]
-                row[f"{prefix}_{key_of(quantity, 'rmse')}"] = MILLI * float(mean.sqrt())
-        return row

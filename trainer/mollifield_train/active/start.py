@@ -46,12 +46,7 @@ _STREAM = 13
 
 def is_isolated_atom(atoms: Atoms) -> bool:
     """Whether a frame is a free atom, which sets an energy shift and has no dynamics."""
-    return _without_labels(atoms).is_isolated_atom
-
-
-def _without_labels(atoms: Atoms) -> Frame:
-    numbers, positions, cell, pbc = (np.array(x) for x in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc))
-    return Frame(numbers, positions, cell, pbc, energy=None, forces=None, stress=None, origin="")
+    return Frame.unlabelled(atoms, "").is_isolated_atom
 
 
 def prepare_start(config: LoopConfig, store: Store, spool: Path, say: Say) -> None:
@@ -140,7 +135,7 @@ def start_fingerprint(config: LoopConfig) -> str:
 
 def _sides(images: Sequence[Atoms], config: LoopConfig) -> dict[str, str]:
     """The side of each starting frame by its key; they are decided together, later ones one by one."""
-    frames = [_without_labels(atoms) for atoms in images]
+    frames = [Frame.unlabelled(atoms, "") for atoms in images]
     different = {frame.content: frame for frame in frames if not frame.is_isolated_atom}
     fraction = config.training.valid_fraction
     _, validation = split_frames(list(different.values()), fraction, config.seed)

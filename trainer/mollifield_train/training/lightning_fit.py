@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..config import OptimiserConfig, TrainConfig
 from ..data.batches import Batch, Graph, SeededBatches, collate
-from ..metrics import ErrorSums
 from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
 from ..predict import predict
+from .error_sums import ErrorSums
 from .loading import TrainingData
 from .members import pack
 from .objective import Objective
