@@ -150,7 +150,7 @@ def _owners(wanted: str) -> tuple[str, str]:
     return owner, f"{owner}.__init__"
 
 
-@pytest.mark.parametrize("root", [TRAINER, LAMMPS], ids=lambda root: root.name)
+@pytest.mark.parametrize("root", [PLUGIN, TRAINER, LAMMPS], ids=lambda root: root.name)
 def test_no_circle(root: Path) -> None:
     assert circle_among_neighbours([path for path in MODULES if root in path.parents]) == []
 
