@@ -18,11 +18,12 @@ from mollifield import contract, load_artefact
 from mollifield.artefact import Artefact
 from mollifield.potential import Evaluation, evaluate
 from mollifield.uncertainty import spread
-from mollifield_lammps.data import lammps_boundary, write_data
-from mollifield_lammps.deck import Deck, Nve, Uncertainty
-from mollifield_lammps.dump import read_dump
-from mollifield_lammps.locate import MPIRUN_VARIABLE, find_plugin, lammps_command, lammps_environment
-from mollifield_lammps.run import LammpsError, run_lammps
+
+from .data import lammps_boundary, write_data
+from .deck import Deck, Nve, Uncertainty
+from .dump import read_dump
+from .locate import MPIRUN_VARIABLE, find_plugin, lammps_command, lammps_environment
+from .run import LammpsError, run_lammps
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 BAR = 1.6021765e6  # LAMMPS's nktv2p: bar in one eV/Å^3

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from mollifield_lammps.data import ANGSTROM, ENERGY_UNIT, PICOSECOND
-from mollifield_lammps.dump import COLUMNS
+from .data import ANGSTROM, ENERGY_UNIT, PICOSECOND
+from .dump import COLUMNS
 
 BAR = {"metal": 1.0, "real": 1.0 / 1.01325, "electron": 1e5}
 """LAMMPS pressure units in one bar: bar, atm, Pa."""

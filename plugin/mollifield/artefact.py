@@ -46,7 +46,7 @@ class Artefact:
     """As it is in the file; `module` is frozen for speed."""
 
     def member(self, k: int) -> "Artefact":
-        """Member ``k`` (from 0) as a model of its own, at the price of one; it has no latent references.
+        """Member `k` (from 0) as a model of its own, at the price of one; it has no latent references.
 
         Raises `ValueError` for a member that isn't there, and for files that don't say which tensors are whose.
         """
@@ -99,7 +99,7 @@ def save_calibrated(artefact: Artefact, path: str | Path, tables: dict[str, Tens
 def read_artefact(path: str | Path, device: str = "cpu") -> Artefact:
     """Read a model file without recomputing its reference frames: `verification.load_artefact` does that.
 
-    ``device`` is ``cpu``, ``cuda``, ``cuda:1``, ... or ``auto`` (a GPU when there is one). Nothing
+    `device` is `cpu`, `cuda`, `cuda:1`, ... or `auto` (a GPU when there is one). Nothing
     in the file is unpickled as code.
 
     Raises `FileNotFoundError`, and `ValueError` for a file that is truncated, corrupted, a training checkpoint, no
@@ -157,7 +157,7 @@ def read_artefact(path: str | Path, device: str = "cpu") -> Artefact:
 
 
 def _keep_member(module: torch.jit.ScriptModule, names: list[str], k: int) -> None:
-    """Cut slice ``k`` out of the tensors with a member dimension."""
+    """Cut slice `k` out of the tensors with a member dimension."""
     for name in names:
         owner, leaf = module, name
         while "." in leaf:
@@ -183,7 +183,7 @@ def _frozen(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
 
 
 def choose_device(device: str) -> torch.device:
-    """``auto`` or a device name of torch's -> a device that this machine has, or `ValueError`."""
+    """`auto` or a device name of torch's -> a device that this machine has, or `ValueError`."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

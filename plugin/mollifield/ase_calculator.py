@@ -25,20 +25,20 @@ class MollifieldCalculator(Calculator):
     """Energy, forces, stress and their committee spread, for any periodicity and cell size.
 
     =================  ==============  ================================================================
-    ``energy``         eV              mean over members (``free_energy`` is the same number)
-    ``energies``       eV, [N]         mean over members, summing to ``energy``
-    ``forces``         eV/Å, [N, 3]    mean over members
-    ``stress``         eV/Å³, [6]      mean; Voigt xx yy zz yz xz xy; see below for fewer than three periodic directions
-    ``stresses``       eV/Å³, [N, 6]   mean, atom by atom, summing to ``stress``; only when asked for
-    ``energy_std``     eV              sample standard deviation over members, calibrated, and more where
+    `energy`           eV              mean over members (`free_energy`   is the same number)
+    `energies`         eV, [N]         mean over members, summing to `energy`
+    `forces`           eV/Å, [N, 3]    mean over members
+    `stress`           eV/Å³, [6]      mean; Voigt xx yy zz yz xz xy; see below for fewer than three periodic directions
+    `stresses`         eV/Å³, [N, 6]   mean, atom by atom, summing to `stress`; only when asked for
+    `energy_std`       eV              sample standard deviation over members, calibrated, and more where
                                        atoms are outside of the training data (`uncertainty.spread`)
-    ``forces_std``     eV/Å, [N]       sqrt of the trace of ``forces_cov``
-    ``forces_cov``     eV²/Å², [N,3,3] sample covariance over members, likewise; turns with the frame
+    `forces_std`       eV/Å, [N]       sqrt of the trace of `forces_cov`
+    `forces_cov`       eV²/Å², [N,3,3] sample covariance over members, likewise; turns with the frame
     =================  ==============  ================================================================
 
     The spread costs about M times a mean evaluation, so it is computed only when asked for:
-    ``calc.get_property("forces_std", atoms)``, or always with ``always_std=True``; results then lie
-    in ``calc.results``.
+    `calc.get_property("forces_std", atoms)`, or always with `always_std=True`; results then lie
+    in `calc.results`.
 
     In one or two periodic directions the stress is the part within them, divided by the volume of the cell, vacuum
     included; its other components are zero, so that ASE's cell filters leave the vacuum as it is. Without a volume, or
@@ -52,7 +52,7 @@ class MollifieldCalculator(Calculator):
     def __init__(
         self, model: str | Path, device: str = "cpu", threads: int | None = None, always_std: bool = False
     ) -> None:
-        """``model``: an exported file. ``threads``: torch's intra-op threads, process-wide."""
+        """`model`: an exported file. `threads`: torch's intra-op threads, process-wide."""
         super().__init__()
         if threads is not None and threads < 1:
             raise ValueError(f"threads = {threads}; allowed is 1 or more")
@@ -103,7 +103,7 @@ class MollifieldCalculator(Calculator):
     def calculate(
         self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
     ) -> None:
-        """Fill ``results``; called by ASE."""
+        """Fill `results`; called by ASE."""
         super().calculate(atoms, properties, system_changes)
         if self.atoms is None:
             raise ValueError("no atoms to calculate: give them to calculate(), or attach the calculator to them")
@@ -147,7 +147,7 @@ class MollifieldCalculator(Calculator):
 
 
 def _stress(virials: Array, atoms: Atoms) -> Array:
-    """``[..., 3, 3]`` in eV -> the part within the periodic directions, Voigt ``[..., 6]`` in eV/Å³."""
+    """`[..., 3, 3]` in eV -> the part within the periodic directions, Voigt `[..., 6]` in eV/Å³."""
     if not atoms.pbc.all():
         directions, _ = np.linalg.qr(atoms.cell.array[atoms.pbc].T)
         within = directions @ directions.T

@@ -1,9 +1,9 @@
 """Standard deviations as properties that ASE knows, so that its files and calculators carry them.
 
 ASE writes and reads back results whose names are in its tables, and drops all others. With these entries
-``ase.io.write`` keeps stds in trajectories, extended xyz and single-point calculators, and ``ase.io.read`` finds them,
-in any program that has imported `mollifield`. Elsewhere extended xyz gives them as ``atoms.arrays["forces_std"]`` and
-``atoms.info["energy_std"]``. Extended xyz has no matrices: ``forces_cov`` survives in trajectories only.
+`ase.io.write` keeps stds in trajectories, extended xyz and single-point calculators, and `ase.io.read` finds them,
+in any program that has imported `mollifield`. Elsewhere extended xyz gives them as `atoms.arrays["forces_std"]` and
+`atoms.info["energy_std"]`. Extended xyz has no matrices: `forces_cov` survives in trajectories only.
 """
 
 from ase.calculators.calculator import all_properties

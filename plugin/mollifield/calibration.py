@@ -27,7 +27,7 @@ class Calibration:
     """eV/atom."""
 
     def force_std(self, raw: Array, types: NDArray[np.int64]) -> Array:
-        """Raw stds ``[N]`` (eV/Å) of atoms of ``types [N]`` -> calibrated ``[N]``."""
+        """Raw stds `[N]` (eV/Å) of atoms of `types [N]` -> calibrated `[N]`."""
         if self.force_knots is None:
             return raw
         found = np.empty_like(raw)
@@ -37,7 +37,7 @@ class Calibration:
         return found
 
     def energy_std(self, raw: float, n_atoms: int) -> float:
-        """Raw std of a total energy (eV) of ``n_atoms`` -> calibrated."""
+        """Raw std of a total energy (eV) of `n_atoms` -> calibrated."""
         if self.energy_knots is None:
             return raw
         return n_atoms * float(interpolated(self.energy_knots[0], np.array([raw / n_atoms]))[0])
@@ -57,7 +57,7 @@ class Calibration:
 
 
 def interpolated(knots: Array, raw: Array) -> Array:
-    """Piecewise linear through (0, 0) and ``knots [K, 2]``; beyond the last one proportional to it."""
+    """Piecewise linear through (0, 0) and `knots [K, 2]`; beyond the last one proportional to it."""
     x, y = np.concatenate([[[0.0, 0.0]], knots]).T
     return np.where(raw > x[-1], raw * (y[-1] / x[-1]), np.interp(raw, x, y))
 
@@ -90,7 +90,7 @@ def read_calibration(stated: Mapping[str, Tensor] | Mapping[str, float], n_speci
 def tables_of(stated: Mapping[str, Tensor] | Mapping[str, float], n_species: int) -> dict[str, Tensor]:
     """Tables of `mollifield.contract` from tables, or from the plain numbers of version 1.
 
-    There, the factors ``force_std_factor`` and ``energy_std_factor`` hold for all species.
+    There, the factors `force_std_factor` and `energy_std_factor` hold for all species.
     """
     tables = {}
     for key, value in stated.items():

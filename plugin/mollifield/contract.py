@@ -13,17 +13,17 @@ Inputs of the model, in this order:
 =================  ============  =======  ==========================================================
 name               shape         dtype    meaning
 =================  ============  =======  ==========================================================
-``edge_vectors``   ``[G, E, 3]`` model's  r_j - r_i including the periodic shift, in Å
-``edge_index``     ``[2, E]``    int64    row 0: centre i (receives), row 1: neighbour j (sends)
-``types``          ``[N]``       int64    index into the model's ``species``
+`edge_vectors`     `[G, E, 3]`   model's  r_j - r_i including the periodic shift, in Å
+`edge_index`       `[2, E]`      int64    row 0: centre i (receives), row 1: neighbour j (sends)
+`types`            `[N]`         int64    index into the model's `species`
 =================  ============  =======  ==========================================================
 
 Outputs, a dictionary of tensors by these names. There may be more, which an engine that does not know them leaves
 alone:
 
 ==================  =============  =======  =======================================================
-``atomic_energies``  ``[M, N]``    float64  eV, shifts and repulsion included; sum over *local* atoms
-``latent``           ``[M, N, L]`` model's  invariant features before the last readout
+`atomic_energies`    `[M, N]`      float64  eV, shifts and repulsion included; sum over *local* atoms
+`latent`             `[M, N, L]`   model's  invariant features before the last readout
 ==================  =============  =======  =======================================================
 
 With g_ij = dE/d(edge_vectors_ij), E the sum of local atomic energies (eV/Å)::
@@ -42,10 +42,10 @@ come first, N' >= N with the ghosts that are their neighbours, and every edge ha
         x = receive(k, sent, x, harmonics, lengths, basis, edge_index, types)   [M, N, K_k+1, C], x of N atoms
     outputs = read(x, lengths, edge_index, types)                               as above, of N atoms
 
-An edge list is full: both (i, j) and (j, i) are present. Edges longer than ``r_max`` contribute
+An edge list is full: both (i, j) and (j, i) are present. Edges longer than `r_max` contribute
 exactly nothing, so lists with a skin give the same numbers.
 
-``plugin/cpp/contract.hpp`` says the same in C++; a test compares the two.
+`plugin/cpp/contract.hpp` says the same in C++; a test compares the two.
 """
 
 from torch import Tensor
@@ -54,7 +54,7 @@ FORMAT_VERSION = 2
 """Raised whenever an engine of an older release would misread a file."""
 
 READABLE_VERSIONS = (1, 2)
-"""In version 1 ``forward`` and ``read`` return the tuple (atomic_energies, latent)."""
+"""In version 1 `forward` and `read` return the tuple (atomic_energies, latent)."""
 
 # Names of the outputs.
 ATOMIC_ENERGIES = "atomic_energies"
@@ -64,14 +64,14 @@ Outputs = dict[str, Tensor]
 
 
 def named_outputs(returned: "Outputs | tuple[Tensor, Tensor]") -> Outputs:
-    """What ``forward`` or ``read`` of a file of any readable version returned, by name."""
+    """What `forward` or `read` of a file of any readable version returned, by name."""
     if isinstance(returned, dict):
         return returned
     return dict(zip((ATOMIC_ENERGIES, LATENT), returned, strict=True))
 
 
 STAGES = ("embed", "send", "receive", "read")
-"""Methods of the ScriptModule besides ``forward``."""
+"""Methods of the ScriptModule besides `forward`."""
 
 # Attributes of the ScriptModule inside a model file, read by both engines.
 FORMAT_VERSION_KEY = "format_version"  # int

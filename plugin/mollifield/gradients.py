@@ -33,9 +33,9 @@ def differentiate(
     dtype: torch.dtype,
     create_graph: bool = False,
 ) -> Differentiated:
-    """Run ``model`` on ``edge_vectors [E, 3]``, of which ``n_copies`` (1 or M) are made in ``dtype``.
+    """Run `model` on `edge_vectors [E, 3]`, of which `n_copies` (1 or M) are made in `dtype`.
 
-    With a copy for each member the gradient of the sum over members holds every member's own. ``create_graph`` keeps
+    With a copy for each member the gradient of the sum over members holds every member's own. `create_graph` keeps
     gradients differentiable by the weights.
     """
     vectors = edge_vectors.to(dtype).expand(n_copies, -1, -1).clone().requires_grad_()
@@ -48,24 +48,24 @@ def differentiate(
 
 
 def forces_of(gradients: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:
-    """``gradients [G, E, 3]`` -> forces ``[G, N, 3]``: F_i = sum_j g_ij - sum_k g_ki."""
+    """`gradients [G, E, 3]` -> forces `[G, N, 3]`: F_i = sum_j g_ij - sum_k g_ki."""
     forces = gradients.new_zeros(len(gradients), n_atoms, 3)
     return forces.index_add(1, edge_index[0], gradients).index_add(1, edge_index[1], -gradients)
 
 
 def virial_of(edge_vectors: Tensor, gradients: Tensor) -> Tensor:
-    """``[G, E, 3]`` each -> virial of one frame ``[G, 3, 3]``: W = - sum_ij d_ij (x) g_ij."""
+    """`[G, E, 3]` each -> virial of one frame `[G, 3, 3]`: W = - sum_ij d_ij (x) g_ij."""
     return -torch.einsum("mea,meb->mab", edge_vectors, gradients)
 
 
 def virials_of_frames(edge_vectors: Tensor, gradients: Tensor, frame_of_edge: Tensor, n_frames: int) -> Tensor:
-    """The same for many frames, ``frame_of_edge [E]`` -> ``[G, B, 3, 3]``."""
+    """The same for many frames, `frame_of_edge [E]` -> `[G, B, 3, 3]`."""
     outer = -edge_vectors.unsqueeze(-1) * gradients.unsqueeze(-2)
     return outer.new_zeros(len(outer), n_frames, 3, 3).index_add(1, frame_of_edge, outer)
 
 
 def atomic_virials_of(edge_vectors: Tensor, gradients: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:
-    """``[G, E, 3]`` each -> ``[G, N, 3, 3]``, symmetric: half of every edge's at each of its ends."""
+    """`[G, E, 3]` each -> `[G, N, 3, 3]`, symmetric: half of every edge's at each of its ends."""
     outer = edge_vectors[..., :, None] * gradients[..., None, :] + gradients[..., :, None] * edge_vectors[..., None, :]
     half = -0.25 * outer
     shares = half.new_zeros(len(half), n_atoms, 3, 3)

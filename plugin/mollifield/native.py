@@ -10,7 +10,7 @@ LIBRARY = Path(__file__).with_name("libmollifield.so")
 
 @cache
 def has_native() -> bool:
-    """Whether `torch.ops.mollifield` is there; loads ``libmollifield.so`` at the first call.
+    """Whether `torch.ops.mollifield` is there; loads `libmollifield.so` at the first call.
 
     Without it models train with `backend: e3nn`, and files exported with the native operators are
     refused with a clear error. Raises `OSError` when the library is built but can't be loaded (for

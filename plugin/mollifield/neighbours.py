@@ -10,7 +10,7 @@ from .contract import MIN_DISTANCE
 
 
 class Edges(NamedTuple):
-    """A full neighbour list: both (i, j) and (j, i), and every periodic image within ``r_max``."""
+    """A full neighbour list: both (i, j) and (j, i), and every periodic image within `r_max`."""
 
     edge_index: NDArray[np.int64]
     """[2, E]; row 0 the centre i, row 1 the neighbour j; sorted by i, then j."""
@@ -21,9 +21,9 @@ class Edges(NamedTuple):
 
 
 def find_edges(positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, r_max: float) -> Edges:
-    """All pairs nearer than ``r_max`` (Å) of ``positions [N, 3]`` in ``cell [3, 3]`` (rows), ``pbc [3]``.
+    """All pairs nearer than `r_max` (Å) of `positions [N, 3]` in `cell [3, 3]` (rows), `pbc [3]`.
 
-    Any mix of periodic directions; cells may be smaller than ``r_max``. A direction that isn't
+    Any mix of periodic directions; cells may be smaller than `r_max`. A direction that isn't
     periodic needs no lattice vector (zeros are fine).
 
     Raises `ValueError` for positions or cells that are not finite, for a periodic direction without

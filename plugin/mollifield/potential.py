@@ -28,7 +28,7 @@ class Evaluation:
     latent: Tensor
     """[M, N, L], invariant features."""
     types: Tensor
-    """[N] int64, index into the model's ``species``."""
+    """[N] int64, index into the model's `species`."""
     atomic_virials: Tensor | None = None
     """[M or 1, N, 3, 3] float64, eV, symmetric: half of every edge's at each of its ends. None unless asked for."""
 
@@ -43,7 +43,7 @@ def evaluate_edges(
 ) -> Evaluation:
     """Energies, forces and virial of one frame given as edges (`mollifield.contract`).
 
-    ``edge_vectors [E, 3]`` in Å. With ``members`` forces and virials come for each member (one
+    `edge_vectors [E, 3]` in Å. With `members` forces and virials come for each member (one
     gradient with M copies of the geometry); without, their mean over members (shared geometry).
     """
     device = artefact.device
@@ -72,7 +72,7 @@ def evaluate(
     members: bool = False,
     atomic_virials: bool = False,
 ) -> Evaluation:
-    """The same for atoms: ``positions [N, 3]`` and ``cell [3, 3]`` (rows) in Å, ``pbc [3]``.
+    """The same for atoms: `positions [N, 3]` and `cell [3, 3]` (rows) in Å, `pbc [3]`.
 
     Raises `ValueError` for a species that the model doesn't know, and as `find_edges` does.
     """
@@ -89,7 +89,7 @@ def evaluate(
 
 
 def types_of(symbols: list[str], species: list[str]) -> NDArray[np.int64]:
-    """Chemical symbols -> indices into ``species``; an unknown one is named with its atom."""
+    """Chemical symbols -> indices into `species`; an unknown one is named with its atom."""
     index = {symbol: k for k, symbol in enumerate(species)}
     for atom, symbol in enumerate(symbols):
         if symbol not in index:

@@ -33,7 +33,7 @@ class Spread:
 
 
 def spread(artefact: Artefact, out: Evaluation) -> Spread:
-    """From the members' outputs (``evaluate(..., members=True)``) to standard deviations.
+    """From the members' outputs (`evaluate(..., members=True)`) to standard deviations.
 
     Raises `ValueError` for a model of one member.
     """
@@ -59,13 +59,13 @@ def require_committee(n_members: int) -> None:
 
 
 def energy_std(energies: Array) -> Array:
-    """``energies [M, ...]`` (eV) -> sample standard deviation over members ``[...]`` (eV)."""
+    """`energies [M, ...]` (eV) -> sample standard deviation over members `[...]` (eV)."""
     require_committee(len(energies))
     return np.std(energies, axis=0, ddof=1)
 
 
 def forces_covariance(forces: Array) -> Array:
-    """``forces [M, N, 3]`` (eV/Å) -> 3x3 sample covariance of each atom ``[N, 3, 3]`` (eV²/Å²).
+    """`forces [M, N, 3]` (eV/Å) -> 3x3 sample covariance of each atom `[N, 3, 3]` (eV²/Å²).
 
     C_i = 1/(M-1) sum_m (F_mi - F_i)(F_mi - F_i)^T, which turns with the frame: R C R^T.
     """
@@ -75,12 +75,12 @@ def forces_covariance(forces: Array) -> Array:
 
 
 def forces_std(covariance: Array) -> Array:
-    """``[N, 3, 3]`` -> sqrt(trace) of each ``[N]`` (eV/Å), the invariant size of the spread."""
+    """`[N, 3, 3]` -> sqrt(trace) of each `[N]` (eV/Å), the invariant size of the spread."""
     return np.sqrt(np.trace(covariance, axis1=-2, axis2=-1))
 
 
 def latent_features(latent_space: dict[str, Tensor], latent: Tensor) -> Tensor:
-    """``latent [M, N, L]`` -> scaled features ``[N, M * L]`` float64 of `mollifield.contract`."""
+    """`latent [M, N, L]` -> scaled features `[N, M * L]` float64 of `mollifield.contract`."""
     features = latent.to(torch.float64).permute(1, 0, 2).flatten(1)
     if contract.LATENT_SCALE not in latent_space:
         return features / features.shape[1] ** 0.5
@@ -88,7 +88,7 @@ def latent_features(latent_space: dict[str, Tensor], latent: Tensor) -> Tensor:
 
 
 def latent_distance(latent_space: dict[str, Tensor], latent: Tensor, types: Tensor) -> Tensor:
-    """``latent [M, N, L]`` and ``types [N]`` -> ``[N]`` distances to the nearest training atom of the species.
+    """`latent [M, N, L]` and `types [N]` -> `[N]` distances to the nearest training atom of the species.
 
     Infinite for a species without references. Raises `ValueError` for a model without any.
     """
@@ -109,7 +109,7 @@ def latent_distance(latent_space: dict[str, Tensor], latent: Tensor, types: Tens
 
 
 def outside_std(latent_space: dict[str, Tensor], latent: Tensor, types: Tensor) -> Tensor:
-    """``latent [M, N, L]`` and ``types [N]`` -> ``[N]`` eV/Å, the f of LATENT_REACH in `mollifield.contract`.
+    """`latent [M, N, L]` and `types [N]` -> `[N]` eV/Å, the f of LATENT_REACH in `mollifield.contract`.
 
     Zero inside of the training data, and in files that do not state their reach.
     """

@@ -9,9 +9,9 @@ from .potential import evaluate_edges
 
 
 def load_artefact(path: str | Path, device: str = "cpu", verify: bool = True) -> Artefact:
-    """Read a model file and, unless ``verify`` is off, recompute its reference frames.
+    """Read a model file and, unless `verify` is off, recompute its reference frames.
 
-    ``device`` and errors: see `read_artefact`; and `ValueError` for a file that doesn't reproduce its own reference
+    `device` and errors: see `read_artefact`; and `ValueError` for a file that doesn't reproduce its own reference
     frames.
     """
     artefact = read_artefact(path, device)

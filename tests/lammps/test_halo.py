@@ -174,7 +174,7 @@ def test_ranks_agree(n_ranks, halo, names, alone, model_file, tmp_path):
 
 
 def assert_close(found: np.ndarray, expected: np.ndarray, size: np.ndarray, name: str) -> None:
-    """Within `ATOL` of 1 or of ``size``, whichever is larger."""
+    """Within `ATOL` of 1 or of `size`, whichever is larger."""
     scale = np.maximum(1.0, size)
     np.testing.assert_allclose(found / scale, expected / scale, rtol=0.0, atol=ATOL, err_msg=name)
 

@@ -42,7 +42,7 @@ def moving(atoms: Atoms) -> Atoms:
 
 
 def cluster(atoms: Atoms, reach: float) -> Atoms:
-    """Atoms of the cell first, then all of their images within ``reach`` of one of them, without periodicity."""
+    """Atoms of the cell first, then all of their images within `reach` of one of them, without periodicity."""
     periodic = atoms.pbc
     heights = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0) if periodic.any() else np.ones(3)
     n = [int(np.ceil(reach / h)) + 1 if p else 0 for h, p in zip(heights, periodic, strict=True)]
@@ -92,7 +92,7 @@ def expected_virial_flux(model, atoms: Atoms, n_layers: int) -> np.ndarray:
 def lammps_flux(
     model, atoms: Atoms, directory, n_ranks=1, pair="mollifield", before=""
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the virials and the whole, both [3] in eV Å/ps, in the frame of ``atoms``."""
+    """The part of the virials and the whole, both [3] in eV Å/ps, in the frame of `atoms`."""
     directory.mkdir(exist_ok=True)
     rotation = write_data(directory / "atoms.data", atoms, SPECIES)
     text = deck(model, lammps_boundary(atoms), FLUX, pair=pair, before=before)

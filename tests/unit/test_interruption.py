@@ -29,7 +29,7 @@ def heeding_ctrl_c():
 
 
 def send_when(signum: signal.Signals, condition: Callable[[], bool]) -> threading.Thread:
-    """Send ``signum`` to this process, from another thread, as soon as ``condition`` holds."""
+    """Send `signum` to this process, from another thread, as soon as `condition` holds."""
 
     def wait() -> None:
         deadline = time.monotonic() + PATIENCE

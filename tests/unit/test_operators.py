@@ -177,7 +177,7 @@ def test_wrong_shapes_are_named() -> None:
 
 
 def interpolated(spline: SplineMessages, lengths: torch.Tensor) -> torch.Tensor:
-    """Weights ``[M, E, P*C]`` of edges: messages of ones through a coupling of scalars, each to an atom of its own."""
+    """Weights `[M, E, P*C]` of edges: messages of ones through a coupling of scalars, each to an atom of its own."""
     members, _, _, n_weights = spline.knots.shape
     n_edges = lengths.shape[1]
     ones, loops = torch.ones(members, n_edges, 1, n_weights, dtype=DOUBLE), torch.arange(n_edges).expand(2, -1)
@@ -240,7 +240,7 @@ def test_backends_give_one_model(dtype: torch.dtype, l_max: int, correlation: in
 
 
 def product_reference(l_max: int, l_out: int, channels: int):
-    """e3nn's `TensorProduct` without weights (mode ``uuu``) on component-major features."""
+    """e3nn's `TensorProduct` without weights (mode `uuu`) on component-major features."""
     paths = tensor_product_paths(l_max, l_max, l_out)
     irreps = o3.Irreps([(channels, (l, (-1) ** l)) for l in range(l_max + 1)])
     out = o3.Irreps([(channels, (p.l_3, (-1) ** p.l_3)) for p in paths])

@@ -1,4 +1,4 @@
-"""What makes a run survive ``kill -9``: files that are whole or absent, one loop in a directory."""
+"""What makes a run survive `kill -9`: files that are whole or absent, one loop in a directory."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SCRATCH = "calculation-"
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder that replaces ``path`` if the block succeeds.
+    """Yield a temporary path in the same folder that replaces `path` if the block succeeds.
 
     A reader, or a process started after a kill, sees the old file or the whole new one. The suffix
-    is kept, because writers choose their format by it. An OSError (a full disk) names ``path``.
+    is kept, because writers choose their format by it. An OSError (a full disk) names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -41,13 +41,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write ``content``, atomically."""
+    """Write `content`, atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left below ``folder``: temporary files of ``replacing``, scratch folders in it."""
+    """Delete what killed processes left below `folder`: temporary files of `replacing`, scratch folders in it."""
     for path in folder.rglob(".*"):
         if _TEMPORARY.fullmatch(path.name) and path.is_file():
             path.unlink()
@@ -56,13 +56,13 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as JSON, atomically."""
+    """Write `content` as JSON, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read what ``write_json`` wrote.
+    """Read what `write_json` wrote.
 
     Raises:
         ValueError: the file is damaged.
@@ -74,7 +74,7 @@ def read_json(path: Path) -> Any:
 
 
 class NamedDatabase:
-    """A context manager like ``ase.db``'s databases that turns SQLite's errors into ones that name the file."""
+    """A context manager like `ase.db`'s databases that turns SQLite's errors into ones that name the file."""
 
     def __init__(self, database: Any, path: Path) -> None:
         self._database = database
@@ -101,7 +101,7 @@ class NamedDatabase:
 
 @contextlib.contextmanager
 def only_process(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``path``; the kernel frees it however the process ends.
+    """Hold an exclusive lock on `path`; the kernel frees it however the process ends.
 
     Raises:
         ValueError: another process holds it.

@@ -113,17 +113,17 @@ def export(
     labels: Sequence[str] | None = None,
     undetermined_species: Sequence[str] | None = None,
 ) -> None:
-    """Write ``model.pt``, having checked that the exported model equals the eager one.
+    """Write `model.pt`, having checked that the exported model equals the eager one.
 
-    With ``splines`` (where the architecture and its backend have them) radial networks are replaced by spline tables,
+    With `splines` (where the architecture and its backend have them) radial networks are replaced by spline tables,
     see `tabulate`; the error this makes is written into the summary.
 
-    ``models``: one model or the members to be stacked. ``reference_frames``: at least one; a few
+    `models`: one model or the members to be stacked. `reference_frames`: at least one; a few
     small frames, which every engine recomputes when it loads the file. Frames may come as graphs that were made for
     this model, whose edges are then searched no more.
-    ``calibration``: tables, or numbers for all species (`mollifield.calibration.tables_of`). ``training_frames``:
-    what the members were trained on; without them the file has no latent references. ``labels`` and
-    ``undetermined_species``: see `contract`; None where it is not known. Raises `ValueError` when there is no
+    `calibration`: tables, or numbers for all species (`mollifield.calibration.tables_of`). `training_frames`:
+    what the members were trained on; without them the file has no latent references. `labels` and
+    `undetermined_species`: see `contract`; None where it is not known. Raises `ValueError` when there is no
     reference frame, when no spline is good enough, and when the written file disagrees with the eager model.
     """
     potential = stack_members(models) if isinstance(models, Sequence) else models
@@ -160,7 +160,7 @@ def graphs_of(frames: Iterable[Atoms | Graph], potential: Potential) -> list[Gra
 
 
 def tabulate(potential: TabulablePotential, frames: Sequence[Graph]) -> tuple[Potential, dict[str, float]]:
-    """The model with spline tables, and what that changes on ``frames``.
+    """The model with spline tables, and what that changes on `frames`.
 
     Knots are doubled from 128 until forces are within a tenth of `SPLINE_FORCE_LIMIT`, to 2048; the
     errors are the largest over frames, members and atoms, in float64 (eV/Å; energies in eV/atom). Raises

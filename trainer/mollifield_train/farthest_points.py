@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 def farthest_points(
     points: NDArray[np.float64], known: NDArray[np.float64] | None = None, first: int = 0
 ) -> Iterator[tuple[int, float]]:
-    """Indices of ``points`` ``[n, d]``, farthest first, each with its distance to all before it.
+    """Indices of `points` `[n, d]`, farthest first, each with its distance to all before it.
 
     Distances are Euclidean. Copies have a distance of 0; what comes after the first of them says nothing.
 
     Args:
-        points: ``[n, d]``; none give an empty iterator.
-        known: ``[m, d]``: points that lie there before any is chosen.
+        points: `[n, d]`; none give an empty iterator.
+        known: `[m, d]`: points that lie there before any is chosen.
         first: where it begins if nothing is known; that one's distance is infinite.
 
     Gonzalez, Theor. Comput. Sci. 38, 293 (1985).

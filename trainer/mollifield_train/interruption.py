@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupted(BaseException):
     """SIGINT or SIGTERM. No KeyboardInterrupt: Lightning turns that into exit status 1.
 
-    ``kept`` says what of the work is on disk, and how to go on; empty where nobody has said.
+    `kept` says what of the work is on disk, and how to go on; empty where nobody has said.
     """
 
     def __init__(self, signum: int) -> None:
@@ -51,7 +51,7 @@ def interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def naming_what_is_kept(kept: Callable[[], str]) -> Iterator[None]:
-    """Put ``kept()`` into an `Interrupted` that leaves the block."""
+    """Put `kept()` into an `Interrupted` that leaves the block."""
     try:
         yield
     except Interrupted as interrupted:

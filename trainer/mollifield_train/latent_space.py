@@ -21,7 +21,7 @@ N_REFERENCES = 256
 
 
 def latent_space(potential: Potential, frames: Sequence[Graph]) -> dict[str, Tensor]:
-    """Scale, references and reach of `mollifield.contract`, from some of ``frames`` (`N_FRAMES`, `N_ATOMS`).
+    """Scale, references and reach of `mollifield.contract`, from some of `frames` (`N_FRAMES`, `N_ATOMS`).
 
     The references of a species are `N_REFERENCES` of its atoms by farthest-point sampling, all of
     them where there are fewer.
@@ -53,7 +53,7 @@ def latent_space(potential: Potential, frames: Sequence[Graph]) -> dict[str, Ten
 
 
 def reach_of(references: Tensor) -> float:
-    """``[n, F]`` of one species -> largest distance to the nearest other, infinite for a single one.
+    """`[n, F]` of one species -> largest distance to the nearest other, infinite for a single one.
 
     Left out of the references, each of them would have been that far from the rest at most.
     """
@@ -63,7 +63,7 @@ def reach_of(references: Tensor) -> float:
 
 
 def latent_scale(features: Tensor, types: Tensor) -> Tensor:
-    """``features [n, F]`` of atoms of ``types [n]`` -> ``[F]``, see `mollifield.contract`.
+    """`features [n, F]` of atoms of `types [n]` -> `[F]`, see `mollifield.contract`.
 
     The floor keeps rounding from passing for a difference where all atoms of a species are alike.
     """
@@ -78,7 +78,7 @@ def latent_scale(features: Tensor, types: Tensor) -> Tensor:
 
 
 def farthest_atoms(features: Tensor, n: int) -> Tensor:
-    """Indices of ``n`` rows of ``features [n_atoms, F]``: the one farthest from the mean, then each time the
+    """Indices of `n` rows of `features [n_atoms, F]`: the one farthest from the mean, then each time the
     one farthest from all that were chosen before."""
     if len(features) <= n:
         return torch.arange(len(features))
@@ -87,7 +87,7 @@ def farthest_atoms(features: Tensor, n: int) -> Tensor:
 
 
 def _features(potential: Potential, graph: Graph) -> tuple[Tensor, Tensor]:
-    """Unscaled features ``[N, F]`` (float64) and types ``[N]`` of a frame."""
+    """Unscaled features `[N, F]` (float64) and types `[N]` of a frame."""
     vectors = graph.edge_vectors.to(potential.dtype)[None]
     with torch.no_grad():
         latent = potential(vectors, graph.edge_index, graph.types)[contract.LATENT]

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 def draw(
     axes: Any, reference: NDArray[np.float64], predicted: NDArray[np.float64], colour: str = "C0", ink: str = "black"
 ) -> None:
-    """Points into matplotlib axes, and the line (``ink``) on which both agree.
+    """Points into matplotlib axes, and the line (`ink`) on which both agree.
 
     Args:
         axes: of matplotlib; its labels are the caller's.
-        reference: ``[n]``, along x.
-        predicted: ``[n]``, in the same unit.
+        reference: `[n]`, along x.
+        predicted: `[n]`, in the same unit.
         colour: of the points.
         ink: of the line.
     """

@@ -36,7 +36,7 @@ class Kind(NamedTuple):
 
 @dataclass(frozen=True)
 class Tagged:
-    """``Annotated[SerializeAsAny[Base], Tagged(table, "default")]``: one of the sections in a table, by its `kind`.
+    """`Annotated[SerializeAsAny[Base], Tagged(table, "default")]`: one of the sections in a table, by its `kind`.
 
     The table is asked when a file is read, not when this is written, so that kinds may be added to it at any time.
     """

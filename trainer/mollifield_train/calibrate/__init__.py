@@ -12,7 +12,7 @@ from .factor import factor
 from .isotonic import isotonic
 
 CalibrationMap = Callable[[Array, Array], Array]
-"""``raw [n]`` > 0 and ``errors [n]`` >= 0 in one unit -> ``knots [K, 2]``."""
+"""`raw [n]` > 0 and `errors [n]` >= 0 in one unit -> `knots [K, 2]`."""
 
 MAPS: dict[str, CalibrationMap] = {"factor": factor, "isotonic": isotonic}
 """By name."""

@@ -111,7 +111,7 @@ def observe(artefact: Artefact, frames: Sequence[Frame]) -> tuple[Observed, Obse
 
 
 def table(observed: Observed, fit: CalibrationMap, n_species: int) -> Array:
-    """Knots ``[n_species, K, 2]``; a species with less than `N_LEAST` errors gets those of all."""
+    """Knots `[n_species, K, 2]`; a species with less than `N_LEAST` errors gets those of all."""
     found = []
     for species in range(n_species):
         own = observed.of(observed.species == species)

@@ -14,7 +14,7 @@ N_BINS = 20
 
 
 def isotonic(raw: Array, errors: Array) -> Array:
-    """``raw [n]``, ``errors [n]`` -> a knot for each step of the isotonic regression of squared errors on ``raw``.
+    """`raw [n]`, `errors [n]` -> a knot for each step of the isotonic regression of squared errors on `raw`.
 
     In bins of equally many values, so that a step does not follow single errors (Barlow and Brunk, J. Am. Stat. Assoc.
     67, 140 (1972); bins as in the reliability diagrams of Levi et al., Sensors 22, 5540 (2022)).

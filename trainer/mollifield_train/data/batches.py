@@ -146,8 +146,8 @@ def concatenate_edges(edge_indices: Sequence[Tensor], n_atoms: Sequence[int]) ->
 class SeededBatches(Sampler[list[int]]):
     """Batches that depend on seed and epoch alone, so that a resumed run repeats them.
 
-    Without ``sizes`` a random permutation is cut into batches of ``batch_size`` frames. With
-    ``sizes`` (edges of each frame) the same number of batches is filled so that each holds about
+    Without `sizes` a random permutation is cut into batches of `batch_size` frames. With
+    `sizes` (edges of each frame) the same number of batches is filled so that each holds about
     the same number of edges: frames in random order, the largest classes first, each into the
     batch with the fewest edges so far. The number of batches never depends on the epoch.
     """

@@ -30,7 +30,7 @@ BACKENDS = {
 
 
 def choose_backend(backend: str) -> str:
-    """``auto`` is ``native`` where the library is built, else ``e3nn``; unknown names are refused."""
+    """`auto` is `native` where the library is built, else `e3nn`; unknown names are refused."""
     if backend == "auto":
         return "native" if has_native() else "e3nn"
     if backend not in BACKENDS:

@@ -26,5 +26,5 @@ class ScaledPotential(nn.Module):
         self.register_buffer("energy_scale", scale)
 
     def scaled(self, network: Tensor, types: Tensor) -> Tensor:
-        """What a network gives, ``[M, N]``, for atoms of ``types [N]`` -> atomic energies ``[M, N]`` float64, eV."""
+        """What a network gives, `[M, N]`, for atoms of `types [N]` -> atomic energies `[M, N]` float64, eV."""
         return network.to(torch.float64) * self.energy_scale + self.atomic_shifts.index_select(1, types)

@@ -15,7 +15,7 @@ from .native import require_native
 
 
 class ConvolutionE3nn(nn.Module):
-    """Reference path: e3nn's `TensorProduct` on edges (connection mode ``uvu``)."""
+    """Reference path: e3nn's `TensorProduct` on edges (connection mode `uvu`)."""
 
     def __init__(self, l_max_in: int, l_max_edge: int, l_max_out: int, n_channels: int) -> None:
         super().__init__()
@@ -40,9 +40,9 @@ class ConvolutionE3nn(nn.Module):
     def forward(self, x: Tensor, harmonics: Tensor, weights: Tensor, edge_index: Tensor, n_centres: int) -> Tensor:
         """Messages summed over neighbours.
 
-        ``x [M, N, (l_in+1)^2, C]``, ``harmonics [G, E, (l_edge+1)^2]``, ``weights [M, E, P*C]``,
-        ``edge_index [2, E]`` -> ``[M, n_centres, K, C]``, rows as `EquivariantLinear` reads them;
-        centres are the first ``n_centres`` of the N atoms.
+        `x [M, N, (l_in+1)^2, C]`, `harmonics [G, E, (l_edge+1)^2]`, `weights [M, E, P*C]`,
+        `edge_index [2, E]` -> `[M, n_centres, K, C]`, rows as `EquivariantLinear` reads them;
+        centres are the first `n_centres` of the N atoms.
         """
         n_members = x.shape[0]
         messages = self.product(
@@ -54,7 +54,7 @@ class ConvolutionE3nn(nn.Module):
 
 
 class ConvolutionNative(nn.Module):
-    """The same numbers from ``torch.ops.mollifield.convolution``."""
+    """The same numbers from `torch.ops.mollifield.convolution`."""
 
     def __init__(self, l_max_in: int, l_max_edge: int, l_max_out: int, n_channels: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class ConvolutionNative(nn.Module):
 
 
 def to_e3nn(x: Tensor, l_max: int) -> Tensor:
-    """Component-major ``[M, N, (l_max+1)^2, C]`` to e3nn's ``[M, N, (l, channel, m)]``."""
+    """Component-major `[M, N, (l_max+1)^2, C]` to e3nn's `[M, N, (l, channel, m)]`."""
     blocks: list[Tensor] = []
     for l in range(l_max + 1):
         blocks.append(x[:, :, l * l : (l + 1) * (l + 1)].transpose(2, 3).flatten(2))
@@ -81,7 +81,7 @@ def to_e3nn(x: Tensor, l_max: int) -> Tensor:
 
 
 def from_e3nn(x: Tensor, paths_per_l: list[int], n_channels: int) -> Tensor:
-    """e3nn's ``[M, N, (l, path, channel, m)]`` to rows ``m * n_paths + path`` of C channels."""
+    """e3nn's `[M, N, (l, path, channel, m)]` to rows `m * n_paths + path` of C channels."""
     out: list[Tensor] = []
     start = 0
     for l, n_paths in enumerate(paths_per_l):

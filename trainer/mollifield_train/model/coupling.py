@@ -8,10 +8,10 @@ from .irreps import Path
 
 
 def coupling_table(paths: list[Path]) -> tuple[Tensor, Tensor]:
-    """``(terms [T, 4] int64, coefficients [T] float64)`` of ``paths`` sorted by l_3.
+    """`(terms [T, 4] int64, coefficients [T] float64)` of `paths` sorted by l_3.
 
-    Columns of ``terms``: output row, path, component of the first factor, of the second; sorted. Output rows of
-    one l are ``offset(l) + m * n_paths + rank of the path``, as `EquivariantLinear` reads them.
+    Columns of `terms`: output row, path, component of the first factor, of the second; sorted. Output rows of
+    one l are `offset(l) + m * n_paths + rank of the path`, as `EquivariantLinear` reads them.
     Coefficients are sqrt(2 l_3 + 1) times e3nn's Wigner 3j symbols.
     """
     entries: list[tuple[tuple[int, int, int, int], float]] = []

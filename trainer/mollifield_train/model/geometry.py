@@ -15,12 +15,12 @@ class GeometryE3nn(nn.Module):
         self.harmonics = o3.SphericalHarmonics(list(range(l_max + 1)), normalize=True, normalization="component")
 
     def forward(self, edge_vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """``[G, E, 3]`` in Å -> harmonics ``[G, E, (l_max+1)^2]``, lengths ``[G, E]`` in Å."""
+        """`[G, E, 3]` in Å -> harmonics `[G, E, (l_max+1)^2]`, lengths `[G, E]` in Å."""
         return self.harmonics(edge_vectors), torch.linalg.vector_norm(edge_vectors, dim=-1)
 
 
 class GeometryNative(nn.Module):
-    """The same numbers from ``torch.ops.mollifield.edge_geometry``."""
+    """The same numbers from `torch.ops.mollifield.edge_geometry`."""
 
     def __init__(self, l_max: int) -> None:
         super().__init__()

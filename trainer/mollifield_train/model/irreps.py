@@ -1,6 +1,6 @@
 """Which angular momenta a layer holds, and which of their products exist.
 
-Features are *component-major*: ``[M, N, (l_max+1)^2, C]``, all components of l = 0, then l = 1, ...,
+Features are *component-major*: `[M, N, (l_max+1)^2, C]`, all components of l = 0, then l = 1, ...,
 each in e3nn's order (l = 1 is x, y, z), channels innermost. Every l has natural parity
 (-1)^l, so that a path (l_1, l_2 -> l_3) exists when the triangle inequality holds and l_1+l_2+l_3 is
 even: the model is equivariant under O(3), inversion included.
@@ -29,6 +29,6 @@ def tensor_product_paths(l_max_in: int, l_max_edge: int, l_max_out: int) -> list
 
 
 def paths_per_l(paths: list[Path], l_max_out: int) -> list[int]:
-    """How many paths lead to each l_3 up to ``l_max_out``."""
+    """How many paths lead to each l_3 up to `l_max_out`."""
     degrees = [path.l_3 for path in paths]
     return [degrees.count(l) for l in range(l_max_out + 1)]

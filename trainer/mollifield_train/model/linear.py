@@ -14,10 +14,10 @@ from .activation import scaled_sigmoid, scaled_silu
 class EquivariantLinear(nn.Module):
     """One matrix for each l and member: mixes channels, never components.
 
-    Input ``[M, N, K, C_in]`` where the K rows of one l are its 2l+1 components times ``n_paths[l]``
-    paths, path fastest: ``row = offset(l) + m * n_paths[l] + path``. Output ``[M, N, D]``: ``n_scalars_out``
-    numbers for l = 0, then 2l+1 times ``n_out`` for each l. Weights are scaled by 1/sqrt(fan-in), as in
-    e3nn's `o3.Linear`, and by ``scale``.
+    Input `[M, N, K, C_in]` where the K rows of one l are its 2l+1 components times `n_paths[l]`
+    paths, path fastest: `row = offset(l) + m * n_paths[l] + path`. Output `[M, N, D]`: `n_scalars_out`
+    numbers for l = 0, then 2l+1 times `n_out` for each l. Weights are scaled by 1/sqrt(fan-in), as in
+    e3nn's `o3.Linear`, and by `scale`.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class EquivariantLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(n_members, n_weights, dtype=dtype))
 
     def matrices(self) -> list[Tensor]:
-        """``[M, n_paths[l] * C_in, C_out]`` for each l, unscaled."""
+        """`[M, n_paths[l] * C_in, C_out]` for each l, unscaled."""
         sizes = [a * b for a, b in zip(self.fan_ins, self.widths)]
         return [
             block.view(self.weight.shape[0], fan_in, width)
@@ -50,7 +50,7 @@ class EquivariantLinear(nn.Module):
         ]
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[M, N, K, C_in]`` -> ``[M, N, D]``."""
+        """`[M, N, K, C_in]` -> `[M, N, D]`."""
         n_members, n_atoms = x.shape[0], x.shape[1]
         out: list[Tensor] = []
         # Splits have one backward for all blocks, where each slice would fill a tensor of zeros.
@@ -64,7 +64,7 @@ class EquivariantLinear(nn.Module):
 
 
 class LinearNative(EquivariantLinear):
-    """The same numbers from ``torch.ops.mollifield.linear``."""
+    """The same numbers from `torch.ops.mollifield.linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """As `EquivariantLinear.forward`."""
@@ -83,7 +83,7 @@ class Gate(nn.Module):
         self.n_scalars_in = n_channels * (l_max + 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[M, N, D]``: C scalars, C gates for each l >= 1, components -> ``[M, N, (l_max+1)^2, C]``."""
+        """`[M, N, D]`: C scalars, C gates for each l >= 1, components -> `[M, N, (l_max+1)^2, C]`."""
         c = x.shape[2] // ((self.l_max + 1) * (self.l_max + 1) + self.l_max)
         sizes = [c] * (self.l_max + 1) + [(2 * l + 1) * c for l in range(1, self.l_max + 1)]
         blocks = x.split(sizes, dim=2)
@@ -95,7 +95,7 @@ class Gate(nn.Module):
 
 
 class GateNative(Gate):
-    """The same numbers from ``torch.ops.mollifield.gate``."""
+    """The same numbers from `torch.ops.mollifield.gate`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """As `Gate.forward`."""

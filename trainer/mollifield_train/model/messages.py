@@ -19,16 +19,16 @@ class RadialMessages(nn.Module):
     def forward(
         self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor, n_centres: int
     ) -> Tensor:
-        """``x [M, N, (l_in+1)^2, C]``, harmonics, lengths, basis ``[G, E, ..]`` ->
-        ``[M, n_centres, K, C]``."""
+        """`x [M, N, (l_in+1)^2, C]`, harmonics, lengths, basis `[G, E, ..]` ->
+        `[M, n_centres, K, C]`."""
         return self.convolution(x, harmonics, self.radial(basis), edge_index, n_centres)
 
 
 class SplineMessages(nn.Module):
     """The same with the radial network tabulated over the length: what is run.
 
-    Cubic Hermite interpolation between equidistant knots from 0 to ``r_max``: value and derivative
-    are continuous, and both vanish at ``r_max`` and beyond.
+    Cubic Hermite interpolation between equidistant knots from 0 to `r_max`: value and derivative
+    are continuous, and both vanish at `r_max` and beyond.
     """
 
     MEMBER_BUFFERS = ("knots",)
@@ -43,7 +43,7 @@ class SplineMessages(nn.Module):
     def forward(
         self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor, n_centres: int
     ) -> Tensor:
-        """As `RadialMessages.forward`; ``basis`` isn't looked at."""
+        """As `RadialMessages.forward`; `basis` isn't looked at."""
         return torch.ops.mollifield.spline_convolution(
             x,
             harmonics,
@@ -61,12 +61,12 @@ class NoBasis(nn.Module):
     """In the place of a radial basis that nobody reads any more."""
 
     def forward(self, lengths: Tensor) -> Tensor:
-        """``[G, E, 0]``."""
+        """`[G, E, 0]`."""
         return lengths.new_empty(lengths.shape[0], lengths.shape[1], 0)
 
 
 def _tabulate(radial: RadialNetwork, basis: BesselBasis, n_knots: int) -> Tensor:
-    """Value, and derivative times spacing, at each knot: ``[M, n_knots, 2, P*C]`` float64."""
+    """Value, and derivative times spacing, at each knot: `[M, n_knots, 2, P*C]` float64."""
     spacing = basis.r_max / (n_knots - 1)
     lengths = torch.arange(n_knots, dtype=torch.float64) * spacing
     lengths[0] = 1e-6 * spacing  # sin(x)/x has a limit there, not a value

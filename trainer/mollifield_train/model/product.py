@@ -22,7 +22,7 @@ def square_paths(l_max: int, l_max_out: int) -> list[Path]:
 
 
 class SquareE3nn(nn.Module):
-    """Reference path: e3nn's `TensorProduct` without weights (mode ``uuu``)."""
+    """Reference path: e3nn's `TensorProduct` without weights (mode `uuu`)."""
 
     def __init__(self, l_max: int, l_max_out: int, n_channels: int) -> None:
         super().__init__()
@@ -41,13 +41,13 @@ class SquareE3nn(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x [M, N, (l_max+1)^2, C]`` -> ``[M, N, K, C]``, rows as `EquivariantLinear` reads them."""
+        """`x [M, N, (l_max+1)^2, C]` -> `[M, N, K, C]`, rows as `EquivariantLinear` reads them."""
         features = to_e3nn(x, self.l_max)
         return from_e3nn(self.product(features, features), self.paths_per_l, self.n_channels)
 
 
 class SquareNative(nn.Module):
-    """The same numbers from ``torch.ops.mollifield.channel_product``."""
+    """The same numbers from `torch.ops.mollifield.channel_product`."""
 
     def __init__(self, l_max: int, l_max_out: int, n_channels: int) -> None:
         super().__init__()
@@ -71,15 +71,15 @@ class Update(nn.Module):
         self.mix = mix
 
     def forward(self, messages: Tensor) -> Tensor:
-        """``[M, N, K, C]`` -> ``[M, N, D]``, see `linear.Gate`."""
+        """`[M, N, K, C]` -> `[M, N, D]`, see `linear.Gate`."""
         return self.mix(messages)
 
 
 class SquaredUpdate(nn.Module):
     """The same, with products of pairs of messages added (correlation 2).
 
-    ``mix``: messages to one path for each l up to l_max; ``mix_linear``, ``mix_square``: those up to
-    ``l_max_out``, and their products, to the inputs of the gate.
+    `mix`: messages to one path for each l up to l_max; `mix_linear`, `mix_square`: those up to
+    `l_max_out`, and their products, to the inputs of the gate.
     """
 
     def __init__(

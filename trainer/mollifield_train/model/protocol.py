@@ -13,7 +13,7 @@ class Potential(Protocol):
     """A committee of one architecture: an `nn.Module` that is made by calling its class with an `Architecture`.
 
     Members differ in tensors alone, each with a leading member dimension: all parameters, and the buffers that a module
-    names in its class attribute ``MEMBER_BUFFERS``. So geometry is computed once and all run in one pass. Everything
+    names in its class attribute `MEMBER_BUFFERS`. So geometry is computed once and all run in one pass. Everything
     that is done with members (`samples`) follows from this, and asks for no method. `base.ScaledPotential` has all of
     it but the network.
     """
@@ -28,15 +28,15 @@ class Potential(Protocol):
     dtype: torch.dtype
     """Of parameters, edge vectors and latent features."""
     atomic_shifts: Tensor
-    """Buffer of members ``[M, n_species]``, float64, eV."""
+    """Buffer of members `[M, n_species]`, float64, eV."""
     energy_scale: Tensor
-    """Buffer of members ``[M, 1]``, float64, eV: that of forces times 1 Å."""
+    """Buffer of members `[M, 1]`, float64, eV: that of forces times 1 Å."""
 
     def __init__(self, architecture: Architecture[Any]) -> None:
         """An untrained model."""
 
     def __call__(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
-        """``atomic_energies`` and ``latent`` of `mollifield.contract`, twice differentiable by ``edge_vectors``."""
+        """`atomic_energies` and `latent` of `mollifield.contract`, twice differentiable by `edge_vectors`."""
         ...
 
     # Of nn.Module.

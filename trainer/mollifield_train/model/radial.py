@@ -31,15 +31,15 @@ class BesselBasis(nn.Module):
         self.register_buffer("frequencies", math.pi * torch.arange(1, n_radial + 1, dtype=dtype), persistent=False)
 
     def forward(self, lengths: Tensor) -> Tensor:
-        """``lengths [G, E]`` in Å -> ``[G, E, n_radial]``."""
+        """`lengths [G, E]` in Å -> `[G, E, n_radial]`."""
         x = lengths.unsqueeze(-1) / self.r_max
         return torch.sin(self.frequencies * x) / x * polynomial_envelope(x)
 
 
 class RadialNetwork(nn.Module):
-    """Bias-free perceptron from the radial basis to ``n_paths * n_channels`` weights an edge.
+    """Bias-free perceptron from the radial basis to `n_paths * n_channels` weights an edge.
 
-    Without biases it maps zero to zero, so the weights inherit the basis's smooth cutoff. ``silu``: a
+    Without biases it maps zero to zero, so the weights inherit the basis's smooth cutoff. `silu`: a
     `linear.Gate` of l_max 0, in the implementation of choice.
     """
 
@@ -55,7 +55,7 @@ class RadialNetwork(nn.Module):
         self.last = nn.Parameter(torch.empty(n_members, widths[-1], n_out, dtype=dtype))
 
     def forward(self, basis: Tensor) -> Tensor:
-        """``basis [G, E, n_radial]`` -> ``[M, E, n_out]``."""
+        """`basis [G, E, n_radial]` -> `[M, E, n_out]`."""
         x = basis
         for weight in self.hidden:
             x = self.silu(torch.matmul(x, weight / math.sqrt(weight.shape[1]))).squeeze(2)

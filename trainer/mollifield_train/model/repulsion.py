@@ -32,7 +32,7 @@ class ZBLRepulsion(nn.Module):
         self.register_buffer("phi", phi, persistent=False)
 
     def forward(self, lengths: Tensor, edge_index: Tensor, types: Tensor, n_centres: int) -> Tensor:
-        """``lengths [G, E]`` (Å) -> energy ``[G, n_centres]`` (eV) of each atom: half of its pairs'."""
+        """`lengths [G, E]` (Å) -> energy `[G, n_centres]` (eV) of each atom: half of its pairs'."""
         t_i, t_j = types[edge_index[0]], types[edge_index[1]]
         x = lengths / self.screening[t_i, t_j]
         screened = (self.phi[0] * torch.exp(-self.phi[1] * x.unsqueeze(-1))).sum(-1)

@@ -40,7 +40,7 @@ def load_member_state(model: Potential, state: dict[str, Tensor]) -> None:
 
 
 def initialise(model: Potential, seed: int) -> None:
-    """Draw all weights anew; member m uses ``seed + m`` alone, whatever the number of members.
+    """Draw all weights anew; member m uses `seed + m` alone, whatever the number of members.
 
     Drawn in float64 on the CPU, so that they don't depend on the dtype or the device either.
     """
@@ -54,7 +54,7 @@ def initialise(model: Potential, seed: int) -> None:
 
 
 def rebuilt(model: AnyPotential, state: dict[str, Tensor], **changes: Any) -> AnyPotential:
-    """A model of the same `Architecture` but for ``changes`` in its fields, with the members of ``state``."""
+    """A model of the same `Architecture` but for `changes` in its fields, with the members of `state`."""
     other = type(model)(replace(model.architecture, **changes))
     load_member_state(other, state)
     return other

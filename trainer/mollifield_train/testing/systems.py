@@ -17,7 +17,7 @@ SPECIES = ("H", "C", "O")
 def example_architecture(
     settings: Settings, n_members: int = 3, dtype: torch.dtype = torch.float64
 ) -> Architecture[Settings]:
-    """As from data with forces of a few eV/Å; ``settings.r_max`` must be `R_MAX` for `conformance`."""
+    """As from data with forces of a few eV/Å; `settings.r_max` must be `R_MAX` for `conformance`."""
     return Architecture(
         settings=settings,
         species=SPECIES,
@@ -30,7 +30,7 @@ def example_architecture(
 
 
 def sheared_crystal() -> Atoms:
-    """A CO-like solid in a sheared triclinic cell, one edge shorter than ``R_MAX``."""
+    """A CO-like solid in a sheared triclinic cell, one edge shorter than `R_MAX`."""
     atoms = bulk("CO", "rocksalt", a=4.4) * (1, 2, 2)
     strain = np.array([[1.02, 0.0, 0.0], [0.08, 0.97, 0.0], [0.05, -0.06, 1.03]])
     atoms.set_cell(atoms.cell.array @ strain.T, scale_atoms=True)

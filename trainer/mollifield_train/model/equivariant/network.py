@@ -30,7 +30,7 @@ class Layer(nn.Module):
         l_max_edge: int,
         l_max_out: int,
     ) -> None:
-        """Features up to ``l_max_in`` and harmonics up to ``l_max_edge`` make features up to ``l_max_out``."""
+        """Features up to `l_max_in` and harmonics up to `l_max_edge` make features up to `l_max_out`."""
         super().__init__()
         settings, n_members, dtype = architecture.settings, architecture.n_members, architecture.dtype
         n_channels = settings.n_channels
@@ -73,13 +73,13 @@ class Layer(nn.Module):
         self.type_scales = nn.Parameter(torch.empty(n_members, len(architecture.species), n_channels, dtype=dtype))
 
     def send(self, x: Tensor) -> Tensor:
-        """What an atom's neighbours receive of it: ``x [M, N, (l_in+1)^2, C]`` -> the same shape."""
+        """What an atom's neighbours receive of it: `x [M, N, (l_in+1)^2, C]` -> the same shape."""
         return self.mix_in(x).view(x.shape)
 
     def keep(self, x: Tensor, scales: Tensor) -> Tensor:
         """What an atom's own features add to the inputs of its gate.
 
-        ``x [M, N, (l_in+1)^2, C]``, ``scales [M, N, C]`` of its species -> ``[M, N, D]``.
+        `x [M, N, (l_in+1)^2, C]`, `scales [M, N, C]` of its species -> `[M, N, D]`.
         """
         kept = self.mix_self(x.narrow(2, 0, self.n_self) * scales.unsqueeze(2))
         if kept.shape[2] == self.n_gate_inputs:
@@ -89,7 +89,7 @@ class Layer(nn.Module):
     def receive(
         self, sent: Tensor, kept: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor
     ) -> Tensor:
-        """``sent [M, N', (l_in+1)^2, C]``, ``kept [M, N, D]`` -> features ``[M, N, (l_out+1)^2, C]``.
+        """`sent [M, N', (l_in+1)^2, C]`, `kept [M, N, D]` -> features `[M, N, (l_out+1)^2, C]`.
 
         N' >= N: atoms beyond the first N only send.
         """
@@ -109,7 +109,7 @@ class Readout(nn.Module):
         self.weight_2 = nn.Parameter(torch.empty(n_members, hidden, 1, dtype=dtype))
 
     def forward(self, latent: Tensor) -> Tensor:
-        """``latent [M, N, C]`` -> ``[M, N]``, in units of the model's energy scale."""
+        """`latent [M, N, C]` -> `[M, N]`, in units of the model's energy scale."""
         x = torch.bmm(latent, self.weight_1 / math.sqrt(self.weight_1.shape[1]))
         x = self.silu(x).squeeze(2)
         return torch.bmm(x, self.weight_2 / math.sqrt(self.weight_2.shape[1])).squeeze(-1)
@@ -127,7 +127,7 @@ class Embedding(nn.Module):
         self.geometry = backend.geometry(l_max_edge)
 
     def forward(self, edge_vectors: Tensor, types: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features ``[M, N, 1, C]``, harmonics ``[G, E, (l_max+1)^2]``, basis, lengths ``[G, E]``."""
+        """Features `[M, N, 1, C]`, harmonics `[G, E, (l_max+1)^2]`, basis, lengths `[G, E]`."""
         harmonics, lengths = self.geometry(edge_vectors)
         x = self.species_embedding.index_select(1, types).unsqueeze(2)
         return x, harmonics, self.basis(lengths), lengths
@@ -140,7 +140,7 @@ class EquivariantPotential(ScaledPotential):
     tensor products with spherical harmonics, gated nonlinearities, energies summed over atoms.
     Members differ in weights only; every parameter carries a leading member dimension, so that
     geometry is computed once and members train and run in one pass. Inputs, outputs, units and
-    signs: `mollifield.contract`. With ``correlation`` 2 every layer also multiplies an atom's messages
+    signs: `mollifield.contract`. With `correlation` 2 every layer also multiplies an atom's messages
     with each other (`SquaredUpdate`). ZBL repulsion, where it is asked for, is added to the scaled energies.
     """
 
@@ -184,7 +184,7 @@ class EquivariantPotential(ScaledPotential):
         return self.backend == "native"
 
     def tabulated(self, n_knots: int) -> "EquivariantPotential":
-        """A copy to run, not to train: radial networks replaced by splines of ``n_knots`` knots.
+        """A copy to run, not to train: radial networks replaced by splines of `n_knots` knots.
 
         Needs the native backend (`SplineMessages`).
         """
@@ -197,7 +197,7 @@ class EquivariantPotential(ScaledPotential):
         return model
 
     def forward(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
-        """``atomic_energies [M, N]`` float64 and ``latent [M, N, C]``; see `mollifield.contract`."""
+        """`atomic_energies [M, N]` float64 and `latent [M, N, C]`; see `mollifield.contract`."""
         x, harmonics, basis, lengths = self.embed(edge_vectors, types)
         species = self.embedding.species_embedding.unsqueeze(2)
         for number, layer in enumerate(self.layers):
@@ -215,7 +215,7 @@ class EquivariantPotential(ScaledPotential):
         return self.embedding(edge_vectors, types)
 
     def send(self, k: int, x: Tensor) -> Tensor:
-        """`Layer.send` of layer ``k``."""
+        """`Layer.send` of layer `k`."""
         for number, layer in enumerate(self.layers):
             if number == k:
                 x = layer.send(x)
@@ -232,7 +232,7 @@ class EquivariantPotential(ScaledPotential):
         edge_index: Tensor,
         types: Tensor,
     ) -> Tensor:
-        """`Layer.keep` and `Layer.receive` of layer ``k``."""
+        """`Layer.keep` and `Layer.receive` of layer `k`."""
         for number, layer in enumerate(self.layers):
             if number == k:
                 kept = layer.keep(x, layer.type_scales.index_select(1, types[: x.shape[1]]))
@@ -240,7 +240,7 @@ class EquivariantPotential(ScaledPotential):
         return x
 
     def read(self, x: Tensor, lengths: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
-        """Features of the last layer -> what `forward` returns, for the atoms that ``x`` holds."""
+        """Features of the last layer -> what `forward` returns, for the atoms that `x` holds."""
         latent, n_centres = x.select(2, 0), x.shape[1]
         energies = self.scaled(self.readout(latent), types[:n_centres])
         if self.repulsion is not None:
@@ -255,7 +255,7 @@ def _layer_degrees(l_max: int, n_layers: int) -> list[tuple[int, int]]:
 
 
 class _default_dtype:
-    """Set torch's default dtype inside a ``with`` block only."""
+    """Set torch's default dtype inside a `with` block only."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
