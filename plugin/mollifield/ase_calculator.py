@@ -25,7 +25,7 @@ class MollifieldCalculator(Calculator):
     """Energy, forces, stress and their committee spread, for any periodicity and cell size.
 
     =================  ==============  ================================================================
-    `energy`           eV              mean over members (`free_energy`   is the same number)
+    `energy`           eV              mean over members (`free_energy` is the same number)
     `energies`         eV, [N]         mean over members, summing to `energy`
     `forces`           eV/Å, [N, 3]    mean over members
     `stress`           eV/Å³, [6]      mean; Voigt xx yy zz yz xz xy; see below for fewer than three periodic directions
