@@ -7,7 +7,7 @@ frames, and written in both precisions, so that the four runs of 20,000 steps di
 slope of a straight line through the total energy, its uncertainty from 20 blocks (the residuals of neighbouring
 samples are not independent); the fluctuation is what is left after the line, root mean square.
 
-With ``--directory`` the trained members stay there and are used again.
+With `--directory` the trained members stay there and are used again.
 """
 
 import argparse
@@ -78,7 +78,7 @@ class Drift:
 
 
 def drift_of(thermo: dict[str, np.ndarray], n_atoms: int, timestep: float, n_blocks: int = 20) -> Drift:
-    """A straight line through the energies of a thermo table; ``timestep`` in fs."""
+    """A straight line through the energies of a thermo table; `timestep` in fs."""
     time = thermo["Step"] * timestep * 1e-3
     energies = thermo["TotEng"] / n_atoms
     line = np.polyfit(time, energies, 1)
@@ -89,7 +89,7 @@ def drift_of(thermo: dict[str, np.ndarray], n_atoms: int, timestep: float, n_blo
 
 
 def trained(system: str, frames: list[Atoms], directory: Path) -> Potential:
-    """The model of ``system``, from ``directory`` where it was trained before."""
+    """The model of `system`, from `directory` where it was trained before."""
     case = CASES[system]
     run = directory / system
     if not (run / "members.pt").is_file():

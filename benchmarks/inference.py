@@ -10,9 +10,9 @@ environments of their own, into which torch goes first, so that all programs run
     nequip/bin/pip install torch==2.13.0
     PIP_CONSTRAINT=constraint.txt nequip/bin/pip install nequip==0.19.1
 
-and the same with mace-torch==0.3.16. NequIP 0.19.1 compiles under this torch with ``--mode aotinductor`` only
+and the same with mace-torch==0.3.16. NequIP 0.19.1 compiles under this torch with `--mode aotinductor` only
 (peer_nequip.py does it; it needs a C++ compiler). MACE 0.3.16 needs TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1
-(peer_mace.py sets it) and, in mace/modules/symmetric_contraction.py, ``reshape`` for the last ``view``.
+(peer_mace.py sets it) and, in mace/modules/symmetric_contraction.py, `reshape` for the last `view`.
 All models have r_max 5 Å and random weights; Mollifield and NequIP have 2 layers, l_max 2, 32 channels of each l.
 """
 

@@ -3,7 +3,7 @@
     taskset -c 1 python benchmarks/instruction_sets.py [--channels 8 16 24 32 64] [--sets avx2 avx512 ...] [--rounds 11]
 
 216 silicon atoms with splines, and a batch of 4 x 64 atoms in training; 2 layers, l_max 2, float32. Each set runs in a
-process of its own, which MOLLIFIELD_ISA forces to it; rounds are interleaved, so the ratios are of one run. ``default``
+process of its own, which MOLLIFIELD_ISA forces to it; rounds are interleaved, so the ratios are of one run. `default`
 forces nothing. The figures are in docs/performance.md, and what `cpu/kernels.cpp` chooses by default follows them.
 """
 

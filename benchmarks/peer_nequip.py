@@ -47,7 +47,7 @@ def build(species, average_neighbours):
 
 
 def compiled(model, data, path):
-    """What ``nequip-compile --mode aotinductor --target ase --device cpu`` does with a model and a frame."""
+    """What `nequip-compile --mode aotinductor --target ase --device cpu` does with a model and a frame."""
     data = {k: data[k] for k in ASE_TARGET["input"]}
     metadata = {**model.metadata, **get_latest_global_state(only_metadata_related=True)}
     metadata = {k: str(int(v)) if isinstance(v, bool) else str(v) for k, v in metadata.items()}

@@ -26,7 +26,7 @@ SPECIES = {"silicon": ["Si"], "ethanol": ["H", "C", "O"]}
 
 
 def silicon(cells: int, seed: int = 0) -> Atoms:
-    """Diamond, 8 ``cells``^3 atoms, rattled by 0.05 Å; about 28 neighbours an atom within 5 Å."""
+    """Diamond, 8 `cells`^3 atoms, rattled by 0.05 Å; about 28 neighbours an atom within 5 Å."""
     atoms = bulk("Si", "diamond", a=5.431, cubic=True) * (cells, cells, cells)
     atoms.rattle(0.05, seed=seed)
     return atoms
@@ -40,7 +40,7 @@ def ethanol(seed: int = 0) -> Atoms:
 
 
 def potential(system: str, backend: str, n_members: int = 1, n_channels: int = 32) -> EquivariantPotential:
-    """Untrained; 2 layers, l_max 2, ``n_channels`` of each l, float32."""
+    """Untrained; 2 layers, l_max 2, `n_channels` of each l, float32."""
     species = SPECIES[system]
     return EquivariantPotential(
         Architecture(
@@ -76,7 +76,7 @@ def artefact(
 
 
 def edges(atoms: Atoms, system: str) -> tuple[Tensor, Tensor, Tensor]:
-    """``edge_vectors [E, 3]`` float64, ``edge_index [2, E]``, ``types [N]``."""
+    """`edge_vectors [E, 3]` float64, `edge_index [2, E]`, `types [N]`."""
     found = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, R_MAX)
     types = types_of(atoms.get_chemical_symbols(), SPECIES[system])
     return (torch.from_numpy(found.edge_vectors), torch.from_numpy(found.edge_index), torch.from_numpy(types))

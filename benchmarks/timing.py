@@ -71,7 +71,7 @@ def ratio(times: dict[str, list[float]], name: str, reference: str) -> float:
 
 
 def report(times: dict[str, list[float]], scale: float, unit: str, references: Sequence[str] = ()) -> None:
-    """Print median and quartiles of ``scale`` * seconds, and how often each reference's time it takes."""
+    """Print median and quartiles of `scale` * seconds, and how often each reference's time it takes."""
     heads = "".join(f"{'/ ' + reference:>20}" for reference in references)
     print(f"{'':<34}{unit:>10}{'quartiles':>18}{heads}")
     for name, values in times.items():
@@ -101,8 +101,8 @@ def environment() -> str:
 class Peer:
     """Another program's case, in another environment: a script that answers a count with seconds.
 
-    The script prints ``ready``, then for each line n of its input ``seconds <s>`` for n runs, measured
-    as `local` does. ``variables`` of the environment come on top of this process's, which lack PYTHONPATH. Raises
+    The script prints `ready`, then for each line n of its input `seconds <s>` for n runs, measured
+    as `local` does. `variables` of the environment come on top of this process's, which lack PYTHONPATH. Raises
     `RuntimeError` with its last words when it ends before.
     """
 
@@ -155,7 +155,7 @@ def peer_parser(description: str, rounds: int) -> argparse.ArgumentParser:
 def compare_with_peers(
     cases: dict[str, Run], options: argparse.Namespace, names: tuple[str, str], arguments: Sequence[str]
 ) -> dict[str, list[float]]:
-    """`compare`, with NequIP and MACE among the cases under these ``names``, where they have a python."""
+    """`compare`, with NequIP and MACE among the cases under these `names`, where they have a python."""
     peers = [(names[0], options.nequip_python, "peer_nequip.py"), (names[1], options.mace_python, "peer_mace.py")]
     started = add_peers(cases, peers, arguments)
     times = compare(cases, options.rounds)

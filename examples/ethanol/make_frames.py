@@ -3,7 +3,7 @@
     python examples/ethanol/make_frames.py
 
 Langevin dynamics with tblite itself, from ASE's geometry of the molecule; a frame every 100 fs after
-2 ps. The result, ``frames.extxyz``, is committed, so the demo doesn't need this script.
+2 ps. The result, `frames.extxyz`, is committed, so the demo doesn't need this script.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ SEED = 1
 
 
 def main() -> None:
-    """Run the dynamics and write ``frames.extxyz`` beside this script."""
+    """Run the dynamics and write `frames.extxyz` beside this script."""
     rng = np.random.default_rng(SEED)
     atoms = thermalised(molecule("CH3CH2OH"), TEMPERATURE, rng)
     atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)

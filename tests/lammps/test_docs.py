@@ -13,7 +13,7 @@ from ..lammps_runner import run_deck
 from .conftest import SPECIES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "lammps.md"
-EXAMPLES = dict(re.findall(r"``lammps (\S+)\n(.*?)``", PAGE.read_text(), re.DOTALL))
+EXAMPLES = dict(re.findall(r"`lammps (\S+)\n(.*?)`", PAGE.read_text(), re.DOTALL))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Calculators that fail in the ways that real ones do; counted in the file ``log``."""
+"""Calculators that fail in the ways that real ones do; counted in the file `log`."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ class FailsTwice(EMT):
 
 
 class FailsOnCopper(EMT):
-    """Dies (``how``) for frames with copper, works for all others."""
+    """Dies (`how`) for frames with copper, works for all others."""
 
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class WritesFiles(EMT):
 
 
 class StartsPrograms(EMT):
-    """Runs two external programs for ever, one of them in a session of its own; their ids go to ``log``.
+    """Runs two external programs for ever, one of them in a session of its own; their ids go to `log`.
 
     Frames without copper are left alone.
     """
@@ -83,7 +83,7 @@ class StartsPrograms(EMT):
 
 
 class KillsTheSecond(EMT):
-    """Every call leaves a line in ``log``; the frame with copper kills its worker when the other one is at work."""
+    """Every call leaves a line in `log`; the frame with copper kills its worker when the other one is at work."""
 
     def __init__(self, log: str) -> None:
         super().__init__()

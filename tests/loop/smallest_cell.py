@@ -24,7 +24,7 @@ class SmallestCellConfig(AcquisitionConfig):
 
 @dataclass(frozen=True)
 class SmallestCell:
-    """See ``scene.Choose``."""
+    """See `scene.Choose`."""
 
     settings: SmallestCellConfig
 

@@ -19,7 +19,7 @@ class StrainConfig(ExplorerConfig):
 
 
 def explore_by_strain(task: Task, settings: StrainConfig) -> Exploration:
-    """See ``trajectory.Explorer``."""
+    """See `trajectory.Explorer`."""
     trace = Trace.of((STEP, "strain"))
     frames = []
     for step in range(1, settings.n_steps + 1):

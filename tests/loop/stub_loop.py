@@ -1,4 +1,4 @@
-"""``python -m tests.loop.stub_loop loop CONFIG``: the command `mollifield` with the stubs, without torch.
+"""`python -m tests.loop.stub_loop loop CONFIG`: the command `mollifield` with the stubs, without torch.
 
 Its children begin by running this file too, so they have no torch either: where it is, `vesin` imports it, which takes
 each of them seconds.

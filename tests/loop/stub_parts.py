@@ -1,6 +1,6 @@
 """A small, slow, deterministic loop to kill: a logged oracle, and stubs for all the rest.
 
-``python -m tests.loop.stub_loop`` runs it.
+`python -m tests.loop.stub_loop` runs it.
 """
 
 import json
@@ -26,7 +26,7 @@ PAUSE = 0.12  # seconds: long against the milliseconds that a kill takes to arri
 
 
 class LoggedEMT(EMT):
-    """EMT that writes the key of every finished calculation to ``log``, one line each."""
+    """EMT that writes the key of every finished calculation to `log`, one line each."""
 
     def __init__(self, log: str) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ def make_parts(config: LoopConfig) -> Parts:
 
 
 def make_config(directory: Path) -> LoopConfig:
-    """The run lies in ``directory/run``, the oracle's log in ``directory/calls``."""
+    """The run lies in `directory/run`, the oracle's log in `directory/calls`."""
     return LoopConfig(
         directory=directory / "run",
         frames=directory / "frames.extxyz",

@@ -56,7 +56,7 @@ class Line:
 
 
 def scene(std: list[float], where: list[float], n_above: int | None = None, known: Sequence[float] = ()) -> Scene:
-    """One atom a frame, at x = ``where``; the first ``n_above`` are above the threshold, by default all."""
+    """One atom a frame, at x = `where`; the first `n_above` are above the threshold, by default all."""
     frames, learnt = ([Atoms("H", [[x, 0.0, 0.0]]) for x in places] for places in (where, known))
     above = np.arange(len(std)) < (len(std) if n_above is None else n_above)
     return Scene(frames, np.array(std), above, learnt, Line())

@@ -21,7 +21,7 @@ def judge(atoms: Atoms, start: Atoms | None = None, **settings: object) -> str |
 
 
 def dimer(distance: float = 2.9) -> Atoms:
-    """Two water molecules, oxygen atoms ``distance`` Å apart."""
+    """Two water molecules, oxygen atoms `distance` Å apart."""
     pair = molecule("H2O")
     pair.extend(Atoms(pair.numbers, np.add(pair.positions, [0.0, distance, 0.0])))
     return pair
@@ -45,7 +45,7 @@ def test_overlap_across_the_boundary() -> None:
 
 
 def test_fused_atoms_that_do_not_overlap() -> None:
-    """1.2 Å between copper atoms, or 0.7 Å between carbon and hydrogen, is far above ``min_distance``."""
+    """1.2 Å between copper atoms, or 0.7 Å between carbon and hydrogen, is far above `min_distance`."""
     copper = bulk("Cu", cubic=True) * 2
     fused = copper.copy()
     fused.positions[0] += 1.35 * (fused.positions[1] - fused.positions[0]) / 2.553

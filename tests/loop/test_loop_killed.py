@@ -38,7 +38,7 @@ def run_to_the_end(directory: Path) -> str:
 
 
 def kill_when(directory: Path, condition: Callable[[], bool]) -> None:
-    """Start the loop, and kill it (not its children) as soon as ``condition`` holds."""
+    """Start the loop, and kill it (not its children) as soon as `condition` holds."""
     with start(directory) as process:
         deadline = time.monotonic() + PATIENCE
         while not condition():

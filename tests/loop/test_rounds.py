@@ -139,7 +139,7 @@ def test_failures_are_replaced_until_the_budget_is_spent(tmp_path: Path) -> None
 
 
 def run_with_test_set_of(sound: LoopConfig, config: LoopConfig) -> list[dict[str, Any]]:
-    """Run ``config``; its test set, which is not what is tested, is made by the oracle of ``sound``."""
+    """Run `config`; its test set, which is not what is tested, is made by the oracle of `sound`."""
     with pytest.MonkeyPatch.context() as patch:
         make = loop.make_test_set
         patch.setattr(loop, "make_test_set", lambda config, *rest: make(sound, *rest))

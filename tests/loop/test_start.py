@@ -21,7 +21,7 @@ from mollifield_train.active.store import LABELLED, PERTURBED, Store
 
 
 class OtherEMT(EMT):
-    """Another level of theory: ``factor`` times EMT, ``offset`` (eV) an atom."""
+    """Another level of theory: `factor` times EMT, `offset` (eV) an atom."""
 
     implemented_properties = EMT.implemented_properties
 

@@ -92,7 +92,7 @@ def test_the_oracles_dynamics_has_its_folder_and_its_time_limit(tmp_path: Path) 
 
 
 def from_file(tmp_path: Path, frames: list[Atoms], **more: object) -> tuple[Store, list[str]]:
-    """The test set is ``frames``; the run starts from the labelled ethanol 0 and 1."""
+    """The test set is `frames`; the run starts from the labelled ethanol 0 and 1."""
     store, lines, spool = Store(tmp_path / "frames.db"), [], tmp_path / "labels"
     spool.mkdir(exist_ok=True)
     store.add_given([labelled(0), labelled(1)])

@@ -53,7 +53,7 @@ def label(directory: Path, timeout: float, calculator: str = "StartsPrograms", w
 
 
 def started(log: Path) -> list[int]:
-    """The process ids in ``log``, and those of their children."""
+    """The process ids in `log`, and those of their children."""
     found = [int(line) for line in log.read_text().split()] if log.exists() else []
     return found + [
         int(path.parent.name)

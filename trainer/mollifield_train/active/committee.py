@@ -23,14 +23,14 @@ class Prediction:
     energy_std: float
     """eV."""
     forces: Array
-    """``[N, 3]`` eV/Å, mean."""
+    """`[N, 3]` eV/Å, mean."""
     forces_std: Array
-    """``[N]`` eV/Å, square root of the trace of the 3x3 sample covariance."""
+    """`[N]` eV/Å, square root of the trace of the 3x3 sample covariance."""
     features: Array
-    """``[N, F]``: members' latent features side by side, as they have unrelated latent spaces, divided by sqrt(F), so
+    """`[N, F]`: members' latent features side by side, as they have unrelated latent spaces, divided by sqrt(F), so
     that distances do not grow with the committee (`mollifield.uncertainty.latent_features`)."""
     stress: Array | None = None
-    """``[6]`` eV/Å^3, mean; Voigt, in ASE's sign. None without three periodic directions."""
+    """`[6]` eV/Å^3, mean; Voigt, in ASE's sign. None without three periodic directions."""
 
 
 class Committee(Protocol):

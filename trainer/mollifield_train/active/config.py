@@ -8,15 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny, model_validator
 
-from mollifield_train.active.acquire import ACQUISITIONS, DEFAULT_ACQUISITION
-from mollifield_train.active.acquire.config import AcquisitionConfig
-from mollifield_train.active.explore import DEFAULT_EXPLORER, EXPLORERS
-from mollifield_train.active.explore.config import ExplorerConfig
-from mollifield_train.active.label import CALCULATORS, DEFAULT_CALCULATOR
-from mollifield_train.active.label.calculators import OracleConfig
-from mollifield_train.active.spelling import modern
-from mollifield_train.active.store import GIVEN, TEST_SET
-from mollifield_train.config import (
+from ..config import (
     CommitteeConfig,
     LossConfig,
     ModelConfig,
@@ -26,10 +18,18 @@ from mollifield_train.config import (
     read_yaml,
     validated,
 )
-from mollifield_train.durable import SCRATCH
-from mollifield_train.model import DEFAULT_KIND
-from mollifield_train.same_run import differences
-from mollifield_train.section import Tagged
+from ..durable import SCRATCH
+from ..model import DEFAULT_KIND
+from ..same_run import differences
+from ..section import Tagged
+from .acquire import ACQUISITIONS, DEFAULT_ACQUISITION
+from .acquire.config import AcquisitionConfig
+from .explore import DEFAULT_EXPLORER, EXPLORERS
+from .explore.config import ExplorerConfig
+from .label import CALCULATORS, DEFAULT_CALCULATOR
+from .label.calculators import OracleConfig
+from .spelling import modern
+from .store import GIVEN, TEST_SET
 
 Oracle = Annotated[SerializeAsAny[OracleConfig], Tagged(CALCULATORS, DEFAULT_CALCULATOR)]
 """The reference method: one of `label`, by its `kind`, each with its config class there."""

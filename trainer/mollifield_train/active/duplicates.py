@@ -14,7 +14,7 @@ TOLERANCE = 1e-4
 
 
 def same_geometry(first: Atoms, second: Atoms, tolerance: float = TOLERANCE) -> bool:
-    """Whether two frames have the same atoms, in the same order, at the same places to ``tolerance`` (Å).
+    """Whether two frames have the same atoms, in the same order, at the same places to `tolerance` (Å).
 
     Places are the same where a label is: after a rigid motion (of a system without periodic directions: a
     mirror image too), a translation of a periodic one, whole lattice vectors added to any atom, and another
@@ -31,7 +31,7 @@ class Geometries:
     """Frames that are known, to compare new ones with."""
 
     def __init__(self, frames: Iterable[tuple[str, Atoms]] = ()) -> None:
-        """``frames``: what each frame is called, and the frame."""
+        """`frames`: what each frame is called, and the frame."""
         self._known: dict[tuple[object, ...], list[tuple[str, Atoms, NDArray[np.float64]]]] = {}
         for name, atoms in frames:
             self.add(name, atoms)

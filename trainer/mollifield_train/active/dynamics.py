@@ -11,17 +11,17 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 
-from mollifield_train.active.label import make_calculator
-from mollifield_train.active.label.calculators import OracleConfig
-from mollifield_train.active.label.labelling import stress_of
-from mollifield_train.active.label.workers import still_working
+from .label import make_calculator
+from .label.calculators import OracleConfig
+from .label.labelling import stress_of
+from .label.workers import still_working
 
 if TYPE_CHECKING:
-    from mollifield_train.active.config import TestSetConfig
+    from .config import TestSetConfig
 
 
 def thermalised(frame: Atoms, temperature: float, rng: np.random.Generator) -> Atoms:
-    """A copy of the geometry with velocities of ``temperature`` (K), neither drifting nor turning."""
+    """A copy of the geometry with velocities of `temperature` (K), neither drifting nor turning."""
     atoms = Atoms(frame.numbers, frame.get_positions(), cell=frame.cell, pbc=frame.pbc)
     thermalize_momenta(atoms, temperature, rng=rng)
     if len(atoms) > 1:  # one atom a cell cannot but drift
@@ -32,7 +32,7 @@ def thermalised(frame: Atoms, temperature: float, rng: np.random.Generator) -> A
 
 
 def langevin(atoms: Atoms, temperature: float, timestep: float, damping: float, rng: np.random.Generator) -> Langevin:
-    """Dynamics at ``temperature`` (K) with ``timestep`` and thermostat time ``damping`` (fs)."""
+    """Dynamics at `temperature` (K) with `timestep` and thermostat time `damping` (fs)."""
     # fixcm=True samples a wrong distribution for small systems (ASE deprecates it).
     return Langevin(
         atoms, timestep * units.fs, temperature_K=temperature, friction=1 / (damping * units.fs), fixcm=False, rng=rng
@@ -42,7 +42,7 @@ def langevin(atoms: Atoms, temperature: float, timestep: float, damping: float, 
 def oracle_stretch(
     start: Atoms, n_steps: int, oracle: OracleConfig, settings: TestSetConfig, seed: Sequence[int]
 ) -> Atoms:
-    """The labelled frame ``n_steps`` of the oracle's dynamics after ``start``, which has momenta and a label.
+    """The labelled frame `n_steps` of the oracle's dynamics after `start`, which has momenta and a label.
 
     Run in a worker; each step has the oracle's time limit.
     """

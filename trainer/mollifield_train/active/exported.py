@@ -10,11 +10,12 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from mollifield import load_artefact, uncertainty
 from mollifield.potential import evaluate
-from mollifield_train.active.committee import Prediction
+
+from .committee import Prediction
 
 
 class ExportedCommittee:
-    """See ``mollifield_train.active.committee.Committee``; one model file, calibration applied."""
+    """See `mollifield_train.active.committee.Committee`; one model file, calibration applied."""
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
         self._artefact = load_artefact(path, device)

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from mollifield_train import parity
-from mollifield_train.active import structures
-from mollifield_train.active.explore.trajectory import MAX_STD, STEP, Trace
+from .. import parity
+from . import structures
+from .explore.trajectory import MAX_STD, STEP, Trace
 
 Array = NDArray[np.float64]
 
@@ -74,7 +74,7 @@ def parity_panels(predictions: dict[str, Array], groups: Sequence[str]) -> str:
     """Predicted against reference energies, force components and stresses (where there are any) of the test frames.
 
     Args:
-        predictions: see ``scores.predict_frames``.
+        predictions: see `scores.predict_frames`.
         groups: the composition of each frame; energies count from the mean of their own.
     """
     with matplotlib.rc_context(_STYLE):
@@ -105,9 +105,9 @@ def reliability(std: Array, error: Array, components: Array) -> str:
     """How far the committee's std can be believed.
 
     Args:
-        std: ``[n]`` predicted force std of each atom, eV/Å, above zero.
-        error: ``[n]`` length of its force error, eV/Å.
-        components: ``[n, 3]`` force error of each atom.
+        std: `[n]` predicted force std of each atom, eV/Å, above zero.
+        error: `[n]` length of its force error, eV/Å.
+        components: `[n, 3]` force error of each atom.
     """
     with matplotlib.rc_context(_STYLE):
         figure, (left, right) = _axes(2, width=8.2, height=3.9)
@@ -138,7 +138,7 @@ def reliability(std: Array, error: Array, components: Array) -> str:
 
 
 def binned_rms(std: Array, error: Array, n_bins: int) -> tuple[Array, Array]:
-    """RMS of predicted std and of actual error, ``[n_bins]`` each, in bins of equal population."""
+    """RMS of predicted std and of actual error, `[n_bins]` each, in bins of equal population."""
     order = np.argsort(std, kind="stable")
     bins = [part for part in np.array_split(order, n_bins) if len(part)]
     predicted = np.array([np.sqrt(np.mean(std[part] ** 2)) for part in bins])
@@ -149,7 +149,7 @@ def binned_rms(std: Array, error: Array, n_bins: int) -> tuple[Array, Array]:
 def trajectories(traces: Sequence[Sequence[tuple[Trace, float]]], step_length: float | None) -> str:
     """Largest force std along the trajectories, one panel a round, and the round's threshold (eV/Å).
 
-    ``step_length`` in fs; None: steps are counted.
+    `step_length` in fs; None: steps are counted.
     """
     with matplotlib.rc_context(_STYLE):
         figure, panels = _axes(len(traces), width=9.0, height=3.1, sharey=True)
@@ -172,7 +172,7 @@ def trajectories(traces: Sequence[Sequence[tuple[Trace, float]]], step_length: f
 
 
 def gallery(frames: Sequence[Atoms], stds: Sequence[Array], titles: Sequence[str]) -> str:
-    """Frames with each atom coloured by its force std (``[N]`` eV/Å): molecules, or a crystal's layers in a row."""
+    """Frames with each atom coloured by its force std (`[N]` eV/Å): molecules, or a crystal's layers in a row."""
     with matplotlib.rc_context(_STYLE):
         pictures = [structures.panels(atoms, std) for atoms, std in zip(frames, stds, strict=True)]
         widest = max(len(panels) for panels in pictures)

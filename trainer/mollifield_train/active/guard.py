@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mollifield_train.active.config import GuardConfig
+from .config import GuardConfig
 
 
 class Pairs(NamedTuple):
@@ -47,7 +47,7 @@ class Guard:
             self._allowed[_kind(atoms)] = max(before[0], counts[0]), max(before[1], counts[1])
 
     def __call__(self, atoms: Atoms) -> str | None:
-        """The reason why ``atoms`` is unphysical, with the atoms' numbers, or None if it is not."""
+        """The reason why `atoms` is unphysical, with the atoms' numbers, or None if it is not."""
         if not np.isfinite(atoms.get_positions()).all() or not np.isfinite(atoms.cell.array).all():
             return "positions or cell are not finite"
         pairs = self._pairs(atoms)
@@ -99,7 +99,7 @@ class Guard:
 
 
 def find_pairs(atoms: Atoms, cutoff: float) -> Pairs:
-    """All pairs nearer than ``cutoff`` (Å)."""
+    """All pairs nearer than `cutoff` (Å)."""
     from vesin import NeighborList  # imports torch where there is one, which the test set's process does not need
 
     search = NeighborList(cutoff=float(cutoff), full_list=True)
@@ -112,7 +112,7 @@ def find_pairs(atoms: Atoms, cutoff: float) -> Pairs:
 
 
 def fragments(n_atoms: int, pairs: Pairs, near: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
-    """Indices of the atoms of each group that the pairs which are ``near`` connect."""
+    """Indices of the atoms of each group that the pairs which are `near` connect."""
     edges = pairs.first[near], pairs.second[near]
     graph = coo_array((np.ones(len(edges[0])), edges), shape=(n_atoms, n_atoms))
     n_groups, group = connected_components(graph, directed=False)

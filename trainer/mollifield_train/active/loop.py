@@ -1,4 +1,4 @@
-"""The whole loop: ``mollifield loop config.yaml``."""
+"""The whole loop: `mollifield loop config.yaml`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mollifield_train.active.config import LoopConfig, check_same_run, load_loop_config
-from mollifield_train.active.label.spool import remove_stale_claims
-from mollifield_train.active.log import say
-from mollifield_train.active.parts import Parts, Paths
-from mollifield_train.active.processes import Job, run_together
-from mollifield_train.active.rounds import ArmRun
-from mollifield_train.active.spelling import stored
-from mollifield_train.active.start import prepare_start, start_fingerprint
-from mollifield_train.active.store import GIVEN, Store
-from mollifield_train.active.test_set import make_test_set
-from mollifield_train.durable import only_process, read_json, remove_leftovers, write_json
+from ..durable import only_process, read_json, remove_leftovers, write_json
+from .config import LoopConfig, check_same_run, load_loop_config
+from .label.spool import remove_stale_claims
+from .log import say
+from .parts import Parts, Paths
+from .processes import Job, run_together
+from .rounds import ArmRun
+from .spelling import stored
+from .start import prepare_start, start_fingerprint
+from .store import GIVEN, Store
+from .test_set import make_test_set
 
 MakeParts = Callable[[LoopConfig], Parts]
 _FRAMES = "frames_fingerprint"
@@ -28,7 +28,7 @@ def run(config_path: str | Path, fresh: bool = False) -> Path:
     """Run a loop, or continue it where it was killed; return the path of its report.
 
     Args:
-        config_path: see ``mollifield_train.active.config.LoopConfig``.
+        config_path: see `mollifield_train.active.config.LoopConfig`.
         fresh: delete the run that lies in the config's directory first.
 
     Raises:
@@ -49,13 +49,13 @@ def what_is_kept(config_path: str | Path, fresh: bool) -> str:
 
 def default_parts(config: LoopConfig) -> Parts:
     """The real trainer, explorer and committee."""
-    from mollifield_train.active.wiring import make_parts
+    from .wiring import make_parts
 
     return make_parts(config)
 
 
 def run_loop(config: LoopConfig, fresh: bool, make_parts: MakeParts) -> Path:
-    """``run`` with a config in hand. ``make_parts`` is called in every process: a plain function."""
+    """`run` with a config in hand. `make_parts` is called in every process: a plain function."""
     root = config.directory
     _claim(root, config, fresh)
     with only_process(root / "lock"):
@@ -78,7 +78,7 @@ def _run_rounds(config: LoopConfig, paths: Paths, make_parts: MakeParts) -> None
 
 
 def _claim(root: Path, config: LoopConfig, fresh: bool) -> None:
-    """Make the directory; with ``fresh``, delete the run in it, but nothing that is not a run."""
+    """Make the directory; with `fresh`, delete the run in it, but nothing that is not a run."""
     marker = root / "config.json"
     occupied = root.exists() and any(root.iterdir())
     if occupied and not marker.exists() and not (root / "lock").exists():
@@ -153,7 +153,7 @@ def _run_arm(arm: str, config: LoopConfig, make_parts: MakeParts) -> None:
 
 def _finish(config: LoopConfig, paths: Paths, make_parts: MakeParts) -> Path:
     """Print the table of the rounds and write the report."""
-    from mollifield_train.active.report import write_report
+    from .report import write_report
 
     metrics = collect_metrics(config, paths)
     write_json(paths.root / "rounds.json", metrics)

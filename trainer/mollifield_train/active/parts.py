@@ -9,14 +9,14 @@ from typing import Protocol
 
 from ase import Atoms
 
-from mollifield_train.active.committee import LoadCommittee
-from mollifield_train.active.config import LoopConfig
-from mollifield_train.active.explore.trajectory import Explorer
+from .committee import LoadCommittee
+from .config import LoopConfig
+from .explore.trajectory import Explorer
 
 
 @dataclass(frozen=True)
 class TrainTask:
-    """One training: ``frames`` into ``model``, which appears whole or not at all."""
+    """One training: `frames` into `model`, which appears whole or not at all."""
 
     frames: Sequence[Atoms]
     valid: Sequence[Atoms]

@@ -13,14 +13,14 @@ import numpy as np
 from ase.units import GPa
 from scipy.stats import spearmanr
 
-from mollifield_train.active import figures
-from mollifield_train.active.acquire.config import AcquisitionConfig
-from mollifield_train.active.committee import LoadCommittee
-from mollifield_train.active.config import LoopConfig
-from mollifield_train.active.explore.trajectory import MAX_STD, read_trace
-from mollifield_train.active.parts import Paths
-from mollifield_train.active.store import DISCARDED, FAILED, LABELLED, TEST_SET, Store, StoredFrame
-from mollifield_train.durable import replacing
+from ..durable import replacing
+from . import figures
+from .acquire.config import AcquisitionConfig
+from .committee import LoadCommittee
+from .config import LoopConfig
+from .explore.trajectory import MAX_STD, read_trace
+from .parts import Paths
+from .store import DISCARDED, FAILED, LABELLED, TEST_SET, Store, StoredFrame
 
 _N_PICTURES, _N_CRYSTALS = 6, 3
 _ENDS = {
@@ -59,12 +59,12 @@ var(--soft); font-weight: 500; vertical-align: bottom; }} th:first-child, td:fir
 def write_report(
     config: LoopConfig, paths: Paths, metrics: list[dict[str, Any]], load_committee: LoadCommittee
 ) -> Path:
-    """Write ``report.html`` into the directory of the run and return its path.
+    """Write `report.html` into the directory of the run and return its path.
 
     Args:
         config: of the run.
         paths: of the run; all its rounds are finished.
-        metrics: one row an arm and round, as ``loop.collect_metrics`` gives them.
+        metrics: one row an arm and round, as `loop.collect_metrics` gives them.
         load_committee: opens the models, for the pictures of uncertain frames.
     """
     arm = next(iter(config.arms))
@@ -122,7 +122,7 @@ def summary(metrics: list[dict[str, Any]], n_tests: int, arms: Mapping[str, Acqu
 
 
 def _comparison(row: dict[str, Any], other: dict[str, Any], how: str) -> str:
-    """Two arms after the last round, side by side only if they spent the same; ``how`` the other chose its frames."""
+    """Two arms after the last round, side by side only if they spent the same; `how` the other chose its frames."""
     equal = row["n_new"] == other["n_new"]
     reached = (
         f"{'As many' if equal else other['n_new']} new frames {how} from the same kind of trajectory "
@@ -173,7 +173,7 @@ def rounds_html(metrics: list[dict[str, Any]]) -> str:
 
 
 def _table(head: list[str], rows: list[list[str]], text: str = "") -> str:
-    """``text``: a class of the table."""
+    """`text`: a class of the table."""
     cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     lines = "".join("<tr>" + "".join(f"<td>{html.escape(x)}</td>" for x in row) + "</tr>" for row in rows)
     return f'<div class="scroll"><table class="{text}"><tr>{cells}</tr>{lines}</table></div>'

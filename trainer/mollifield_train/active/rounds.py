@@ -5,11 +5,11 @@ What is done follows from the store and from files that appear whole or not at a
 =========  ============================================================================
 step       is done when
 =========  ============================================================================
-explore    ``trajectory-<i>.json`` exists for every trajectory (candidates are in the store)
-spend      the round has ``batch`` new labels and no ``chosen`` frames left; or ``model.pt``
+explore    `trajectory-<i>.json` exists for every trajectory (candidates are in the store)
+spend      the round has `batch` new labels and no `chosen` frames left; or `model.pt`
            exists, where the candidates ran out
-train      ``model.pt`` exists
-evaluate   ``metrics.json`` exists (``predictions.npz`` beside it is written first)
+train      `model.pt` exists
+evaluate   `metrics.json` exists (`predictions.npz` beside it is written first)
 =========  ============================================================================
 
 To spend a round's budget is to choose frames, have them labelled, and replace those that failed: by other
@@ -29,20 +29,21 @@ from typing import Any, cast
 import numpy as np
 from ase import Atoms
 
-from mollifield_train.active.acquire import acquisition
-from mollifield_train.active.acquire.scene import Scene
-from mollifield_train.active.committee import Committee, mean_force_std
-from mollifield_train.active.config import LoopConfig
-from mollifield_train.active.explore.config import TimesTraining
-from mollifield_train.active.explore.trajectory import Exploration, Task, write_trace
-from mollifield_train.active.guard import Guard
-from mollifield_train.active.label.labelling import label_chosen
-from mollifield_train.active.parts import Parts, Paths, TrainTask
-from mollifield_train.active.scores import predict_frames, summarise
-from mollifield_train.active.sides import side_rule
-from mollifield_train.active.start import is_isolated_atom
-from mollifield_train.active.starts import start_order
-from mollifield_train.active.store import (
+from ..durable import replacing, write_json
+from .acquire import acquisition
+from .acquire.scene import Scene
+from .committee import Committee, mean_force_std
+from .config import LoopConfig
+from .explore.config import TimesTraining
+from .explore.trajectory import Exploration, Task, write_trace
+from .guard import Guard
+from .label.labelling import label_chosen
+from .parts import Parts, Paths, TrainTask
+from .scores import predict_frames, summarise
+from .sides import side_rule
+from .start import is_isolated_atom
+from .starts import start_order
+from .store import (
     CANDIDATE,
     DISCARDED,
     DUPLICATE,
@@ -58,11 +59,10 @@ from mollifield_train.active.store import (
     Store,
     StoredFrame,
 )
-from mollifield_train.durable import replacing, write_json
 
 Say = Callable[[str], None]
 MAX_TRIES = 3
-"""A round sends at most this many times ``batch`` frames to the oracle: one that is broken ends some day."""
+"""A round sends at most this many times `batch` frames to the oracle: one that is broken ends some day."""
 _STREAM = 7
 """Keeps acquisitions' random numbers apart from those of trajectories."""
 
@@ -165,7 +165,7 @@ class ArmRun:
         )
 
     def spend(self, number: int) -> None:
-        """Choose frames and have them labelled until the round has its ``batch`` of new labels.
+        """Choose frames and have them labelled until the round has its `batch` of new labels.
 
         A failure is replaced. Where candidates run out, further trajectories look for more, and where those
         run out too, the round says what is missing.
@@ -276,7 +276,7 @@ class ArmRun:
 
 
 def threshold(setting: float | TimesTraining, training_std: float) -> float:
-    """A threshold in eV/Å. ``training_std``: see ``committee.mean_force_std``."""
+    """A threshold in eV/Å. `training_std`: see `committee.mean_force_std`."""
     if isinstance(setting, TimesTraining):
         return setting.times_training * training_std
     return setting

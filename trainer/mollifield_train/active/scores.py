@@ -8,9 +8,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mollifield_train.active.committee import Committee
-from mollifield_train.active.store import Label, label_of
-from mollifield_train.metrics import energy_deviations, offset, rmse, rmse_without_offset
+from ..metrics import energy_deviations, offset, rmse, rmse_without_offset
+from .committee import Committee
+from .store import Label, label_of
 
 Arrays = dict[str, NDArray[np.float64]]
 
@@ -18,8 +18,8 @@ Arrays = dict[str, NDArray[np.float64]]
 def predict_frames(committee: Committee, frames: Sequence[Atoms]) -> Arrays:
     """Predictions and references of F labelled frames of any size, in eV, eV/Å and eV/Å^3.
 
-    ``n_atoms`` and energies are ``[F]``; forces ``[A, 3]`` and their std ``[A]`` have the A atoms of all frames one
-    after another. ``stress`` and ``stress_reference`` ``[S, 6]`` (Voigt, in ASE's sign) are there for the frames whose
+    `n_atoms` and energies are `[F]`; forces `[A, 3]` and their std `[A]` have the A atoms of all frames one
+    after another. `stress` and `stress_reference` `[S, 6]` (Voigt, in ASE's sign) are there for the frames whose
     label has one.
     """
     labels: list[Label] = []
@@ -49,7 +49,7 @@ def predict_frames(committee: Committee, frames: Sequence[Atoms]) -> Arrays:
 
 
 def summarise(arrays: Arrays) -> dict[str, float]:
-    """Errors and standard deviations of ``predict_frames``, in the same units.
+    """Errors and standard deviations of `predict_frames`, in the same units.
 
     The offset is the mean error of the energy per atom, which no force and no energy difference sees; the
     RMSE comes with and without it. The pressure's error has the sign of a pressure: minus a third of the

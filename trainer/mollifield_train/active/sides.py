@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from mollifield_train.active.config import LoopConfig
-from mollifield_train.active.store import TRAIN, VALIDATION, SideOf, always_train
-from mollifield_train.data.splits import is_validation, validation_from
+from ..data.splits import is_validation, validation_from
+from .config import LoopConfig
+from .store import TRAIN, VALIDATION, SideOf, always_train
 
 
 def side_rule(config: LoopConfig, n_frames: int) -> SideOf:
-    """Where frames go that are added to a run with ``n_frames`` labelled ones.
+    """Where frames go that are added to a run with `n_frames` labelled ones.
 
-    Few frames are all trained on. ``n_frames`` must follow from the config and the round alone, so that
+    Few frames are all trained on. `n_frames` must follow from the config and the round alone, so that
     arms and restarts decide alike; the rest is the frame's content.
     """
     fraction = config.training.valid_fraction

@@ -14,26 +14,15 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from mollifield_train.active.config import LoopConfig, StartConfig
-from mollifield_train.active.guard import Guard
-from mollifield_train.active.label.labelling import label_again, label_chosen
-from mollifield_train.active.label.spool import spool_file
-from mollifield_train.active.sides import side_rule
-from mollifield_train.active.store import (
-    GIVEN,
-    LABELLED,
-    PERTURBED,
-    TRAIN,
-    VALIDATION,
-    Label,
-    Store,
-    StoredFrame,
-    content_key,
-    label_of,
-)
-from mollifield_train.data.frames import Frame, frames_from_atoms
-from mollifield_train.data.keys import AUTO, REFERENCE_KEYS, LabelKeys, find_label
-from mollifield_train.data.splits import split_frames
+from ..data.frames import Frame, frames_from_atoms
+from ..data.keys import AUTO, REFERENCE_KEYS, LabelKeys, find_label
+from ..data.splits import split_frames
+from .config import LoopConfig, StartConfig
+from .guard import Guard
+from .label.labelling import label_again, label_chosen
+from .label.spool import spool_file
+from .sides import side_rule
+from .store import GIVEN, LABELLED, PERTURBED, TRAIN, VALIDATION, Label, Store, StoredFrame, content_key, label_of
 
 Say = Callable[[str], None]
 ENERGY_TOLERANCE = 1e-3
@@ -78,7 +67,7 @@ def _teaching(store: Store) -> list[StoredFrame]:
 
 
 def read_start(config: LoopConfig) -> list[Atoms]:
-    """The frames that the run starts from; see ``read_loop_frames``."""
+    """The frames that the run starts from; see `read_loop_frames`."""
     return read_loop_frames(config.frames, config)
 
 
@@ -147,7 +136,7 @@ def check_labels(frames: Sequence[Atoms], path: Path, config: LoopConfig, spool:
     """Have the oracle compute the given label with the largest forces; the calls by the frame's key.
 
     Raises:
-        ValueError: the label, of a frame of ``path``, is another one, or the oracle fails.
+        ValueError: the label, of a frame of `path`, is another one, or the oracle fails.
     """
     labels = [(k, label_of(atoms)) for k, atoms in enumerate(frames) if not is_isolated_atom(atoms)]
     found = [(k, label) for k, label in labels if label is not None]
@@ -195,9 +184,9 @@ def why_perturb(frames: Sequence[Atoms], settings: StartConfig) -> str | None:
 def perturbed_frames(
     frames: Sequence[Atoms], settings: StartConfig, temperature: float, guard: Guard, seed: int
 ) -> list[Atoms]:
-    """``settings.n_frames`` shaken copies of ``frames`` by turns, none of which ``guard`` refuses.
+    """`settings.n_frames` shaken copies of `frames` by turns, none of which `guard` refuses.
 
-    ``temperature`` (K) scales the amplitude, as thermal displacements grow.
+    `temperature` (K) scales the amplitude, as thermal displacements grow.
     """
     shaken = []
     amplitude = settings.amplitude * np.sqrt(temperature / _ROOM_TEMPERATURE)

@@ -15,7 +15,7 @@ Frame = TypeVar("Frame")
 def start_order(given: Sequence[Frame], found: Sequence[Frame], seed: int, round_: int) -> list[Frame]:
     """All frames, each once, in the order in which the trajectories of a round start from them.
 
-    Frames that the run began with and frames ``found`` in earlier rounds take turns; who begins changes from round
+    Frames that the run began with and frames `found` in earlier rounds take turns; who begins changes from round
     to round, so that one trajectory a round comes to both. Arms with equally many frames draw alike.
     """
     rng = np.random.default_rng([seed, _STREAM, round_])

@@ -1,10 +1,10 @@
-"""Every frame of a run and what became of it, in one ``ase.db`` SQLite database.
+"""Every frame of a run and what became of it, in one `ase.db` SQLite database.
 
-Columns (key-value pairs of each row): ``status``, ``content`` (hash of the geometry), ``arm``,
-``round``, ``trajectory``, ``step``, ``std`` (largest force std when it was found, eV/Å), ``source``
-(``given``, ``perturbed``, ``threshold`` or ``regular``), ``calls`` (oracle calls spent on it), ``shared``
-(1 where the label came from another arm), ``side`` (``train`` or ``validation``, decided when a frame is
-chosen), ``reason`` (why it was discarded or failed). Labels are the row's own energy (eV), forces (eV/Å) and
+Columns (key-value pairs of each row): `status`, `content` (hash of the geometry), `arm`,
+`round`, `trajectory`, `step`, `std` (largest force std when it was found, eV/Å), `source`
+(`given`, `perturbed`, `threshold` or `regular`), `calls` (oracle calls spent on it), `shared`
+(1 where the label came from another arm), `side` (`train` or `validation`, decided when a frame is
+chosen), `reason` (why it was discarded or failed). Labels are the row's own energy (eV), forces (eV/Å) and
 stress (eV/Å^3).
 
 Each method is one SQLite transaction, so a killed process leaves either all of it or nothing.
@@ -23,9 +23,9 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
-from mollifield_train.active.duplicates import Geometries
-from mollifield_train.data import content as geometry
-from mollifield_train.durable import NamedDatabase, replacing
+from ..data import content as geometry
+from ..durable import NamedDatabase, replacing
+from .duplicates import Geometries
 
 CANDIDATE, CHOSEN, LABELLED = "candidate", "chosen", "labelled"
 FAILED, DISCARDED = "failed", "discarded"
@@ -36,7 +36,7 @@ GIVEN, TEST_SET = "given", "test"
 THRESHOLD, REGULAR = "threshold", "regular"
 """The sources of frames that an explorer saved because they were uncertain, and at regular intervals."""
 PERTURBED = "perturbed"
-"""The source of frames made by shaking the given ones; their arm is ``GIVEN``."""
+"""The source of frames made by shaking the given ones; their arm is `GIVEN`."""
 TRAIN, VALIDATION = "train", "validation"
 SideOf = Callable[[str], str]
 """From the key of a geometry to the side where it belongs."""
@@ -44,7 +44,7 @@ SideOf = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Label:
-    """What an oracle says about a frame: eV, ``[N, 3]`` eV/Å, Voigt ``[6]`` eV/Å^3 or None."""
+    """What an oracle says about a frame: eV, `[N, 3]` eV/Å, Voigt `[6]` eV/Å^3 or None."""
 
     energy: float
     forces: NDArray[np.float64]
@@ -53,7 +53,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A frame that an explorer brought home. ``reason`` is set if the guard refused it."""
+    """A frame that an explorer brought home. `reason` is set if the guard refused it."""
 
     atoms: Atoms
     step: int
@@ -64,7 +64,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class StoredFrame:
-    """A row of the store; ``atoms`` carries its label, if any, as a calculator."""
+    """A row of the store; `atoms` carries its label, if any, as a calculator."""
 
     id: int
     atoms: Atoms
@@ -77,7 +77,7 @@ def always_train(content: str) -> str:
 
 
 def content_key(atoms: Atoms) -> str:
-    """The key of a frame's geometry, see ``mollifield_train.data.content``."""
+    """The key of a frame's geometry, see `mollifield_train.data.content`."""
     return geometry.content_key(atoms.numbers, atoms.get_positions(), atoms.cell.array, atoms.pbc)
 
 
@@ -113,9 +113,9 @@ class Store:
         calls: Mapping[str, int] | None = None,
         arm: str = GIVEN,
     ) -> None:
-        """Add frames that the run starts from, or (``arm``) is judged by; those already there are left alone.
+        """Add frames that the run starts from, or (`arm`) is judged by; those already there are left alone.
 
-        Frames with a label (energy and forces) are labelled, at the cost of the ``calls`` to the oracle that
+        Frames with a label (energy and forces) are labelled, at the cost of the `calls` to the oracle that
         were made to check them (by the frame's key); the others are chosen.
         """
         with self._database as database:
@@ -217,7 +217,7 @@ class Store:
                 database.update(int(id_), status=CHOSEN, side=side)
 
     def record_label(self, id_: int, label: Label, calls: int, shared: bool = False) -> None:
-        """Store a label in the row of its frame; ``shared``: another arm had it computed."""
+        """Store a label in the row of its frame; `shared`: another arm had it computed."""
         with self._database as database:
             atoms = database.get_atoms(id=id_)
             database.update(id_, atoms=_bare(atoms, label), status=LABELLED, calls=calls, shared=int(shared))
@@ -236,7 +236,7 @@ class Store:
         return None
 
     def frames(self, **where: Any) -> list[StoredFrame]:
-        """Rows whose columns equal ``where``, in the order in which they were added."""
+        """Rows whose columns equal `where`, in the order in which they were added."""
         with self._database as database:
             return [
                 StoredFrame(row.id, row.toatoms(), dict(row.key_value_pairs))
@@ -244,7 +244,7 @@ class Store:
             ]
 
     def labelled_frames(self, arm: str, round_: int, side: str | None = None) -> list[StoredFrame]:
-        """What ``arm`` knows after ``round_``; with ``side``, only the frames of that side."""
+        """What `arm` knows after `round_`; with `side`, only the frames of that side."""
         labelled = self.frames(arm=GIVEN, status=LABELLED)
         if arm != GIVEN:
             labelled += self.frames(arm=arm, status=LABELLED)
@@ -253,7 +253,7 @@ class Store:
         ]
 
     def training_frames(self, arm: str, round_: int) -> list[StoredFrame]:
-        """Labelled frames that the model of ``arm`` may learn from after ``round_``."""
+        """Labelled frames that the model of `arm` may learn from after `round_`."""
         return self.labelled_frames(arm, round_, TRAIN)
 
     def oracle_calls(self, arm: str, round_: int) -> int:

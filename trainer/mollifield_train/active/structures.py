@@ -40,18 +40,18 @@ class Panel:
     """A plane figure of some atoms of a frame; lengths in Å."""
 
     indices: NDArray[np.int64]
-    """``[n]`` atoms, the ones farthest from the viewer first."""
+    """`[n]` atoms, the ones farthest from the viewer first."""
     places: Array
-    """``[n, 2]``."""
+    """`[n, 2]`."""
     bonds: Array
-    """``[b, 2, 2]`` ends of lines; a bond to a periodic image is a line half as long, at both of its atoms."""
+    """`[b, 2, 2]` ends of lines; a bond to a periodic image is a line half as long, at both of its atoms."""
     outline: Array
-    """``[4, 2]`` corners of the cell, or ``[0, 2]``."""
+    """`[4, 2]` corners of the cell, or `[0, 2]`."""
     title: str
 
 
 def panels(atoms: Atoms, std: Array) -> list[Panel]:
-    """A molecule's one panel, or those of a crystal's layers, at most ``MAX_LAYERS`` around the largest ``std``."""
+    """A molecule's one panel, or those of a crystal's layers, at most `MAX_LAYERS` around the largest `std`."""
     first, second, shift = neighbor_list("ijS", atoms, natural_cutoffs(atoms, mult=_BOND))
     offsets = _molecule(len(atoms), first, second, shift) if atoms.pbc.any() else np.zeros((len(atoms), 3))
     if offsets is None:
@@ -66,7 +66,7 @@ def panels(atoms: Atoms, std: Array) -> list[Panel]:
 
 
 def _molecule(n_atoms: int, first: Array, second: Array, shift: Array) -> Array | None:
-    """Lattice vectors ``[N, 3]`` to add to each atom to make one molecule whole; None for anything else.
+    """Lattice vectors `[N, 3]` to add to each atom to make one molecule whole; None for anything else.
 
     Walks along the bonds from the first atom: a crystal comes back to an atom by another image of it.
     """
@@ -161,7 +161,7 @@ def _shown(layer: NDArray[np.int64], std: Array) -> list[int]:
 
 
 def draw(axes: Axes, atoms: Atoms, panel: Panel, std: Array, norm: Any, ink: str, reach: float) -> None:
-    """Draw a panel; ``norm`` maps ``std`` (``[N]``) to colours, ``reach`` (Å) is half the width that is shown."""
+    """Draw a panel; `norm` maps `std` (`[N]`) to colours, `reach` (Å) is half the width that is shown."""
     centre = panel.outline.mean(axis=0) if len(panel.outline) else np.zeros(2)
     if len(panel.outline):
         axes.add_patch(

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from mollifield_train.active.config import LoopConfig
-from mollifield_train.active.duplicates import Geometries
-from mollifield_train.active.dynamics import oracle_stretch, thermalised
-from mollifield_train.active.label.execution import local_workers, result_or_reason
-from mollifield_train.active.label.labelling import label_chosen
-from mollifield_train.active.label.spool import spool_file
-from mollifield_train.active.processes import single_threaded_children
-from mollifield_train.active.start import check_labels, is_isolated_atom, read_loop_frames
-from mollifield_train.active.store import FAILED, GIVEN, LABELLED, TEST_SET, Store, content_key
+from .config import LoopConfig
+from .duplicates import Geometries
+from .dynamics import oracle_stretch, thermalised
+from .label.execution import local_workers, result_or_reason
+from .label.labelling import label_chosen
+from .label.spool import spool_file
+from .processes import single_threaded_children
+from .start import check_labels, is_isolated_atom, read_loop_frames
+from .store import FAILED, GIVEN, LABELLED, TEST_SET, Store, content_key
 
 Say = Callable[[str], None]
 _STREAM = 600
@@ -102,7 +102,7 @@ def _first(config: LoopConfig, store: Store) -> Atoms:
 
 
 def _next_frame(pool: Executor, last: Atoms, index: int, config: LoopConfig, say: Say) -> Atoms:
-    """The labelled frame one stretch after ``last``, by another path where the oracle fails."""
+    """The labelled frame one stretch after `last`, by another path where the oracle fails."""
     settings = config.test_set
     n_steps = settings.every + (settings.n_equilibration if index == 0 else 0)
     for attempt in range(config.oracle.retries + 1):

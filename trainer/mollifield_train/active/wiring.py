@@ -8,15 +8,15 @@ from functools import lru_cache, partial
 import ase.io
 import torch
 
-from mollifield_train.active.config import LoopConfig
-from mollifield_train.active.explore import explore
-from mollifield_train.active.exported import ExportedCommittee
-from mollifield_train.active.log import say
-from mollifield_train.active.parts import Parts, TrainTask
-from mollifield_train.config import DataConfig, TrainConfig
-from mollifield_train.durable import replacing
-from mollifield_train.training.run import train
-from mollifield_train.training.run_directory import LAST_CHECKPOINT, MODEL_FILE
+from ..config import DataConfig, TrainConfig
+from ..durable import replacing
+from ..training.run import train
+from ..training.run_directory import LAST_CHECKPOINT, MODEL_FILE
+from .config import LoopConfig
+from .explore import explore
+from .exported import ExportedCommittee
+from .log import say
+from .parts import Parts, TrainTask
 
 TRAIN_FILE, VALID_FILE = "train.extxyz", "valid.extxyz"
 
@@ -31,7 +31,7 @@ def make_parts(config: LoopConfig) -> Parts:
 
 
 def train_committee(task: TrainTask, config: LoopConfig) -> None:
-    """Train with ``mollifield_train.training.run``; see ``parts.Trainer``."""
+    """Train with `mollifield_train.training.run`; see `parts.Trainer`."""
     task.directory.mkdir(parents=True, exist_ok=True)
     for name, frames in ((VALID_FILE, task.valid), (TRAIN_FILE, task.frames)):
         if frames and not (task.directory / name).exists():

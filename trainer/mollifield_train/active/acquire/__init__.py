@@ -5,13 +5,13 @@ Another one is a file with a config class and a class like those below, and a li
 
 from __future__ import annotations
 
-from mollifield_train.active.acquire.config import AcquisitionConfig
-from mollifield_train.active.acquire.farthest_points import FarthestPoints, FarthestPointsConfig
-from mollifield_train.active.acquire.most_uncertain import MostUncertain, MostUncertainConfig
-from mollifield_train.active.acquire.random import Random, RandomConfig
-from mollifield_train.active.acquire.scene import Choose
-from mollifield_train.active.acquire.uncertain_then_diverse import UncertainThenDiverse, UncertainThenDiverseConfig
-from mollifield_train.section import Kind
+from ...section import Kind
+from .config import AcquisitionConfig
+from .farthest_points import FarthestPoints, FarthestPointsConfig
+from .most_uncertain import MostUncertain, MostUncertainConfig
+from .random import Random, RandomConfig
+from .scene import Choose
+from .uncertain_then_diverse import UncertainThenDiverse, UncertainThenDiverseConfig
 
 __all__ = ["ACQUISITIONS", "DEFAULT_ACQUISITION", "acquisition"]
 
@@ -28,6 +28,6 @@ DEFAULT_ACQUISITION = "uncertain_then_diverse"
 
 
 def acquisition(settings: AcquisitionConfig) -> Choose:
-    """``choose(scene, n, rng) -> indices``, by the kind that ``settings`` are of."""
+    """`choose(scene, n, rng) -> indices`, by the kind that `settings` are of."""
     choose: Choose = ACQUISITIONS[settings.kind].make(settings)
     return choose

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from mollifield_train.active.store import REGULAR, THRESHOLD
-from mollifield_train.section import Section
+from ...section import Section
+from ..store import REGULAR, THRESHOLD
 
 
 class AcquisitionConfig(Section):

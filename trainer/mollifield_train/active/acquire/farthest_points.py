@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mollifield_train import farthest_points
-from mollifield_train.active.acquire.config import AcquisitionConfig
-from mollifield_train.active.acquire.descriptors import Averaged
-from mollifield_train.active.acquire.most_uncertain import above_first
-from mollifield_train.active.acquire.scene import Indices, Scene
+from ... import farthest_points
+from .config import AcquisitionConfig
+from .descriptors import Averaged
+from .most_uncertain import above_first
+from .scene import Indices, Scene
 
 
 class FarthestPointsConfig(AcquisitionConfig):
@@ -26,7 +26,7 @@ class FarthestPointsConfig(AcquisitionConfig):
 
 @dataclass(frozen=True)
 class FarthestPoints:
-    """See ``scene.Choose``."""
+    """See `scene.Choose`."""
 
     settings: FarthestPointsConfig
 
@@ -43,9 +43,9 @@ def spread(descriptors: NDArray[np.float64], n_batch: int, known: NDArray[np.flo
     """Each choice is the frame farthest from all known and chosen ones.
 
     Args:
-        descriptors: ``[n, d]``, one row a frame; distances are Euclidean.
+        descriptors: `[n, d]`, one row a frame; distances are Euclidean.
         n_batch: how many to choose at most. Copies of known or chosen frames are never chosen.
-        known: ``[m, d]`` rows of the frames already labelled; without them, the first frame is the first choice.
+        known: `[m, d]` rows of the frames already labelled; without them, the first frame is the first choice.
     """
     order = farthest_points.farthest_points(np.asarray(descriptors, dtype=np.float64), known)
     different = takewhile(lambda point: point[1] > 0.0, order)

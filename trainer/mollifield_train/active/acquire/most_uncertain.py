@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mollifield_train.active.acquire.config import AcquisitionConfig
-from mollifield_train.active.acquire.scene import Indices, Scene
+from .config import AcquisitionConfig
+from .scene import Indices, Scene
 
 
 class MostUncertainConfig(AcquisitionConfig):
@@ -21,7 +21,7 @@ class MostUncertainConfig(AcquisitionConfig):
 
 @dataclass(frozen=True)
 class MostUncertain:
-    """See ``scene.Choose``."""
+    """See `scene.Choose`."""
 
     settings: MostUncertainConfig
 
@@ -30,14 +30,14 @@ class MostUncertain:
 
 
 def above_first(scene: Scene, n: int, best: Callable[[Indices], Indices]) -> Indices:
-    """What ``best`` makes of the frames above the threshold; if that is too few, the most uncertain others as well."""
+    """What `best` makes of the frames above the threshold; if that is too few, the most uncertain others as well."""
     above, others = np.flatnonzero(scene.above), np.flatnonzero(~scene.above)
     chosen = best(above) if len(above) else above
     return np.concatenate([chosen, others[most_uncertain(scene.std[others], n - len(chosen))]])
 
 
 def most_uncertain(std: NDArray[np.float64], n_batch: int) -> Indices:
-    """Indices of the ``n_batch`` largest values of ``std[n]`` (eV/Å), largest first.
+    """Indices of the `n_batch` largest values of `std[n]` (eV/Å), largest first.
 
     Equal values keep their order, so a restarted run chooses the same frames.
     """

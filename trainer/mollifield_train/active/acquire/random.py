@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from mollifield_train.active.acquire.config import AcquisitionConfig
-from mollifield_train.active.acquire.scene import Indices, Scene
-from mollifield_train.active.store import REGULAR
+from ..store import REGULAR
+from .config import AcquisitionConfig
+from .scene import Indices, Scene
 
 
 class RandomConfig(AcquisitionConfig):
@@ -23,7 +23,7 @@ class RandomConfig(AcquisitionConfig):
 
 @dataclass(frozen=True)
 class Random:
-    """See ``scene.Choose``."""
+    """See `scene.Choose`."""
 
     settings: RandomConfig
 
@@ -32,6 +32,6 @@ class Random:
 
 
 def random_choice(n_frames: int, n_batch: int, rng: np.random.Generator) -> Indices:
-    """``n_batch`` different indices below ``n_frames`` (all of them if there are fewer), sorted."""
+    """`n_batch` different indices below `n_frames` (all of them if there are fewer), sorted."""
     size = min(n_batch, n_frames)
     return np.sort(rng.choice(n_frames, size=size, replace=False)).astype(np.int64)

@@ -10,8 +10,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mollifield_train.active.acquire.descriptors import Averaged, frame_descriptor
-from mollifield_train.active.committee import Committee
+from ..committee import Committee
+from .descriptors import Averaged, frame_descriptor
 
 Indices = NDArray[np.int64]
 
@@ -25,9 +25,9 @@ class Scene:
 
     frames: Sequence[Atoms]
     std: NDArray[np.float64]
-    """``[n]`` largest force std of an atom, eV/Å, by the committee that found the frame."""
+    """`[n]` largest force std of an atom, eV/Å, by the committee that found the frame."""
     above: NDArray[np.bool_]
-    """``[n]`` saved for being above the round's threshold; the others were saved at regular intervals."""
+    """`[n]` saved for being above the round's threshold; the others were saved at regular intervals."""
     known: Sequence[Atoms]
     """Frames that the arm has labels of, isolated atoms left out."""
     committee: Committee
@@ -37,11 +37,11 @@ class Scene:
         return len(self.frames)
 
     def descriptors(self, indices: Indices, averaged: Averaged) -> NDArray[np.float64]:
-        """``[len(indices), d]``, see ``descriptors.frame_descriptor``."""
+        """`[len(indices), d]`, see `descriptors.frame_descriptor`."""
         return self._describe([self.frames[index] for index in indices], averaged)
 
     def known_descriptors(self, averaged: Averaged) -> NDArray[np.float64]:
-        """``[m, d]``, likewise."""
+        """`[m, d]`, likewise."""
         return self._describe(self.known, averaged)
 
     def _describe(self, frames: Sequence[Atoms], averaged: Averaged) -> NDArray[np.float64]:
@@ -54,10 +54,10 @@ class Scene:
 
 
 class Choose(Protocol):
-    """An acquisition: at most ``n`` different indices into ``scene``, in the order of preference.
+    """An acquisition: at most `n` different indices into `scene`, in the order of preference.
 
-    The same scene and state of ``rng`` give the same choice, so that a restarted run goes on as it was. Fewer than
-    ``n`` ask for another trajectory.
+    The same scene and state of `rng` give the same choice, so that a restarted run goes on as it was. Fewer than
+    `n` ask for another trajectory.
     """
 
     def __call__(self, scene: Scene, n: int, rng: np.random.Generator) -> Indices: ...

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mollifield_train.active.acquire.config import AcquisitionConfig
-from mollifield_train.active.acquire.descriptors import Averaged
-from mollifield_train.active.acquire.farthest_points import spread
-from mollifield_train.active.acquire.most_uncertain import above_first, most_uncertain
-from mollifield_train.active.acquire.scene import Indices, Scene
+from .config import AcquisitionConfig
+from .descriptors import Averaged
+from .farthest_points import spread
+from .most_uncertain import above_first, most_uncertain
+from .scene import Indices, Scene
 
 
 class UncertainThenDiverseConfig(AcquisitionConfig):
@@ -27,7 +27,7 @@ class UncertainThenDiverseConfig(AcquisitionConfig):
 
 @dataclass(frozen=True)
 class UncertainThenDiverse:
-    """See ``scene.Choose``.
+    """See `scene.Choose`.
 
     Uncertainty alone picks neighbours in time that teach the same thing; diversity alone picks
     frames the model knows.

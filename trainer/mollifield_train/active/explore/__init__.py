@@ -5,11 +5,11 @@ Another one is a file with a config class and a function like those below, and a
 
 from __future__ import annotations
 
-from mollifield_train.active.explore.config import ExplorerConfig
-from mollifield_train.active.explore.lammps import LammpsConfig, explore_with_lammps
-from mollifield_train.active.explore.md import MdConfig, explore_with_ase
-from mollifield_train.active.explore.trajectory import Exploration, Task
-from mollifield_train.section import Kind
+from ...section import Kind
+from .config import ExplorerConfig
+from .lammps import LammpsConfig, explore_with_lammps
+from .md import MdConfig, explore_with_ase
+from .trajectory import Exploration, Task
 
 __all__ = ["DEFAULT_EXPLORER", "EXPLORERS", "explore"]
 
@@ -24,6 +24,6 @@ DEFAULT_EXPLORER = "lammps"
 
 
 def explore(task: Task, settings: ExplorerConfig) -> Exploration:
-    """One trajectory by the explorer that ``settings`` are of; see ``trajectory.Explorer``."""
+    """One trajectory by the explorer that `settings` are of; see `trajectory.Explorer`."""
     found: Exploration = EXPLORERS[settings.kind].make(task, settings)
     return found

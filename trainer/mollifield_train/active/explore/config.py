@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from mollifield_train.section import Section
+from ...section import Section
 
 
 class TimesTraining(Section):

@@ -1,4 +1,4 @@
-"""Exploration in LAMMPS: pair style and fix ``mollifield/uncertainty`` do the watching."""
+"""Exploration in LAMMPS: pair style and fix `mollifield/uncertainty` do the watching."""
 
 from __future__ import annotations
 
@@ -19,17 +19,9 @@ from mollifield_lammps import (
     run_lammps,
     write_data,
 )
-from mollifield_train.active.explore.config import DynamicsConfig
-from mollifield_train.active.explore.trajectory import (
-    MAX_STD,
-    MEAN_STD,
-    STEP,
-    TEMPERATURE,
-    Exploration,
-    Task,
-    Trace,
-    cut_unphysical,
-)
+
+from .config import DynamicsConfig
+from .trajectory import MAX_STD, MEAN_STD, STEP, TEMPERATURE, Exploration, Task, Trace, cut_unphysical
 
 _LOG, _DATA, _UNCERTAIN, _REGULAR = "log.lammps", "start.data", "uncertain.extxyz", "regular.extxyz"
 _THERMO = {STEP: "Step", TEMPERATURE: "Temp", MAX_STD: "f_watch", MEAN_STD: "f_watch[2]"}
@@ -45,7 +37,7 @@ class LammpsConfig(DynamicsConfig):
 
 
 def explore_with_lammps(task: Task, settings: LammpsConfig) -> Exploration:
-    """See ``trajectory.Explorer``.
+    """See `trajectory.Explorer`.
 
     A run that LAMMPS ends with an error (atoms lost, say) is not an error of the loop: what it
     wrote before counts, and the trace says how it ended.

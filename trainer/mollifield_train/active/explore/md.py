@@ -8,19 +8,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from mollifield_train.active.dynamics import langevin, thermalised
-from mollifield_train.active.explore.config import DynamicsConfig
-from mollifield_train.active.explore.trajectory import (
-    MAX_STD,
-    MEAN_STD,
-    STEP,
-    TEMPERATURE,
-    Exploration,
-    Task,
-    Trace,
-    snapshot,
-    unphysical_end,
-)
+from ..dynamics import langevin, thermalised
+from .config import DynamicsConfig
+from .trajectory import MAX_STD, MEAN_STD, STEP, TEMPERATURE, Exploration, Task, Trace, snapshot, unphysical_end
 
 
 class MdConfig(DynamicsConfig):
@@ -30,7 +20,7 @@ class MdConfig(DynamicsConfig):
 
 
 def explore_with_ase(task: Task, settings: MdConfig) -> Exploration:
-    """See ``trajectory.Explorer``."""
+    """See `trajectory.Explorer`."""
     from mollifield import MollifieldCalculator  # torch takes seconds, which reading a config has no use for
 
     rng = np.random.default_rng(task.seed)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ase import Atoms
 
-from mollifield_train.durable import read_json, write_json
+from ...durable import read_json, write_json
 
 STEP, TEMPERATURE, MAX_STD, MEAN_STD = "step", "temperature", "max_std", "mean_std"
 """Columns of a trace: whole numbers, K, eV/Å (largest force std of an atom), eV/Å (mean over atoms)."""
@@ -47,7 +47,7 @@ class Trace:
     columns: Mapping[str, list[float]]
     """Lists of one length by name. `STEP` is there; `MAX_STD` is drawn in the report where it is."""
     end: str = "complete"
-    """How it ended: ``complete``, ``stopped`` (above ``stop``), ``unphysical: ...`` or ``failed: ...``."""
+    """How it ended: `complete`, `stopped` (above `stop`), `unphysical: ...` or `failed: ...`."""
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in self.columns.items()}
@@ -63,7 +63,7 @@ class Trace:
         return self.columns[name]
 
     def add(self, row: Mapping[str, float]) -> None:
-        """One look more; ``row`` has a number for each column."""
+        """One look more; `row` has a number for each column."""
         for name, column in self.columns.items():
             column.append(row[name])
 
@@ -84,7 +84,7 @@ def write_trace(path: Path, trace: Trace, select: float) -> None:
 
 
 def read_trace(path: Path) -> tuple[Trace, float]:
-    """What ``write_trace`` was given, in this release or an earlier one.
+    """What `write_trace` was given, in this release or an earlier one.
 
     Raises:
         ValueError: naming the file, which holds something else.
@@ -100,14 +100,14 @@ def read_trace(path: Path) -> tuple[Trace, float]:
 
 @dataclass(frozen=True)
 class Exploration:
-    """What one trajectory brought home; every frame has its ``step`` in ``info``.
+    """What one trajectory brought home; every frame has its `step` in `info`.
 
     Where a trajectory became unphysical, the last frame is the one that shows it.
     """
 
     trace: Trace
     uncertain: list[Atoms]
-    """Frames above ``select``."""
+    """Frames above `select`."""
     regular: list[Atoms]
     """Frames at regular intervals, whatever their uncertainty."""
 
@@ -117,18 +117,18 @@ class Exploration:
 
 
 class Explorer(Protocol):
-    """Runs one trajectory; the same task gives the same trajectory. ``settings`` are of the explorer's own kind."""
+    """Runs one trajectory; the same task gives the same trajectory. `settings` are of the explorer's own kind."""
 
     def __call__(self, task: Task, settings: Any) -> Exploration: ...
 
 
 def unphysical_end(reason: str, step: int) -> str:
-    """How a trajectory ends whose frame at ``step`` is unphysical."""
+    """How a trajectory ends whose frame at `step` is unphysical."""
     return f"unphysical: {reason}, at step {step}"
 
 
 def cut_unphysical(found: Exploration, why_unphysical: Callable[[Atoms], str | None]) -> Exploration:
-    """``found`` up to its first unphysical frame, for explorers that cannot look while they run."""
+    """`found` up to its first unphysical frame, for explorers that cannot look while they run."""
     by_step = {frame.info["step"]: frame for frame in found.uncertain + found.regular}
     for step in sorted(by_step):
         reason = why_unphysical(by_step[step])

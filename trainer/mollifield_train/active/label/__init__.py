@@ -1,7 +1,7 @@
 """Reference calculations: from a frame to its label.
 
-``calculators`` knows which method, ``execution`` where it runs, ``labelling`` which frames and how often it is tried,
-``spool`` where a label is safe until it is in the store. Another calculator is a config class with a function that
+`calculators` knows which method, `execution` where it runs, `labelling` which frames and how often it is tried,
+`spool` where a label is safe until it is in the store. Another calculator is a config class with a function that
 makes it, and a line in the table.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from ase.calculators.calculator import Calculator
 
-from mollifield_train.active.label.calculators import (
+from ...section import Kind
+from .calculators import (
     AnyAseConfig,
     EmtConfig,
     LennardJonesConfig,
@@ -20,7 +21,6 @@ from mollifield_train.active.label.calculators import (
     make_lennard_jones,
     make_tblite,
 )
-from mollifield_train.section import Kind
 
 __all__ = ["CALCULATORS", "DEFAULT_CALCULATOR", "make_calculator"]
 

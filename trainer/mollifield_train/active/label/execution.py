@@ -1,4 +1,4 @@
-"""Where labels are computed. The loop knows ``concurrent.futures`` only."""
+"""Where labels are computed. The loop knows `concurrent.futures` only."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from mollifield_train.active.label.calculators import OracleConfig
-from mollifield_train.active.label.workers import WorkerPool
+from .calculators import OracleConfig
+from .workers import WorkerPool
 
 MakeExecutor = Callable[[int], Executor]
 """From the number of workers to what runs them."""
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 def local_workers(config: OracleConfig, folder: Path) -> MakeExecutor:
-    """Workers on this machine, each with one thread, that die with the loop; they work below ``folder``."""
+    """Workers on this machine, each with one thread, that die with the loop; they work below `folder`."""
     return partial(WorkerPool, folder=folder, timeout=config.timeout)
 
 

@@ -17,12 +17,12 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 
-from mollifield_train.active.label import make_calculator
-from mollifield_train.active.label.calculators import OracleConfig
-from mollifield_train.active.label.execution import MakeExecutor, local_workers, result_or_reason
-from mollifield_train.active.label.spool import Claims, load, save, spool_file
-from mollifield_train.active.processes import single_threaded_children
-from mollifield_train.active.store import CHOSEN, Label, Store, StoredFrame, content_key
+from ..processes import single_threaded_children
+from ..store import CHOSEN, Label, Store, StoredFrame, content_key
+from . import make_calculator
+from .calculators import OracleConfig
+from .execution import MakeExecutor, local_workers, result_or_reason
+from .spool import Claims, load, save, spool_file
 
 
 def compute_label(config: OracleConfig, atoms: Atoms) -> Label:
@@ -43,7 +43,7 @@ def compute_label(config: OracleConfig, atoms: Atoms) -> Label:
 
 
 def stress_of(atoms: Atoms) -> NDArray[np.float64] | None:
-    """The stress by the calculator of ``atoms``, if it has one and all directions are periodic: Voigt [6], eV/Å^3."""
+    """The stress by the calculator of `atoms`, if it has one and all directions are periodic: Voigt [6], eV/Å^3."""
     if atoms.pbc.all():
         with contextlib.suppress(PropertyNotImplementedError):
             return np.array(atoms.get_stress())
@@ -51,7 +51,7 @@ def stress_of(atoms: Atoms) -> NDArray[np.float64] | None:
 
 
 def _attempt(config: OracleConfig, atoms: Atoms, spool: Path, number: int) -> Label:
-    """Run in a worker: save the label before returning it. ``number`` counts the attempts, from 1."""
+    """Run in a worker: save the label before returning it. `number` counts the attempts, from 1."""
     label = compute_label(config, atoms)
     # Where it cannot be saved, the loop still has it, and puts it into the store or ends there.
     with contextlib.suppress(OSError):
@@ -67,15 +67,15 @@ def label_chosen(
     executor: MakeExecutor | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Label every chosen frame of ``arm``; frames that fail are marked and the run goes on.
+    """Label every chosen frame of `arm`; frames that fail are marked and the run goes on.
 
     Args:
         store: where labels and failures go, one by one as they arrive.
         config: the oracle.
         spool: folder for labels on their way to the store.
         arm: whose frames.
-        executor: makes a ``concurrent.futures.Executor`` with the number of workers given; none: `local_workers`
-            with folders beside ``spool``.
+        executor: makes a `concurrent.futures.Executor` with the number of workers given; none: `local_workers`
+            with folders beside `spool`.
         report: is told about every failure.
 
     Raises:

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from mollifield_train.active.store import Label
-from mollifield_train.durable import replacing
+from ...durable import replacing
+from ..store import Label
 
 _CLAIM = ".claim"
 
@@ -29,7 +29,7 @@ def spool_file(spool: Path, content: str) -> Path:
 
 
 def save(spool: Path, content: str, label: Label, calls: int) -> None:
-    """Write a label that took ``calls`` oracle calls, whole or not at all."""
+    """Write a label that took `calls` oracle calls, whole or not at all."""
     values = {
         "energy": label.energy,
         "forces": label.forces.tolist(),
@@ -41,7 +41,7 @@ def save(spool: Path, content: str, label: Label, calls: int) -> None:
 
 
 def load(path: Path) -> tuple[Label, int]:
-    """What ``save`` wrote; raises FileNotFoundError."""
+    """What `save` wrote; raises FileNotFoundError."""
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     stress = None if values["stress"] is None else np.array(values["stress"])
     return Label(values["energy"], np.array(values["forces"]), stress), values["calls"]

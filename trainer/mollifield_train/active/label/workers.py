@@ -1,4 +1,4 @@
-"""Worker processes that end with everything they started: after a timeout, a crash, Ctrl-C, or ``kill -9`` of the loop.
+"""Worker processes that end with everything they started: after a timeout, a crash, Ctrl-C, or `kill -9` of the loop.
 
 ::
 
@@ -29,8 +29,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from mollifield_train.active.processes import starting_children
-from mollifield_train.durable import SCRATCH
+from ...durable import SCRATCH
+from ..processes import starting_children
 
 _STARTED, _ALIVE, _DONE, _FAILED = "started", "alive", "done", "failed"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -63,9 +63,9 @@ class WorkerPool(ThreadPoolExecutor):
         """
         Args:
             n_workers: calls at a time.
-            folder: where the workers' folders are made; ``durable.remove_leftovers`` of it deletes what is left there
+            folder: where the workers' folders are made; `durable.remove_leftovers` of it deletes what is left there
                 after a power cut.
-            timeout: seconds for a call, or between two calls of ``still_working`` in it.
+            timeout: seconds for a call, or between two calls of `still_working` in it.
         """
         super().__init__(n_workers)
         self._folder = folder.resolve()
@@ -129,7 +129,7 @@ class _Worker:
         theirs.close()
 
     def run(self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float) -> Any:
-        """Call ``function`` over there; raises what it raises, or `WorkerDied`."""
+        """Call `function` over there; raises what it raises, or `WorkerDied`."""
         limit = None  # starting Python and importing are not the calculation's time
         try:
             self._pipe.send_bytes(pickle.dumps((function, arguments)))
@@ -225,7 +225,7 @@ def _end_all_below(worker: int) -> None:
 
 
 def _descendants(ancestor: int) -> set[int]:
-    """Ids of living processes below ``ancestor``; empty on systems without ``/proc``."""
+    """Ids of living processes below `ancestor`; empty on systems without `/proc`."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -277,7 +277,7 @@ def _empty_folder(parent: str) -> Iterator[None]:
 
 
 def _portable(error: Exception) -> Exception:
-    """``error``, or its text where it does not survive pickling."""
+    """`error`, or its text where it does not survive pickling."""
     try:
         return pickle.loads(pickle.dumps(error))
     except Exception:  # an exception class may do anything
