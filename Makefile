@@ -15,12 +15,13 @@ CPP := $(CPP_SOURCES) $(wildcard cmake/*.cmake) CMakeLists.txt
 
 build: $(VENV)/.built
 
-# One layout, no loose ends.
+# Layout, loose ends, types.
 check: build
-	@echo "== layout and lint"
+	@echo "== layout, lint, types"
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/clang-format --dry-run --Werror $(CPP_SOURCES)
+	$(BIN)/mypy
 
 test: check
 	@echo "== tests"

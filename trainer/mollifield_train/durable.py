@@ -64,8 +64,7 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read what `write_json` wrote.
 
-    Raises:
-        ValueError: the file is damaged.
+    Raises ValueError: the file is damaged.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -103,8 +102,7 @@ class NamedDatabase:
 def only_process(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path`; the kernel frees it however the process ends.
 
-    Raises:
-        ValueError: another process holds it.
+    Raises ValueError: another process holds it.
     """
     with open(path, "w", encoding="utf-8") as lock:
         try:

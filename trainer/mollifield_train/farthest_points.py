@@ -15,10 +15,8 @@ def farthest_points(
 
     Distances are Euclidean. Copies have a distance of 0; what comes after the first of them says nothing.
 
-    Args:
-        points: `[n, d]`; none give an empty iterator.
-        known: `[m, d]`: points that lie there before any is chosen.
-        first: where it begins if nothing is known; that one's distance is infinite.
+    `points`: `[n, d]`; none give an empty iterator. `known`: `[m, d]`: points that lie there before any is chosen.
+    `first`: where it begins if nothing is known; that one's distance is infinite.
 
     Gonzalez, Theor. Comput. Sci. 38, 293 (1985).
     """

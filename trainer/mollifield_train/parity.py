@@ -13,12 +13,8 @@ def draw(
 ) -> None:
     """Points into matplotlib axes, and the line (`ink`) on which both agree.
 
-    Args:
-        axes: of matplotlib; its labels are the caller's.
-        reference: `[n]`, along x.
-        predicted: `[n]`, in the same unit.
-        colour: of the points.
-        ink: of the line.
+    `axes`: of matplotlib; its labels are the caller's. `reference`: `[n]`, along x. `predicted`: `[n]`, in the same
+    unit. `colour`: of the points. `ink`: of the line.
     """
     ends = [min(reference.min(), predicted.min()), max(reference.max(), predicted.max())]
     axes.plot(ends, ends, color=ink, linewidth=0.7, alpha=0.6)

@@ -205,8 +205,7 @@ def load_loop_config(path: str | Path) -> LoopConfig:
 def check_same_run(old: dict[str, Any], new: dict[str, Any], directory: Path) -> None:
     """Refuse to continue a run under another config.
 
-    Raises:
-        ValueError: naming the keys that differ, and their values.
+    Raises ValueError: naming the keys that differ, and their values.
     """
 
     # Older runs name no kind of model.

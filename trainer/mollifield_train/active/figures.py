@@ -73,9 +73,8 @@ def learning_curve(metrics: Sequence[dict[str, Any]]) -> str:
 def parity_panels(predictions: dict[str, Array], groups: Sequence[str]) -> str:
     """Predicted against reference energies, force components and stresses (where there are any) of the test frames.
 
-    Args:
-        predictions: see `scores.predict_frames`.
-        groups: the composition of each frame; energies count from the mean of their own.
+    `predictions`: see `scores.predict_frames`. `groups`: the composition of each frame; energies count from the mean
+    of their own.
     """
     with matplotlib.rc_context(_STYLE):
         with_stress = "stress" in predictions
@@ -104,10 +103,8 @@ def _parity(axes: Axes, reference: Array, predicted: Array) -> None:
 def reliability(std: Array, error: Array, components: Array) -> str:
     """How far the committee's std can be believed.
 
-    Args:
-        std: `[n]` predicted force std of each atom, eV/Å, above zero.
-        error: `[n]` length of its force error, eV/Å.
-        components: `[n, 3]` force error of each atom.
+    `std`: `[n]` predicted force std of each atom, eV/Å, above zero. `error`: `[n]` length of its force error, eV/Å.
+    `components`: `[n, 3]` force error of each atom.
     """
     with matplotlib.rc_context(_STYLE):
         figure, (left, right) = _axes(2, width=8.2, height=3.9)

@@ -27,13 +27,9 @@ _FRAMES = "frames_fingerprint"
 def run(config_path: str | Path, fresh: bool = False) -> Path:
     """Run a loop, or continue it where it was killed; return the path of its report.
 
-    Args:
-        config_path: see `mollifield_train.active.config.LoopConfig`.
-        fresh: delete the run that lies in the config's directory first.
-
-    Raises:
-        ValueError: something in the config or the input is not allowed, or the directory holds a
-            run with other settings, or another process is running there.
+    `config_path`: see `mollifield_train.active.config.LoopConfig`. `fresh`: delete the run that lies in the config's
+    directory first. Raises ValueError: something in the config or the input is not allowed, or the directory holds a
+    run with other settings, or another process is running there.
     """
     return run_loop(load_loop_config(config_path), fresh, default_parts)
 

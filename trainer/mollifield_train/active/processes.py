@@ -82,11 +82,9 @@ def run_together(jobs: Sequence[Job]) -> None:
 
     The first that fails ends the others: what they have finished is on disk.
 
-    Raises:
-        ValueError: a job met bad input; its message, with the job's name in front.
-        Interrupted: a job was (and perhaps this process is about to be).
-        ChildProcessError: a job was killed.
-        RuntimeError: a job failed in another way; its traceback is on stderr.
+    Raises ValueError: a job met bad input; its message, with the job's name in front. Raises Interrupted: a job was
+    (and perhaps this process is about to be). Raises ChildProcessError: a job was killed. Raises RuntimeError: a job
+    failed in another way; its traceback is on stderr.
     """
     context = multiprocessing.get_context("spawn")
     running: dict[Any, tuple[Any, Any]] = {}

@@ -61,11 +61,8 @@ def write_report(
 ) -> Path:
     """Write `report.html` into the directory of the run and return its path.
 
-    Args:
-        config: of the run.
-        paths: of the run; all its rounds are finished.
-        metrics: one row an arm and round, as `loop.collect_metrics` gives them.
-        load_committee: opens the models, for the pictures of uncertain frames.
+    `config`: of the run. `paths`: of the run; all its rounds are finished. `metrics`: one row an arm and round, as
+    `loop.collect_metrics` gives them. `load_committee`: opens the models, for the pictures of uncertain frames.
     """
     arm = next(iter(config.arms))
     with np.load(paths.round(arm, config.rounds) / "predictions.npz") as stored:

@@ -22,8 +22,8 @@ _OF_DIVERSITY = {
 def modern(values: Any) -> Any:
     """A config file of any release; what is no old spelling is left alone, mistakes included.
 
-    Raises:
-        ValueError: arms are a list with a name that never was one, or twice the same; or an acquisition has no arm.
+    Raises ValueError: arms are a list with a name that never was one, or twice the same; or an acquisition has no
+    arm.
     """
     if not isinstance(values, dict):
         return values

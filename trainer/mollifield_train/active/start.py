@@ -41,8 +41,7 @@ def is_isolated_atom(atoms: Atoms) -> bool:
 def prepare_start(config: LoopConfig, store: Store, spool: Path, say: Say) -> None:
     """Put the given frames into the store, labelled; shaken copies too, where there is need.
 
-    Raises:
-        ValueError: the frames cannot be read or labelled, or their labels are not the oracle's.
+    Raises ValueError: the frames cannot be read or labelled, or their labels are not the oracle's.
     """
     frames = read_start(config)
     calls = {}
@@ -76,8 +75,7 @@ def read_loop_frames(path: Path, config: LoopConfig) -> list[Atoms]:
 
     An isolated atom needs an energy only: nothing pulls at it.
 
-    Raises:
-        ValueError: the file cannot be read, or its labels are unusable.
+    Raises ValueError: the file cannot be read, or its labels are unusable.
     """
     try:
         images = cast(list[Atoms], ase.io.read(path, index=":"))
@@ -135,8 +133,7 @@ def _sides(images: Sequence[Atoms], config: LoopConfig) -> dict[str, str]:
 def check_labels(frames: Sequence[Atoms], path: Path, config: LoopConfig, spool: Path) -> dict[str, int]:
     """Have the oracle compute the given label with the largest forces; the calls by the frame's key.
 
-    Raises:
-        ValueError: the label, of a frame of `path`, is another one, or the oracle fails.
+    Raises ValueError: the label, of a frame of `path`, is another one, or the oracle fails.
     """
     labels = [(k, label_of(atoms)) for k, atoms in enumerate(frames) if not is_isolated_atom(atoms)]
     found = [(k, label) for k, label in labels if label is not None]

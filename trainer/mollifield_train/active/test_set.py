@@ -29,8 +29,7 @@ _PROGRESS = 10
 def make_test_set(config: LoopConfig, database: Path, spool: Path, say: Say) -> None:
     """Put the test frames into the store, or those of them that are missing.
 
-    Raises:
-        ValueError: the oracle fails, or the file's frames are not fit for it.
+    Raises ValueError: the oracle fails, or the file's frames are not fit for it.
     """
     store = Store(database)
     if config.test_set.frames is None:

@@ -15,15 +15,9 @@ def frame_descriptor(
 ) -> NDArray[np.float64]:
     """Average the latent features of a frame over atoms; invariant to permutation and rotation.
 
-    Args:
-        features: `[N, F]`, see `committee.Prediction`.
-        numbers: `[N]` atomic numbers.
-        species: atomic numbers that the model knows, which fixes the order and the length.
-        averaged: `mean` over all atoms, or `species_mean`: one mean for each species, concatenated
-            (zeros for a species that is absent).
-
-    Returns:
-        `[F]` or `[n_species * F]`.
+    `features`: `[N, F]`, see `committee.Prediction`. `numbers`: `[N]` atomic numbers. `species`: atomic numbers that
+    the model knows, which fixes the order and the length. `averaged`: `mean` over all atoms, or `species_mean`: one
+    mean for each species, concatenated (zeros for a species that is absent). Returns `[F]` or `[n_species * F]`.
     """
     if averaged == "mean":
         return features.mean(axis=0)

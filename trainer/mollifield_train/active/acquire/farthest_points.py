@@ -42,10 +42,9 @@ class FarthestPoints:
 def spread(descriptors: NDArray[np.float64], n_batch: int, known: NDArray[np.float64] | None = None) -> Indices:
     """Each choice is the frame farthest from all known and chosen ones.
 
-    Args:
-        descriptors: `[n, d]`, one row a frame; distances are Euclidean.
-        n_batch: how many to choose at most. Copies of known or chosen frames are never chosen.
-        known: `[m, d]` rows of the frames already labelled; without them, the first frame is the first choice.
+    `descriptors`: `[n, d]`, one row a frame; distances are Euclidean. `n_batch`: how many to choose at most. Copies
+    of known or chosen frames are never chosen. `known`: `[m, d]` rows of the frames already labelled; without them,
+    the first frame is the first choice.
     """
     order = farthest_points.farthest_points(np.asarray(descriptors, dtype=np.float64), known)
     different = takewhile(lambda point: point[1] > 0.0, order)

@@ -86,8 +86,7 @@ def write_trace(path: Path, trace: Trace, select: float) -> None:
 def read_trace(path: Path) -> tuple[Trace, float]:
     """What `write_trace` was given, in this release or an earlier one.
 
-    Raises:
-        ValueError: naming the file, which holds something else.
+    Raises ValueError: naming the file, which holds something else.
     """
     values: dict[str, Any] = read_json(path)
     try:

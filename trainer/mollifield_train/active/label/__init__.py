@@ -39,7 +39,6 @@ DEFAULT_CALCULATOR = "tblite"
 def make_calculator(config: OracleConfig) -> Calculator:
     """Build the ASE calculator that a config names.
 
-    Raises:
-        ValueError: no such module or class.
+    Raises ValueError: no such module or class.
     """
     return CALCULATORS[config.kind].make(config)

@@ -25,8 +25,7 @@ def local_workers(config: OracleConfig, folder: Path) -> MakeExecutor:
 def result_or_reason(future: Future[Result]) -> Result | str:
     """What a calculation gave, or why it failed.
 
-    Raises:
-        OSError: the disk is full, which no frame is to blame for.
+    Raises OSError: the disk is full, which no frame is to blame for.
     """
     try:
         return future.result()

@@ -28,9 +28,8 @@ from .spool import Claims, load, save, spool_file
 def compute_label(config: OracleConfig, atoms: Atoms) -> Label:
     """One reference calculation.
 
-    Raises:
-        ValueError: the calculator returned something that is not finite.
-        Exception: whatever the calculator raises.
+    Raises ValueError: the calculator returned something that is not finite. Raises Exception: whatever the calculator
+    raises.
     """
     atoms = atoms.copy()
     atoms.calc = make_calculator(config)
@@ -69,17 +68,10 @@ def label_chosen(
 ) -> None:
     """Label every chosen frame of `arm`; frames that fail are marked and the run goes on.
 
-    Args:
-        store: where labels and failures go, one by one as they arrive.
-        config: the oracle.
-        spool: folder for labels on their way to the store.
-        arm: whose frames.
-        executor: makes a `concurrent.futures.Executor` with the number of workers given; none: `local_workers`
-            with folders beside `spool`.
-        report: is told about every failure.
-
-    Raises:
-        OSError: the disk is full. Nothing is marked as failed for that.
+    `store`: where labels and failures go, one by one as they arrive. `config`: the oracle. `spool`: folder for labels
+    on their way to the store. `arm`: whose frames. `executor`: makes a `concurrent.futures.Executor` with the number
+    of workers given; none: `local_workers` with folders beside `spool`. `report`: is told about every failure. Raises
+    OSError: the disk is full. Nothing is marked as failed for that.
     """
     spool = spool.resolve()  # workers change their directory
     left = store.frames(arm=arm, status=CHOSEN)

@@ -61,11 +61,9 @@ class WorkerPool(ThreadPoolExecutor):
 
     def __init__(self, n_workers: int, folder: Path, timeout: float) -> None:
         """
-        Args:
-            n_workers: calls at a time.
-            folder: where the workers' folders are made; `durable.remove_leftovers` of it deletes what is left there
-                after a power cut.
-            timeout: seconds for a call, or between two calls of `still_working` in it.
+        `n_workers`: calls at a time. `folder`: where the workers' folders are made; `durable.remove_leftovers` of it
+        deletes what is left there after a power cut. `timeout`: seconds for a call, or between two calls of
+        `still_working` in it.
         """
         super().__init__(n_workers)
         self._folder = folder.resolve()
