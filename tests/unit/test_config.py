@@ -87,6 +87,7 @@ def test_overrides_reach_nested_keys(tmp_path):
         ("optimiser.epochs", "expected section.key=value"),
         ("optimiser.epoch=3", r"unknown key 'optimiser\.epoch'; did you mean 'epochs'"),
         ("data.train.deeper=3", "'train' is a value, not a section"),
+        ("optimiser={epochs: 7, minutes: 3}", r"'epochs' \(7\) means nothing beside 'minutes' \(3\): give one"),
     ],
 )
 def test_wrong_overrides_are_named(tmp_path, override, message):

@@ -1,6 +1,7 @@
 """The fit: derivatives, members apart, continued runs, warm starts, clear refusals."""
 
 import csv
+import itertools
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from mollifield import load_artefact
-from mollifield_train.config import LossConfig, TrainConfig, validated
+from mollifield_train.config import N_EPOCHS, LossConfig, TrainConfig, validated
 from mollifield_train.data.batches import build_graphs, collate
 from mollifield_train.data.frames import frames_from_atoms
 from mollifield_train.predict import displaced_gradient, predict, stress
@@ -20,8 +21,8 @@ from mollifield_train.training.lightning_fit import bootstrap_weights, clip_memb
 from mollifield_train.training.loading import load_data
 from mollifield_train.training.members import build_potential, load_members
 from mollifield_train.training.objective import Objective
-from mollifield_train.training.run import export_run, train
-from mollifield_train.training.run_directory import CONFIG_FILE, LAST_CHECKPOINT
+from mollifield_train.training.run import export_run, train, what_is_kept
+from mollifield_train.training.run_directory import CONFIG_FILE, LAST_CHECKPOINT, FitFolder, RunDirectory
 
 from .fitting import labelled_water, later_export, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
 
@@ -115,7 +116,7 @@ def test_scaled_units_are_the_physical_loss_in_other_units(tmp_path, images):
     rms, length = data.statistics.force_scale, 0.5
 
     def objective(**values):
-        return Objective(validated(LossConfig, values, "test"), rms, seed=1, n_steps=10)
+        return Objective(validated(LossConfig, values, "test"), rms, seed=1)
 
     term = {"weight": 10.0, "width": 0.3}
     scaled = objective(energy=1.0, forces=5.0, units="scaled", length_scale=length, mollifier=term)
@@ -126,7 +127,8 @@ def test_scaled_units_are_the_physical_loss_in_other_units(tmp_path, images):
     )
     torch.testing.assert_close(scaled.data_loss(prediction, batch), physical.data_loss(prediction, batch))
     torch.testing.assert_close(
-        scaled.mollifier_loss(model, batch, prediction, 0), physical.mollifier_loss(model, batch, prediction, 0)
+        scaled.mollifier_loss(model, batch, prediction, 0, 0.0),
+        physical.mollifier_loss(model, batch, prediction, 0, 0.0),
     )
 
 
@@ -136,13 +138,11 @@ def test_every_kth_step_counts_k_times(tmp_path, images):
     model = build_potential(config, data.statistics, 0, 2)
     batch = collate(data.training[:3])
     prediction = predict(model, batch, create_graph=True)
-    always, sometimes = (
-        Objective(validated(LossConfig, {"mollifier": {"every": k}}, "test"), 1.0, 0, 10) for k in (1, 3)
-    )
-    values = [sometimes.mollifier_loss(model, batch, prediction, step) for step in range(4)]
+    always, sometimes = (Objective(validated(LossConfig, {"mollifier": {"every": k}}, "test"), 1.0, 0) for k in (1, 3))
+    values = [sometimes.mollifier_loss(model, batch, prediction, step, 0.0) for step in range(4)]
     assert values[1] is None and values[2] is None
     for step in (0, 3):
-        torch.testing.assert_close(values[step], 3.0 * always.mollifier_loss(model, batch, prediction, step))
+        torch.testing.assert_close(values[step], 3.0 * always.mollifier_loss(model, batch, prediction, step, 0.0))
 
 
 def test_gradients_are_clipped_member_by_member():
@@ -263,6 +263,55 @@ def test_interrupted_run_equals_the_uninterrupted(tmp_path, images, monkeypatch,
         for found, expected in zip(history(parts.directory), rows, strict=True):
             assert found == pytest.approx(expected, rel=1e-8)
         assert rows[-1]["learning_rate"] < options["optimiser"].get("learning_rate", 0.005)
+
+
+@pytest.fixture
+def seconds_pass(monkeypatch):
+    """A clock that is a second later whenever somebody looks."""
+    ticks = itertools.count()
+    monkeypatch.setattr("mollifield_train.training.schedules.time.perf_counter", lambda: float(next(ticks)))
+
+
+@pytest.mark.parametrize("way", ["together", "one_by_one"])
+def test_minutes_in_place_of_epochs(tmp_path, images, seconds_pass, way):
+    """The rate falls to its floor as the time runs out, in the middle of an epoch; then nothing is left."""
+    config = tiny_config(
+        tmp_path,
+        images,
+        optimiser={"epochs": N_EPOCHS, "minutes": 2.0, "learning_rate": 0.005},
+        committee={"training": way},
+    )
+    result = train(config, progress=False)
+    epochs = result.metrics["epochs"]
+    assert all(1 < n < N_EPOCHS for n in epochs)
+    folder = result.directory if way == "together" else result.directory / "members" / "1"
+    last = history(folder)[-1]
+    assert last["learning_rate"] == pytest.approx(0.01 * 0.005, rel=1e-6)
+    assert "valid_forces_rmse_mev_per_A" in last
+    seconds = read_tensors(folder / LAST_CHECKPOINT)["seconds"]
+    assert 60.0 * 2.0 / len(epochs) <= seconds < 60.0 * 2.0 / len(epochs) + 40.0
+    assert train(config, resume=True, progress=False).metrics["epochs"] == epochs
+
+
+def test_a_continued_run_has_the_minutes_that_were_left(tmp_path, images, seconds_pass, monkeypatch):
+    config = tiny_config(tmp_path, images, optimiser={"epochs": N_EPOCHS, "minutes": 2.0})
+    folder = RunDirectory(config.directory).path
+    keep, kept = FitFolder.keep_epoch, []
+
+    def power_cut(self, state, rows):
+        keep(self, state, rows)
+        kept.append(state["seconds"])
+        if len(kept) == 2:
+            raise RuntimeError("power cut")
+
+    monkeypatch.setattr(FitFolder, "keep_epoch", power_cut)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(config, progress=False)
+    assert 0.0 < kept[1] < 120.0
+    train(config, resume=True, progress=False)
+    assert kept == sorted(kept)
+    assert 120.0 <= read_tensors(folder / LAST_CHECKPOINT)["seconds"] < 160.0
+    assert what_is_kept(config).startswith(f"epoch {len(kept)} of 2 minutes")
 
 
 def test_killed_process_is_continued(tmp_path, images):

@@ -89,13 +89,13 @@ def test_loss_is_that_of_fresh_searches(tmp_path, counted, box, mollifier):
     loss = validated(LossConfig, {"mollifier": mollifier}, "test")
     data = load_data(config)
     model = build_potential(config, data.statistics, 0, 2)
-    objective = Objective(loss, 1.0, seed=3, n_steps=10)
+    objective = Objective(loss, 1.0, seed=3)
     terms = []
     for skin in (0.0, skin_of(loss, model.r_max)):
         graphs = build_graphs([graph.frame for graph in data.training], model.species, model.r_max, skin)
         batch = collate(graphs)
         counted.clear()
-        found = objective.mollifier_loss(model, batch, predict(model, batch, create_graph=True), 0)
+        found = objective.mollifier_loss(model, batch, predict(model, batch, create_graph=True), 0, 0.0)
         terms.append([found, *torch.autograd.grad(found.sum(), list(model.parameters()), allow_unused=True)])
         assert bool(counted["searches"]) == (skin == 0.0)
     for fresh, cut in zip(*terms, strict=True):

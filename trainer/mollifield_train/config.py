@@ -119,6 +119,9 @@ class LossConfig(Section):
         return self
 
 
+N_EPOCHS = 200
+
+
 class OptimiserConfig(Section):
     """Adam and its schedule."""
 
@@ -130,8 +133,11 @@ class OptimiserConfig(Section):
     """`frames`: `batch_size` frames in each batch. `edges`: as many batches, filled so that each holds
     about the same number of edges, for frames of very different sizes: every step then takes about
     the same time and memory. A frame in a fuller batch counts for correspondingly less."""
-    epochs: PositiveInt = 200
+    epochs: PositiveInt = N_EPOCHS
     """Passes over the training frames."""
+    minutes: PositiveFloat | None = None
+    """Train for so long in place of `epochs`, all members together, validation included. Schedules end with the time,
+    whatever the machine does. A continued run has what was left; it cannot repeat another to the last digit."""
     gradient_clip: PositiveFloat | None = 10.0
     """Largest norm of one member's gradient; null for none."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
@@ -144,6 +150,12 @@ class OptimiserConfig(Section):
     """Epochs without improvement of any member's validation loss after which the run stops. With `cosine` they
     count only from where the rate is below a tenth of the initial one (the last fifth of the epochs): before, the
     validation loss is still to fall with the rate."""
+
+    @pydantic.model_validator(mode="after")
+    def _one_length(self) -> "OptimiserConfig":
+        if self.minutes is not None and self.epochs != N_EPOCHS:
+            raise ValueError(f"'epochs' ({self.epochs}) means nothing beside 'minutes' ({self.minutes:g}): give one")
+        return self
 
 
 class TrainConfig(Section):

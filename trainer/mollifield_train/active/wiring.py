@@ -55,7 +55,7 @@ def train_config(task: TrainTask, config: LoopConfig) -> TrainConfig:
     settings = config.training
     optimiser = settings.optimiser
     if task.initial is not None:
-        optimiser = optimiser.model_copy(update=settings.warm.model_dump())
+        optimiser = optimiser.model_copy(update={"minutes": None} | settings.warm.model_dump())
     return TrainConfig(
         seed=config.seed,
         dtype=settings.dtype,

@@ -29,7 +29,7 @@ from .members import pack
 from .objective import Objective
 from .progress import EpochBar
 from .run_directory import Checkpoint, FitFolder, Row
-from .schedules import PATIENT_ABOVE, BestMembers, MovingAverage, Plateau, cosine_rate
+from .schedules import PATIENT_ABOVE, BestMembers, Clock, MovingAverage, Plateau, cosine_rate
 
 VALID_BATCH = 4  # validation keeps no graph of gradients, so its batches may be this many times larger
 
@@ -49,9 +49,10 @@ class CommitteeFit(lightning.LightningModule):
         seed: int,
         frame_weights: Tensor | None = None,
         folder: FitFolder | None = None,
+        seconds: float | None = None,
     ) -> None:
         """`frame_weights` [M, frames] are the members' bootstrap weights; None means 1. Without `folder` nothing is
-        written; a checkpoint in it is where the fit goes on."""
+        written; a checkpoint in it is where the fit goes on. It ends after `seconds`, or with the last epoch."""
         super().__init__()
         self.model = model
         self.objective = objective
@@ -62,6 +63,8 @@ class CommitteeFit(lightning.LightningModule):
         by_edges = optimiser.batch_by == "edges"
         self.order = SeededBatches(len(training), optimiser.batch_size, seed, sizes if by_edges else None)
         self.folder = folder
+        self.seconds = seconds
+        self.clock = Clock()
         self.register_buffer("frame_weights", frame_weights, persistent=False)
         self.finished_epochs = 0
         self.steps = 0
@@ -94,6 +97,10 @@ class CommitteeFit(lightning.LightningModule):
         size = VALID_BATCH * self.settings.batch_size
         return DataLoader(_dataset(self.validation_graphs), size, collate_fn=collate)
 
+    def on_train_start(self) -> None:
+        """The time that counts begins."""
+        self.clock.start()
+
     def on_train_epoch_start(self) -> None:
         """Clear the sums of the epoch's errors."""
         self._started = time.perf_counter()
@@ -115,7 +122,7 @@ class CommitteeFit(lightning.LightningModule):
         weights = None if self.frame_weights is None else self.frame_weights[:, batch.index]
         losses = self.objective.data_loss(prediction, batch, weights)
         self._train_errors.add(prediction, batch, losses.detach())
-        term = self.objective.mollifier_loss(self.model, batch, prediction, self.steps)
+        term = self.objective.mollifier_loss(self.model, batch, prediction, self.steps, self.progress)
         if term is not None:
             self._mollifier_sum += term.detach()
             losses = losses + term
@@ -137,6 +144,8 @@ class CommitteeFit(lightning.LightningModule):
     def on_train_batch_end(self, *_: Any) -> None:
         """The step is done: take it into the average."""
         self.steps += 1
+        if self.seconds is not None and self.progress >= 1.0:
+            self.trainer.should_stop = True
         if self.average is not None:
             self.average.update(self._weights())
 
@@ -174,15 +183,27 @@ class CommitteeFit(lightning.LightningModule):
             self.folder.keep_epoch(self.checkpoint(), self.history)
 
     @property
+    def progress(self) -> float:
+        """From 0 to 1: how much of the run's epochs, or of its minutes, is over."""
+        if self.seconds is None:
+            return self.steps / (self.settings.epochs * self._n_batches)
+        return self.clock.seconds / self.seconds
+
+    @property
     def learning_rate(self) -> float:
         """At the current step."""
         initial = self.settings.learning_rate
         match self.settings.schedule:
             case "cosine":
-                return cosine_rate(initial, self.steps, self.settings.epochs * self._n_batches)
+                return cosine_rate(initial, self.progress)
             case "plateau":
                 return initial * self.plateau.factor
         return initial
+
+    @property
+    def is_over(self) -> bool:
+        """No epoch or second is left to train, or no patience."""
+        return self.progress >= 1.0 or self.out_of_patience
 
     @property
     def out_of_patience(self) -> bool:
@@ -194,6 +215,7 @@ class CommitteeFit(lightning.LightningModule):
         return {
             "epoch": self.finished_epochs,
             "steps": self.steps,
+            "seconds": self.clock.seconds,
             "history": self.history,
             "potential": pack(self.model),
             "best": pack(self.model, member_state(self.model) | self.best.weights),
@@ -207,6 +229,7 @@ class CommitteeFit(lightning.LightningModule):
         self._resumed = checkpoint
         self.finished_epochs = self.order.first_epoch = checkpoint["epoch"]
         self.steps = checkpoint["steps"]
+        self.clock = Clock(checkpoint.get("seconds", 0.0))
         self.history = list(checkpoint["history"])
         load_member_state(self.model, checkpoint["potential"]["state"])
         names = self.best.weights
@@ -236,7 +259,7 @@ class CommitteeFit(lightning.LightningModule):
         row: Row = {"epoch": self.finished_epochs, "step": self.steps, "learning_rate": self.learning_rate}
         row |= self._train_errors.row("train")
         row["train_mollifier"] = float(self._mollifier_sum.mean()) / self._n_batches
-        row["mollifier_weight"] = self.objective.mollifier_weight(self.steps)
+        row["mollifier_weight"] = self.objective.mollifier_weight(self.progress)
         if self._validated:
             row |= self._valid_errors.row("valid")
         row["seconds"] = time.perf_counter() - self._started
@@ -269,21 +292,22 @@ def fit_members(
 
     `bar` names the bar that shows how far it is; None for none.
     """
-    epochs = config.optimiser.epochs
-    n_steps = epochs * -(-len(data.training) // config.optimiser.batch_size)
     weights = None
     if config.committee.bootstrap:
         rows = [bootstrap_weights(len(data.training), seed) for seed in seeds]
         weights = torch.from_numpy(np.stack(rows))
-    objective = Objective(config.loss, data.statistics.force_scale, config.seed, n_steps)
-    fit = CommitteeFit(model, objective, config.optimiser, data.training, data.validation, config.seed, weights, folder)
-    if fit.finished_epochs < epochs and not fit.out_of_patience:
+    objective = Objective(config.loss, data.statistics.force_scale, config.seed)
+    optimiser = config.optimiser
+    seconds = None if optimiser.minutes is None else 60.0 * optimiser.minutes * len(seeds) / config.committee.n_members
+    training, validation = data.training, data.validation
+    fit = CommitteeFit(model, objective, optimiser, training, validation, config.seed, weights, folder, seconds)
+    if not fit.is_over:
         trainer = lightning.Trainer(
             accelerator="cuda" if device.type == "cuda" else "cpu",
             devices=1 if device.index is None else [device.index],
-            max_epochs=epochs - fit.finished_epochs,
+            max_epochs=optimiser.epochs - fit.finished_epochs if seconds is None else -1,
             logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
-            callbacks=[] if bar is None else [EpochBar(bar, epochs)],
+            callbacks=[] if bar is None else [EpochBar(bar, optimiser.epochs, seconds)],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -67,11 +67,10 @@ def _kernel(term: MollifierConfig, units: Units) -> Kernel:
 class Objective:
     """L = λ_E, λ_F, λ_S terms (`loss.energy_force`) + λ_M Reg-M (`loss.mollifier`)."""
 
-    def __init__(self, config: LossConfig, force_scale: float, seed: int, n_steps: int) -> None:
+    def __init__(self, config: LossConfig, force_scale: float, seed: int) -> None:
         self.config = config
         self.units = units_of(config, force_scale)
         self.seed = seed
-        self.n_steps = n_steps
 
     def needs_virials(self, batch: Batch) -> bool:
         """Whether predictions of this batch must carry virials."""
@@ -101,21 +100,22 @@ class Objective:
         stresses = energy_force.stress_term(predicted, batch.stress, batch.has_stress, weights)
         return stresses * (config.stress * (units.length**2 / units.force) ** 2)
 
-    def mollifier_weight(self, step: int) -> float:
-        """λ_M at a step of the run, schedule included."""
+    def mollifier_weight(self, progress: float) -> float:
+        """λ_M where the run has come so far, from 0 to 1, schedule included."""
         term = self.config.mollifier
         if term is None:
             return 0.0
-        progress = step / max(1, self.n_steps)
         return mollifier.scheduled_weight(term.schedule, term.weight, progress)
 
-    def mollifier_loss(self, model: Potential, batch: Batch, prediction: BatchPrediction, step: int) -> Tensor | None:
+    def mollifier_loss(
+        self, model: Potential, batch: Batch, prediction: BatchPrediction, step: int, progress: float
+    ) -> Tensor | None:
         """λ_M Reg-M, [M], or None where this step has none.
 
         Random numbers depend on seed and step alone, so a resumed run repeats them.
         """
         term = self.config.mollifier
-        weight = self.mollifier_weight(step)
+        weight = self.mollifier_weight(progress)
         if term is None or weight == 0.0 or step % term.every:
             return None
         rng = np.random.default_rng([self.seed, _MOLLIFIER_STREAM, step])

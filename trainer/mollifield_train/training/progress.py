@@ -25,26 +25,28 @@ QUIET_WARNINGS = (
 class EpochBar(lightning.Callback):
     """One bar for the whole run; errors of the last epoch in meV/atom and meV/Å."""
 
-    def __init__(self, name: str, n_epochs: int) -> None:
+    def __init__(self, name: str, n_epochs: int, seconds: float | None = None) -> None:
+        """Of a fit of `n_epochs`, or of `seconds`, which are then what it counts."""
         self.name = name
         self.n_epochs = n_epochs
+        self.seconds = seconds
 
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Open the bar where the run stands."""
         n_batches = trainer.num_training_batches
+        steps = {"total": self.n_epochs * n_batches, "initial": module.finished_epochs * n_batches, "unit": "step"}
+        time = {"total": round(self.seconds or 0.0), "initial": round(module.clock.seconds), "unit": "s"}
         self.bar = tqdm(
-            total=self.n_epochs * n_batches,
-            initial=module.finished_epochs * n_batches,
             desc=self.name,
-            unit="step",
+            **(steps if self.seconds is None else time),
             file=sys.stderr,
             mininterval=0.5 if sys.stderr.isatty() else 10.0,
             dynamic_ncols=True,
         )
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """One step further."""
-        self.bar.update()
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, *_: Any) -> None:
+        """One step further, or the seconds that it took."""
+        self.bar.update(1 if self.seconds is None else min(self.bar.total, int(module.clock.seconds)) - self.bar.n)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
         """Show the last epoch (Lightning calls this before the module's own hook)."""

@@ -81,7 +81,9 @@ def train(
 
 def what_is_kept(config: TrainConfig) -> str:
     """For people whose training was interrupted: what is on disk, and how to go on."""
-    return RunDirectory(config.directory).what_is_kept(config.optimiser.epochs)
+    optimiser = config.optimiser
+    length = str(optimiser.epochs) if optimiser.minutes is None else f"{optimiser.minutes:g} minutes"
+    return RunDirectory(config.directory).what_is_kept(length)
 
 
 def export_run(directory: str | Path, path: str | Path) -> None:

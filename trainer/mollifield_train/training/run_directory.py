@@ -104,13 +104,13 @@ class RunDirectory:
         """Write members.pt."""
         write_tensors(self.path / MEMBERS_FILE, content)
 
-    def what_is_kept(self, n_epochs: int) -> str:
-        """For people whose training of `n_epochs` was interrupted: what is on disk, and how to go on."""
+    def what_is_kept(self, length: str) -> str:
+        """For people whose training of that `length` was interrupted: what is on disk, and how to go on."""
         found = [folder for folder in self._folders() if (folder / LAST_CHECKPOINT).is_file()]
         if not found:
             return f"no epoch was finished in {self.path}; start again"
         epoch = read_tensors(found[-1] / LAST_CHECKPOINT)["epoch"]
-        return f"epoch {epoch} of {n_epochs} is kept in {found[-1]}; continue with --resume"
+        return f"epoch {epoch} of {length} is kept in {found[-1]}; continue with --resume"
 
     def _folders(self) -> list[Path]:
         """That of the run and those of its members, in order."""

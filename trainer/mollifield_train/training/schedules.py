@@ -1,6 +1,7 @@
 """Learning rate, moving average and patience: small states that a checkpoint can hold."""
 
 import math
+import time
 from typing import Any
 
 import torch
@@ -14,10 +15,27 @@ PATIENT_ABOVE = 0.1
 """Learning rate over the first one, below which a falling schedule leaves little to wait for."""
 
 
-def cosine_rate(initial: float, step: int, n_steps: int) -> float:
-    """Half a cosine from `initial` to FLOOR * initial."""
-    progress = min(1.0, step / max(1, n_steps))
+def cosine_rate(initial: float, progress: float) -> float:
+    """Half a cosine from `initial` to FLOOR * initial, for a `progress` from 0 to 1."""
+    progress = min(1.0, progress)
     return initial * (FLOOR + (1.0 - FLOOR) * 0.5 * (1.0 + math.cos(math.pi * progress)))
+
+
+class Clock:
+    """Seconds that a fit has run, those before a continuation included."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._before = seconds
+        self._started: float | None = None
+
+    def start(self) -> None:
+        """From now on it runs."""
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """By now."""
+        return self._before + (0.0 if self._started is None else time.perf_counter() - self._started)
 
 
 class MovingAverage:
