@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms, units
@@ -15,9 +14,6 @@ from .label import make_calculator
 from .label.calculators import OracleConfig
 from .label.labelling import stress_of
 from .label.workers import still_working
-
-if TYPE_CHECKING:
-    from .config import TestSetConfig
 
 
 def thermalised(frame: Atoms, temperature: float, rng: np.random.Generator) -> Atoms:
@@ -40,17 +36,23 @@ def langevin(atoms: Atoms, temperature: float, timestep: float, damping: float, 
 
 
 def oracle_stretch(
-    start: Atoms, n_steps: int, oracle: OracleConfig, settings: TestSetConfig, seed: Sequence[int]
+    start: Atoms,
+    n_steps: int,
+    oracle: OracleConfig,
+    temperature: float,
+    timestep: float,
+    damping: float,
+    seed: Sequence[int],
 ) -> Atoms:
     """The labelled frame `n_steps` of the oracle's dynamics after `start`, which has momenta and a label.
 
-    Run in a worker; each step has the oracle's time limit.
+    `temperature`, `timestep` and `damping`: see `langevin`. Run in a worker; each step has the oracle's time limit.
     """
     forces = start.get_forces()  # a label, which is not computed again
     atoms = start.copy()
     atoms.calc = make_calculator(oracle)
     rng = np.random.default_rng(seed)
-    dynamics = langevin(atoms, settings.temperature, settings.timestep, settings.damping, rng)
+    dynamics = langevin(atoms, temperature, timestep, damping, rng)
     for _ in range(n_steps):
         forces = dynamics.step(forces)
         still_working()

@@ -106,7 +106,8 @@ def _next_frame(pool: Executor, last: Atoms, index: int, config: LoopConfig, say
     n_steps = settings.every + (settings.n_equilibration if index == 0 else 0)
     for attempt in range(config.oracle.retries + 1):
         seed = [config.seed, _STREAM, index, attempt]
-        stretch = pool.submit(oracle_stretch, last, n_steps, config.oracle, settings, seed)
+        bath = settings.temperature, settings.timestep, settings.damping
+        stretch = pool.submit(oracle_stretch, last, n_steps, config.oracle, *bath, seed)
         frame = result_or_reason(stretch)
         if isinstance(frame, Atoms):
             return frame
