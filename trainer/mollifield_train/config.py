@@ -96,10 +96,14 @@ class MollifierConfig(Section):
 class LossConfig(Section):
     """Weights of the loss (`mollifield_train.loss`). Frames count in the terms of the labels that they have."""
 
+    measure: Literal["squares", "lengths"] = "squares"
+    """What is summed of errors: `squares` (`loss.energy_force`), of total energies and of force components; or
+    `lengths` (`loss.lengths`), of energies an atom and of force vectors, by which outliers weigh less and energies
+    more. With `lengths` `energy` and `forces` are 10 where nothing else is said."""
     energy: NonNegativeFloat = 1.0
-    """λ_E, of the squared error of the total energy."""
+    """λ_E, of the squared error of the total energy; with `lengths` of the error of the energy an atom."""
     forces: NonNegativeFloat = 1000.0
-    """λ_F, of the mean squared error of a force component."""
+    """λ_F, of the mean squared error of a force component; with `lengths` of the mean length of a force error."""
     stress: Literal["auto"] | NonNegativeFloat = "auto"
     """λ_S, of the mean squared error of a stress component. `auto`: in place of the stress, its virial an
     atom, σV/N, counts as a force component of that many eV/Å would (`training.objective.VIRIAL_WEIGHT`), whatever the
@@ -111,6 +115,13 @@ class LossConfig(Section):
     """Unit of length ℓ in Å for `units: scaled`."""
     mollifier: MollifierConfig | None = Field(default_factory=MollifierConfig)
     """The regulariser; null for none."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _weights_of_lengths(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("measure") == "lengths":
+            return {"energy": 10.0, "forces": 10.0} | values
+        return values
 
     @pydantic.model_validator(mode="after")
     def _weighs_something(self) -> "LossConfig":

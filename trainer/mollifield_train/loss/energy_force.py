@@ -20,7 +20,7 @@ def energy_term(
     predicted: Tensor, reference: Tensor, weights: Tensor | None = None, labelled: Tensor | None = None
 ) -> Tensor:
     """1/B_E Σ (Ê - E)²: predicted [M, B], reference [B], in eV -> [M] in eV²; zero without a label."""
-    return _mean_over_frames((predicted.double() - reference.double()).square(), weights, labelled)
+    return mean_over_frames((predicted.double() - reference.double()).square(), weights, labelled)
 
 
 def force_term(
@@ -37,7 +37,7 @@ def force_term(
     """
     squares = (predicted.double() - reference.double()).square().sum(dim=-1)
     per_frame = sum_over_atoms(squares, frame_of_atom, len(n_atoms)) / (3.0 * n_atoms)
-    return _mean_over_frames(per_frame, weights, labelled)
+    return mean_over_frames(per_frame, weights, labelled)
 
 
 def stress_term(
@@ -50,7 +50,7 @@ def stress_term(
     squares = (predicted.double() - reference.double()).square().mean(dim=(-2, -1))
     if scale is not None:
         squares = squares * scale.square()
-    return _mean_over_frames(squares, weights, has_stress)
+    return mean_over_frames(squares, weights, has_stress)
 
 
 def sum_over_atoms(values: Tensor, frame_of_atom: Tensor, n_frames: int) -> Tensor:
@@ -59,7 +59,7 @@ def sum_over_atoms(values: Tensor, frame_of_atom: Tensor, n_frames: int) -> Tens
     return sums.index_add(1, frame_of_atom, values)
 
 
-def _mean_over_frames(per_frame: Tensor, weights: Tensor | None, labelled: Tensor | None) -> Tensor:
+def mean_over_frames(per_frame: Tensor, weights: Tensor | None, labelled: Tensor | None) -> Tensor:
     """Mean of [M, B] over the labelled frames, zero where there are none -> [M]."""
     if weights is not None:
         per_frame = per_frame * weights

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..config import LossConfig, MollifierConfig
 from ..data.batches import Batch, collate
-from ..loss import energy_force, mollifier
+from ..loss import energy_force, lengths, mollifier
 from ..loss.kernels import Kernel
 from ..model.protocol import Potential
 from ..predict import BatchPrediction, displaced_gradient, stress
@@ -79,6 +79,8 @@ class Objective:
 
     def data_loss(self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None = None) -> Tensor:
         """λ_E, λ_F and λ_S terms, [M]; `weights` [M, B] are the members' bootstrap weights."""
+        if self.config.measure == "lengths":
+            return self._lengths(prediction, batch, weights)
         config, units = self.config, self.units
         loss = energy_force.energy_term(prediction.energies, batch.energies, weights, batch.has_energy)
         loss = loss * (config.energy / units.energy**2)
@@ -89,6 +91,21 @@ class Objective:
         if self.needs_virials(batch):
             loss = loss + self._stress_loss(prediction, batch, weights)
         return loss
+
+    def _lengths(self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None) -> Tensor:
+        config, units = self.config, self.units
+        energies = lengths.energy_term(prediction.energies, batch.energies, batch.n_atoms, weights, batch.has_energy)
+        forces = lengths.force_term(
+            prediction.forces, batch.forces, batch.frame_of_atom, batch.n_atoms, weights, batch.has_forces
+        )
+        loss = energies * (config.energy / units.energy) + forces * (config.forces / units.force)
+        if not self.needs_virials(batch):
+            return loss
+        scale = batch.volumes / batch.n_atoms if config.stress == "auto" else None
+        stresses = lengths.stress_term(stress(prediction, batch), batch.stress, batch.has_stress, weights, scale)
+        if config.stress == "auto":
+            return loss + stresses * (VIRIAL_WEIGHT**0.5 * config.forces / units.energy)
+        return loss + stresses * (config.stress * units.length**2 / units.force)
 
     def _stress_loss(self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None) -> Tensor:
         config, units = self.config, self.units
