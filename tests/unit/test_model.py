@@ -13,7 +13,7 @@ from mollifield_train.model.convolution import ConvolutionE3nn
 from mollifield_train.model.irreps import tensor_product_paths
 from mollifield_train.model.linear import EquivariantLinear
 from mollifield_train.model.radial import BesselBasis, polynomial_envelope
-from mollifield_train.model.repulsion import ZBLRepulsion
+from mollifield_train.model.repulsion import INSIDE, ZBLRepulsion
 from mollifield_train.model.samples import initialise, member_state
 from mollifield_train.training.members import pack, unpack
 
@@ -109,6 +109,23 @@ def test_repulsion_is_the_screened_coulomb_energy() -> None:
         for c, d in ((0.18175, 3.1998), (0.50986, 0.94229), (0.28022, 0.4029), (0.02817, 0.20162))
     )
     assert float(energy.sum()) == pytest.approx(14.399645 * 48 / r * phi, rel=1e-6)
+
+
+def test_repulsion_begins_inside_of_what_was_trained_on() -> None:
+    """At `INSIDE` times the shortest distance in the frames, where that is less than the sum of the covalent radii."""
+    shortest = ((2.0, 1.2), (1.2, 9.0))
+    zbl = ZBLRepulsion([6, 8], 5.0, DOUBLE, shortest)
+    types, pair = torch.tensor([0, 1]), torch.tensor([[0, 1], [1, 0]])
+
+    def energy(r: float, first: int, second: int) -> float:
+        return float(zbl(torch.full((1, 2), r, dtype=DOUBLE), pair, types[[first, second]], 2).sum())
+
+    assert energy(INSIDE * 1.2, 0, 1) == 0.0
+    assert energy(INSIDE * 1.2 - 0.05, 0, 1) > 0.0
+    assert energy(1.33, 1, 1) == 0.0  # two radii of oxygen are 1.32
+    assert energy(1.2, 1, 1) > 0.0
+    distances = np.linspace(0.2, INSIDE * 1.2, 50)
+    assert (np.diff([energy(r, 0, 1) for r in distances]) < 0.0).all()
 
 
 def test_a_member_depends_on_its_own_seed_only() -> None:

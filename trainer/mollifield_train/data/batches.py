@@ -104,6 +104,15 @@ def build_graphs(frames: Sequence[Frame], species: Sequence[str], r_max: float, 
     return [_graph(frame, k, columns, r_max, skin) for k, frame in enumerate(frames)]
 
 
+def shortest_distances(graphs: Sequence[Graph], n_species: int, r_max: float) -> tuple[tuple[float, ...], ...]:
+    """Å, `[n_species, n_species]`: of atoms of each pair of species in any frame; `r_max` where none are nearer."""
+    shortest = torch.full((n_species * n_species,), r_max, dtype=torch.float64)
+    for graph in graphs:
+        pairs = graph.types[graph.edge_index[0]] * n_species + graph.types[graph.edge_index[1]]
+        shortest = shortest.scatter_reduce(0, pairs, graph.edge_vectors.norm(dim=1), "amin")
+    return tuple(tuple(row) for row in shortest.view(n_species, n_species).tolist())
+
+
 def average_neighbours(graphs: Sequence[Graph]) -> float:
     """Mean number of neighbours of an atom."""
     n_atoms = sum(graph.n_atoms for graph in graphs)

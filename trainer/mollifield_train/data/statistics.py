@@ -30,6 +30,8 @@ class Statistics:
     """Size of a force component, eV/Å (`force_scale`)."""
     average_neighbours: float
     """Mean number of neighbours within the cutoff."""
+    shortest_distances: tuple[tuple[float, ...], ...]
+    """Å, `[n_species, n_species]`, of atoms of each pair of species; the cutoff where none are nearer."""
 
 
 def species_of(frames: Sequence[Frame]) -> list[str]:

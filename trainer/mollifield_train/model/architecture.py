@@ -30,6 +30,8 @@ class Architecture(Generic[Settings]):
     """eV, the scale of forces times 1 Å."""
     n_members: int
     dtype: torch.dtype
+    shortest_distances: tuple[tuple[float, ...], ...] | None = None
+    """Å, of atoms of each pair of species in the training frames, r_max where none are nearer; None: not known."""
 
     def __post_init__(self) -> None:
         if len(self.atomic_shifts) != len(self.species):
@@ -40,5 +42,6 @@ class Architecture(Generic[Settings]):
         return {
             "species": list(self.species),
             "average_neighbours": self.average_neighbours,
+            "shortest_distances": self.shortest_distances,
             **self.settings.of_the_network(),
         }

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..config import ModelConfig, TrainConfig
-from ..data.batches import Graph, average_neighbours, build_graphs
+from ..data.batches import Graph, average_neighbours, build_graphs, shortest_distances
 from ..data.checks import check_frames, names
 from ..data.frames import LABELS, Frame, read_frame_sets
 from ..data.keys import LabelKeys
@@ -86,7 +86,9 @@ def load_data(
     return TrainingData(
         training,
         validation,
-        Statistics(species, shifts, scale, average_neighbours(training)),
+        Statistics(
+            species, shifts, scale, average_neighbours(training), shortest_distances(training, len(species), r_max)
+        ),
         labels,
         sorted(trained_before),
         notes,

@@ -38,6 +38,7 @@ def build_potential(config: TrainConfig, statistics: Statistics, seed: int, n_me
             energy_scale=statistics.force_scale,
             n_members=n_members,
             dtype=getattr(torch, config.dtype),
+            shortest_distances=statistics.shortest_distances,
         )
     )
     initialise(model, seed)
@@ -59,6 +60,7 @@ def unpack(packed: dict[str, Any]) -> Potential:
     """The model that `pack` packed, on the CPU."""
     settings = dict(packed["settings"])
     species, average_neighbours = settings.pop("species"), settings.pop("average_neighbours")
+    shortest = settings.pop("shortest_distances", None)  # older weights know none
     kind = settings.setdefault("kind", DEFAULT_KIND)
     if kind not in ARCHITECTURES:
         raise ValueError(
@@ -73,6 +75,7 @@ def unpack(packed: dict[str, Any]) -> Potential:
             energy_scale=1.0,
             n_members=packed["n_members"],
             dtype=getattr(torch, packed["dtype"]),
+            shortest_distances=None if shortest is None else tuple(map(tuple, shortest)),
         )
     )
     load_member_state(model, packed["state"])

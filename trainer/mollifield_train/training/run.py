@@ -23,7 +23,7 @@ from ..evaluate import committee_errors
 from ..export import export
 from ..metrics import FrameErrors, error_summary
 from ..model.protocol import Potential, Rescalable
-from ..model.samples import one_member, stack_members
+from ..model.samples import member_state, one_member, rebuilt, stack_members
 from .lightning_fit import fit_members
 from .loading import TrainingData, load_data
 from .members import build_potential, pack, read_members, warm_start
@@ -144,8 +144,18 @@ def _data_and_model(
     if checkpoint is not None:
         before = checkpoint["trained_before"]
     data = load_data(config, model, before)
+    # The repulsion makes room for what comes nearer in the new frames.
+    model = rebuilt(model, member_state(model), shortest_distances=_nearest(model, data))
     note = refresh_scale(model, data.statistics.force_scale)
     return dataclasses.replace(data, notes=[*data.notes, *note]), model
+
+
+def _nearest(model: Potential, data: TrainingData) -> tuple[tuple[float, ...], ...]:
+    """Shortest distances in the frames of this run and of those before it."""
+    now, before = data.statistics.shortest_distances, model.architecture.shortest_distances
+    if before is None:
+        return now
+    return tuple(tuple(map(min, *rows)) for rows in zip(now, before, strict=True))
 
 
 def refresh_scale(model: Potential, force_scale: float) -> list[str]:

@@ -28,7 +28,7 @@ class EquivariantConfig(ArchitectureConfig):
     """Messages of an atom enter its update linearly (1), or with products of pairs as well (2)."""
     backend: Literal["auto", "native", "e3nn"] = "auto"
     """Who computes: the compiled operators, e3nn, or the former where they are built."""
-    zbl: bool = False
-    """Add the Ziegler-Biersack-Littmark repulsion between close nuclei."""
+    zbl: bool = True
+    """Add the Ziegler-Biersack-Littmark repulsion between nuclei that are nearer than in any training frame."""
 
     NOT_OF_THE_NETWORK: ClassVar[frozenset[str]] = ArchitectureConfig.NOT_OF_THE_NETWORK | {"backend"}

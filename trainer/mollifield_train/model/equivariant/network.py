@@ -141,7 +141,7 @@ class EquivariantPotential(ScaledPotential):
     Members differ in weights only; every parameter carries a leading member dimension, so that
     geometry is computed once and members train and run in one pass. Inputs, outputs, units and
     signs: `mollifield.contract`. With `correlation` 2 every layer also multiplies an atom's messages
-    with each other (`SquaredUpdate`). ZBL repulsion, where it is asked for, is added to the scaled energies.
+    with each other (`SquaredUpdate`). ZBL repulsion, unless it is declined, is added to the scaled energies.
     """
 
     def __init__(self, architecture: Architecture[EquivariantConfig]) -> None:
@@ -159,7 +159,8 @@ class EquivariantPotential(ScaledPotential):
             )
             self.readout = Readout(architecture, backend)
         numbers = [atomic_numbers[symbol] for symbol in architecture.species]
-        self.repulsion = ZBLRepulsion(numbers, settings.r_max, dtype) if settings.zbl else None
+        shortest = architecture.shortest_distances
+        self.repulsion = ZBLRepulsion(numbers, settings.r_max, dtype, shortest) if settings.zbl else None
         initialise(self, 0)
 
     def scale_initial_weights(self) -> None:
