@@ -49,6 +49,8 @@ def config_file(directory: Path, epochs: int) -> Path:
     return path
 
 
+# A signal may come between the opening of a file and the block that closes it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("training", ["together", "one_by_one"])
 @pytest.mark.parametrize(("signum", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
 def test_an_interrupted_training_says_what_is_kept(
