@@ -33,6 +33,7 @@ demo: build
 
 # The LAMMPS tests with both libraries under AddressSanitizer and UndefinedBehaviorSanitizer: any report ends `lmp`.
 # Programs without sanitizers load the sanitizer's library first; what python, torch and MPI keep is no leak of ours.
+# No watch on stack use after return: on the stack it makes for that, g++ 12 does not align AVX-512 vectors.
 # ASAN_TESTS: which of them; those left out build a plugin of their own, or start `lmp` in a way of their own.
 ASAN := $(CURDIR)/build/asan
 ASAN_TESTS ?= tests/lammps --ignore tests/lammps/test_build.py \
@@ -44,7 +45,7 @@ asan: build
 	  -D MOLLIFIELD_CORE_DIR=$(ASAN) -D MOLLIFIELD_LAMMPS_DIR=$(ASAN)
 	$(BIN)/cmake --build $(ASAN)
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so.6)" \
-	  ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=1:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1 \
+	  ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1 \
 	  OMP_NUM_THREADS=1 MOLLIFIELD_PLUGIN=$(ASAN)/mollifieldplugin.so $(BIN)/python -m pytest -q $(ASAN_TESTS)
 
 $(BIN)/python:
