@@ -85,14 +85,16 @@ def save_artefact(module: torch.jit.ScriptModule, path: str | Path, summary: dic
 
 
 def save_calibrated(artefact: Artefact, path: str | Path, tables: dict[str, Tensor], summary: dict[str, Any]) -> None:
-    """Write the model again with other calibration tables (`mollifield.contract`, CALIBRATION_KEY) and summary.
+    """Write the model again with these calibration tables (`mollifield.contract`, CALIBRATION_KEY) and summary.
+
+    Tables that are not given stay as they are.
 
     Raises `ValueError` for a file of format version 1, which has no tables, and `OSError` as `save_artefact`.
     """
     if artefact.format_version == 1:
         raise ValueError(f"{artefact.path}: format version 1 has no calibration tables; export the model again")
     other = copy.deepcopy(artefact.whole)
-    setattr(other, contract.CALIBRATION_KEY, tables)
+    setattr(other, contract.CALIBRATION_KEY, dict(getattr(other, contract.CALIBRATION_KEY)) | tables)
     save_artefact(other, path, summary)
 
 

@@ -86,6 +86,20 @@ def test_a_calibrated_file_states_the_errors(kind: str, committee: Path, labelle
     assert load_artefact(tmp_path / "model.pt").summary["calibration"]["map"] == kind
 
 
+def test_what_is_not_fitted_stays(labelled: Path, tmp_path: Path) -> None:
+    """Noise of the labels, and with too few energies their table."""
+    stated = {"energy_std_factor": 7.0, "energy_noise_std": 0.5, "force_noise_std": 0.25}
+    model, frames, output = tmp_path / "model.pt", tmp_path / "few.xyz", tmp_path / "out.pt"
+    export(build_potential(torch.float64), model, [ethanol()], calibration=stated)
+    ase.io.write(frames, ase.io.read(labelled, ":20"), format="extxyz")
+    assert set(calibrate_file(model, frames, output)) == {"forces"}
+    before, after = load_artefact(model).calibration, load_artefact(output).calibration
+    assert before.force_knots is None and after.force_knots is not None
+    np.testing.assert_array_equal(after.energy_knots, before.energy_knots)
+    np.testing.assert_array_equal(after.force_noise, [0.25] * 3)
+    assert after.energy_noise == 0.5
+
+
 def test_another_map_takes_a_file_and_a_line(
     committee: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

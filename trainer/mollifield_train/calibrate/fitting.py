@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mollifield import contract, load_artefact, uncertainty
 from mollifield.artefact import Artefact, save_calibrated
-from mollifield.calibration import Array, interpolated
+from mollifield.calibration import Array, Calibration
 from mollifield.potential import evaluate
 
 from ..data.frames import Frame, read_frames
@@ -84,7 +83,7 @@ def calibrate_file(
         tables[contract.ENERGY_STD] = torch.from_numpy(table(energies, fit, 1))
         scores["energy"] = score(energies, fit, 1)
     stated = {"map": kind, "frames": len(labelled), **{name: vars(found) for name, found in scores.items()}}
-    save_calibrated(artefact, output, _noise(artefact) | tables, artefact.summary | {"calibration": stated})
+    save_calibrated(artefact, output, tables, artefact.summary | {"calibration": stated})
     load_artefact(output)
     return scores
 
@@ -127,9 +126,7 @@ def score(observed: Observed, fit: CalibrationMap, n_species: int) -> Score:
     for half in (0, 1):
         judged = observed.frame % 2 == half
         knots = table(observed.of(~judged), fit, n_species)
-        for species in np.unique(observed.species[judged]):
-            rows = judged & (observed.species == species)
-            stds[rows] = interpolated(knots[species], observed.raw[rows])
+        stds[judged] = Calibration(force_knots=knots).force_std(observed.raw[judged], observed.species[judged])
     errors = observed.errors
     return Score(len(errors), ratio(errors, observed.raw), ratio(errors, stds), coverage(errors, stds))
 
@@ -143,14 +140,3 @@ def _lengthened(knots: Array, n: int) -> Array:
 def _observed(rows: list[Array]) -> Observed:
     raw, errors, species, frame = np.concatenate([np.zeros((0, 4)), *rows]).T
     return Observed(raw, errors, species.astype(np.int64), frame.astype(np.int64))
-
-
-def _noise(artefact: Artefact) -> dict[str, Tensor]:
-    """What the file states of its labels' noise stays."""
-    calibration = artefact.calibration
-    found = {}
-    if calibration.force_noise is not None:
-        found[contract.FORCE_NOISE_STD] = torch.from_numpy(calibration.force_noise)
-    if calibration.energy_noise:
-        found[contract.ENERGY_NOISE_STD] = torch.tensor([calibration.energy_noise], dtype=torch.float64)
-    return found
