@@ -31,10 +31,10 @@ import yaml
 
 from mollifield_train.config import TrainConfig, validated
 from mollifield_train.evaluate import evaluate_file
-from mollifield_train.metrics import error_summary
+from mollifield_train.metrics import error_summary, key_of
 from mollifield_train.training.run import train
 
-QUANTITIES = {"forces": "forces_rmse_mev_per_A", "energy": "energy_rmse_mev_per_atom"}
+QUANTITIES = {quantity: key_of(quantity, "rmse") for quantity in ("forces", "energy")}
 
 
 class Piece(NamedTuple):

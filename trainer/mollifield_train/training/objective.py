@@ -1,5 +1,6 @@
 """The loss of a run: its configured terms on a batch, one value for each member."""
 
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -79,43 +80,28 @@ class Objective:
 
     def data_loss(self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None = None) -> Tensor:
         """λ_E, λ_F and λ_S terms, [M]; `weights` [M, B] are the members' bootstrap weights."""
-        if self.config.measure == "lengths":
-            return self._lengths(prediction, batch, weights)
         config, units = self.config, self.units
-        loss = energy_force.energy_term(prediction.energies, batch.energies, weights, batch.has_energy)
-        loss = loss * (config.energy / units.energy**2)
-        forces = energy_force.force_term(
+        terms: ModuleType
+        if config.measure == "lengths":
+            terms, power = lengths, 1  # of an error
+            loss = lengths.energy_term(prediction.energies, batch.energies, batch.n_atoms, weights, batch.has_energy)
+        else:
+            terms, power = energy_force, 2
+            loss = energy_force.energy_term(prediction.energies, batch.energies, weights, batch.has_energy)
+        loss = loss * (config.energy / units.energy**power)
+        forces = terms.force_term(
             prediction.forces, batch.forces, batch.frame_of_atom, batch.n_atoms, weights, batch.has_forces
         )
-        loss = loss + forces * (config.forces / units.force**2)
-        if self.needs_virials(batch):
-            loss = loss + self._stress_loss(prediction, batch, weights)
-        return loss
-
-    def _lengths(self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None) -> Tensor:
-        config, units = self.config, self.units
-        energies = lengths.energy_term(prediction.energies, batch.energies, batch.n_atoms, weights, batch.has_energy)
-        forces = lengths.force_term(
-            prediction.forces, batch.forces, batch.frame_of_atom, batch.n_atoms, weights, batch.has_forces
-        )
-        loss = energies * (config.energy / units.energy) + forces * (config.forces / units.force)
+        loss = loss + forces * (config.forces / units.force**power)
         if not self.needs_virials(batch):
             return loss
-        scale = batch.volumes / batch.n_atoms if config.stress == "auto" else None
-        stresses = lengths.stress_term(stress(prediction, batch), batch.stress, batch.has_stress, weights, scale)
-        if config.stress == "auto":
-            return loss + stresses * (VIRIAL_WEIGHT**0.5 * config.forces / units.energy)
-        return loss + stresses * (config.stress * units.length**2 / units.force)
-
-    def _stress_loss(self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None) -> Tensor:
-        config, units = self.config, self.units
         predicted = stress(prediction, batch)
         if config.stress == "auto":
             volumes = batch.volumes / batch.n_atoms
-            virials = energy_force.stress_term(predicted, batch.stress, batch.has_stress, weights, volumes)
-            return virials * (VIRIAL_WEIGHT * config.forces / units.energy**2)
-        stresses = energy_force.stress_term(predicted, batch.stress, batch.has_stress, weights)
-        return stresses * (config.stress * (units.length**2 / units.force) ** 2)
+            virials = terms.stress_term(predicted, batch.stress, batch.has_stress, weights, volumes)
+            return loss + virials * (VIRIAL_WEIGHT ** (power / 2) * config.forces / units.energy**power)
+        stresses = terms.stress_term(predicted, batch.stress, batch.has_stress, weights)
+        return loss + stresses * (config.stress * (units.length**2 / units.force) ** power)
 
     def mollifier_weight(self, progress: float) -> float:
         """λ_M where the run has come so far, from 0 to 1, schedule included."""
