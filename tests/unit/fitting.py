@@ -1,5 +1,6 @@
 """A tiny labelled data set and config for tests of the fit."""
 
+import csv
 from pathlib import Path
 
 import ase.io
@@ -83,3 +84,9 @@ def no_export(request, monkeypatch, exporting):
 @pytest.fixture
 def with_export():
     """The model file is written."""
+
+
+def history(directory: Path) -> list[dict[str, float]]:
+    """Rows of metrics.csv, but for the seconds."""
+    with open(directory / "metrics.csv", newline="", encoding="utf-8") as file:
+        return [{k: float(v) for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]

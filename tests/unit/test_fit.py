@@ -1,7 +1,5 @@
 """The fit: derivatives, members apart, continued runs, warm starts, clear refusals."""
 
-import csv
-import itertools
 import subprocess
 import sys
 import time
@@ -12,7 +10,7 @@ import pytest
 import torch
 
 from mollifield import load_artefact
-from mollifield_train.config import N_EPOCHS, LossConfig, TrainConfig, validated
+from mollifield_train.config import LossConfig, TrainConfig, validated
 from mollifield_train.data.batches import build_graphs, collate
 from mollifield_train.data.frames import frames_from_atoms
 from mollifield_train.predict import displaced_gradient, predict, stress
@@ -21,10 +19,10 @@ from mollifield_train.training.lightning_fit import bootstrap_weights, clip_memb
 from mollifield_train.training.loading import load_data
 from mollifield_train.training.members import build_potential, load_members
 from mollifield_train.training.objective import Objective
-from mollifield_train.training.run import export_run, train, what_is_kept
-from mollifield_train.training.run_directory import CONFIG_FILE, LAST_CHECKPOINT, FitFolder, RunDirectory
+from mollifield_train.training.run import export_run, train
+from mollifield_train.training.run_directory import CONFIG_FILE, LAST_CHECKPOINT
 
-from .fitting import labelled_water, later_export, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
+from .fitting import history, labelled_water, later_export, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
 
 MOLLIFIER = {"mollifier": {"weight": 0.01, "width": 0.1, "samples": 1}}
 
@@ -39,11 +37,6 @@ def same_weights(one, other, tolerance=1e-9):
     assert one.state_dict().keys() == other.state_dict().keys()
     for name, tensor in one.state_dict().items():
         torch.testing.assert_close(tensor, other.state_dict()[name], rtol=tolerance, atol=tolerance)
-
-
-def history(directory: Path) -> list[dict[str, float]]:
-    with open(directory / "metrics.csv", newline="", encoding="utf-8") as file:
-        return [{k: float(v) for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
 def test_forces_and_stress_are_derivatives_of_the_energy(tmp_path):
@@ -263,83 +256,6 @@ def test_interrupted_run_equals_the_uninterrupted(tmp_path, images, monkeypatch,
         for found, expected in zip(history(parts.directory), rows, strict=True):
             assert found == pytest.approx(expected, rel=1e-8)
         assert rows[-1]["learning_rate"] < options["optimiser"].get("learning_rate", 0.005)
-
-
-def test_repulsion_is_not_felt_in_training(tmp_path, images):
-    models = [
-        train(tiny_config(tmp_path, images, str(zbl), model={"zbl": zbl}), progress=False).model
-        for zbl in (False, True)
-    ]
-    for without, with_repulsion in zip(*(model.parameters() for model in models), strict=True):
-        torch.testing.assert_close(with_repulsion, without, rtol=1e-9, atol=1e-12)
-
-
-def test_repulsion_makes_room_for_nearer_atoms(tmp_path, images):
-    """A warm start takes over the shortest distances of its own frames, where they are shorter."""
-    first = train(tiny_config(tmp_path, images, "first", optimiser={"epochs": 1}), progress=False).model
-    squeezed = [atoms.copy() for atoms in images]
-    for atoms, image in zip(squeezed, images, strict=True):
-        atoms.positions *= 0.9
-        atoms.calc = image.calc
-    (tmp_path / "nearer").mkdir()
-    config = tiny_config(tmp_path / "nearer", squeezed, optimiser={"epochs": 1})
-    second = train(config, initial=tmp_path / "first", progress=False).model
-    before, after = (np.array(model.architecture.shortest_distances) for model in (first, second))
-    near = before < 2.0
-    assert near.any()
-    assert (after <= before).all()
-    np.testing.assert_allclose(after[near], 0.9 * before[near], rtol=0.05)
-    again = load_members(config.directory)
-    assert again.architecture.shortest_distances == second.architecture.shortest_distances
-
-
-@pytest.fixture
-def seconds_pass(monkeypatch):
-    """A clock that is a second later whenever somebody looks."""
-    ticks = itertools.count()
-    monkeypatch.setattr("mollifield_train.training.schedules.time.perf_counter", lambda: float(next(ticks)))
-
-
-@pytest.mark.parametrize("way", ["together", "one_by_one"])
-def test_minutes_in_place_of_epochs(tmp_path, images, seconds_pass, way):
-    """The rate falls to its floor as the time runs out, in the middle of an epoch; then nothing is left."""
-    config = tiny_config(
-        tmp_path,
-        images,
-        optimiser={"epochs": N_EPOCHS, "minutes": 2.0, "learning_rate": 0.005},
-        committee={"training": way},
-    )
-    result = train(config, progress=False)
-    epochs = result.metrics["epochs"]
-    assert all(1 < n < N_EPOCHS for n in epochs)
-    folder = result.directory if way == "together" else result.directory / "members" / "1"
-    last = history(folder)[-1]
-    assert last["learning_rate"] == pytest.approx(0.01 * 0.005, rel=1e-6)
-    assert "valid_forces_rmse_mev_per_A" in last
-    seconds = read_tensors(folder / LAST_CHECKPOINT)["seconds"]
-    assert 60.0 * 2.0 / len(epochs) <= seconds < 60.0 * 2.0 / len(epochs) + 40.0
-    assert train(config, resume=True, progress=False).metrics["epochs"] == epochs
-
-
-def test_a_continued_run_has_the_minutes_that_were_left(tmp_path, images, seconds_pass, monkeypatch):
-    config = tiny_config(tmp_path, images, optimiser={"epochs": N_EPOCHS, "minutes": 2.0})
-    folder = RunDirectory(config.directory).path
-    keep, kept = FitFolder.keep_epoch, []
-
-    def power_cut(self, state, rows):
-        keep(self, state, rows)
-        kept.append(state["seconds"])
-        if len(kept) == 2:
-            raise RuntimeError("power cut")
-
-    monkeypatch.setattr(FitFolder, "keep_epoch", power_cut)
-    with pytest.raises(RuntimeError, match="power cut"):
-        train(config, progress=False)
-    assert 0.0 < kept[1] < 120.0
-    train(config, resume=True, progress=False)
-    assert kept == sorted(kept)
-    assert 120.0 <= read_tensors(folder / LAST_CHECKPOINT)["seconds"] < 160.0
-    assert what_is_kept(config).startswith(f"epoch {len(kept)} of 2 minutes")
 
 
 def test_killed_process_is_continued(tmp_path, images):
