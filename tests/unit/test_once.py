@@ -51,7 +51,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(owner, name, call)
 
     counting(vesin.NeighborList, "compute", lambda *_: "searches")
-    counting(ase.io, "read", lambda path, *_: Path(path).name)
+    counting(ase.io, "iread", lambda path, *_: Path(path).name)
     counting(torch, "load", lambda path, *_: Path(path).name)
     return counts
 

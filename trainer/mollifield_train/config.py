@@ -12,6 +12,9 @@ import pydantic
 import yaml
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny
 
+from .data.frames import Reading
+from .data.keys import LabelKeys
+from .data.origins import Origin
 from .model import ARCHITECTURES, DEFAULT_KIND
 from .model.config import ArchitectureConfig
 from .section import Section, Tagged, validated
@@ -21,7 +24,8 @@ class DataConfig(Section):
     """Labelled frames. Units: eV, Å, eV/Å, eV/Å^3 (stress in ASE's sign: positive under tension)."""
 
     train: str | list[str]
-    """Extended-xyz file, or several."""
+    """File of frames, several, or patterns (`dft/**/*.xyz`): extended xyz, and what else ASE reads with energies or
+    forces: its databases and trajectories, LAMMPS dumps, `vasprun.xml`, OUTCAR, outputs of Quantum ESPRESSO."""
     valid: str | list[str] | None = None
     """Frames for validation. Null: a seeded part of `train` is set aside (`valid_fraction`)."""
     valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
@@ -36,6 +40,20 @@ class DataConfig(Section):
     """Key of the forces; `auto` as for the energy."""
     stress_key: str = "auto"
     """Key of the stress; `auto` as for the energy. A stress counts where all three directions are periodic."""
+    virial_key: str | None = None
+    """Key of a virial, which takes the place of the stress in frames that have it; never taken unless it is named."""
+    origins: list[Origin] = []
+    """What is special about files of one origin, such as `{files: "old/*.xyz", stress_sign: compression}`."""
+    weight_key: str | None = "config_weight"
+    """Key of a frame's own weight in the loss; null for none. Weights multiply a frame's part of every term of the
+    loss, in validation too. Errors are reported without them."""
+    config_type_weights: dict[str, NonNegativeFloat] = {}
+    """Weights of groups of frames, by their `config_type`; 1 for those that are not named."""
+
+    def reading(self) -> Reading:
+        """How its files are read."""
+        keys = LabelKeys(self.energy_key, self.forces_key, self.stress_key, self.virial_key)
+        return Reading(keys, tuple(self.origins), self.weight_key, self.config_type_weights)
 
 
 ModelConfig = Annotated[SerializeAsAny[ArchitectureConfig], Tagged(ARCHITECTURES, DEFAULT_KIND)]

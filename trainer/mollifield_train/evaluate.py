@@ -13,10 +13,10 @@ from mollifield.potential import evaluate
 
 from . import parity
 from .data.batches import Graph, collate
-from .data.frames import Frame, read_frames
-from .data.keys import LabelKeys
+from .data.frames import Frame, Reading, read_frames
 from .metrics import FrameErrors
 from .predict import predict, stress
+from .progress import counted
 
 if TYPE_CHECKING:  # whoever evaluates a file has no need of what models are made of
     from .model.protocol import Potential
@@ -33,18 +33,21 @@ def committee_errors(
 
 
 def evaluate_file(
-    model_path: str | Path, frames_path: str | Path, device: str = "cpu", keys: LabelKeys | None = None
+    model_path: str | Path,
+    frames: str | Path | Sequence[str | Path],
+    device: str = "cpu",
+    reading: Reading | None = None,
 ) -> list[FrameErrors]:
-    """An exported model on the labelled frames of a file; isolated atoms are left out.
+    """An exported model on the labelled frames of files; isolated atoms are left out.
 
     Frames count for the labels that they have. Raises ValueError as `load_artefact` and `read_frames` do, naming the
     frame.
     """
     artefact = load_artefact(model_path, device)
-    frames = [frame for frame in read_frames(frames_path, keys) if not frame.is_isolated_atom]
-    if not frames:
-        raise ValueError(f"{frames_path}: only isolated atoms, nothing to evaluate")
-    return [_evaluate_frame(artefact, frame) for frame in frames]
+    found = [frame for frame in read_frames(frames, reading) if not frame.is_isolated_atom]
+    if not found:
+        raise ValueError(f"{frames}: only isolated atoms, nothing to evaluate")
+    return [_evaluate_frame(artefact, frame) for frame in counted(found, "evaluating", total=len(found))]
 
 
 def parity_plot(frames: Sequence[FrameErrors], path: str | Path) -> None:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from .errors_table import print_errors
-from .labelled_frames import add_frames, keys_of
+from .labelled_frames import add_frames, reading_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> None:
     from ..evaluate import evaluate_file, parity_plot
     from ..metrics import error_summary
 
-    frames = evaluate_file(options.model, options.frames, options.device, keys_of(options))
+    frames = evaluate_file(options.model, options.frames, options.device, reading_of(options))
     print(f"{options.frames}: {len(frames)} frames, {len(frames[0].energies)} members")
     print_errors(error_summary(frames))
     if options.parity is not None:

@@ -7,7 +7,6 @@ from ..config import ModelConfig, TrainConfig
 from ..data.batches import Graph, average_neighbours, build_graphs, shortest_distances
 from ..data.checks import check_frames, names
 from ..data.frames import LABELS, Frame, read_frame_sets
-from ..data.keys import LabelKeys
 from ..data.shifts import Shifts, energy_shifts
 from ..data.splits import split_frames, validation_from
 from ..data.statistics import Statistics, force_scale, species_of
@@ -45,13 +44,13 @@ class FrameSets:
     notes: list[str]
 
 
-def read_data(config: TrainConfig, trained_before: Collection[str] = ()) -> FrameSets:
+def read_data(config: TrainConfig, trained_before: Collection[str] = (), progress: bool = True) -> FrameSets:
     """Read and split; frames with a key in `trained_before` are trained on again, never validated with.
 
     Raises ValueError for unusable files.
     """
-    keys = LabelKeys(config.data.energy_key, config.data.forces_key, config.data.stress_key)
-    sets = read_frame_sets([paths for paths in (config.data.train, config.data.valid) if paths is not None], keys)
+    paths = [paths for paths in (config.data.train, config.data.valid) if paths is not None]
+    sets = read_frame_sets(paths, config.data.reading(), progress)
     isolated = [frame for frame in sets[0] if frame.is_isolated_atom]
     frames, *others = [[frame for frame in found if not frame.is_isolated_atom] for found in sets]
     if not frames:
@@ -64,21 +63,21 @@ def read_data(config: TrainConfig, trained_before: Collection[str] = ()) -> Fram
 
 
 def load_data(
-    config: TrainConfig, model: Potential | None = None, trained_before: Collection[str] = ()
+    config: TrainConfig, model: Potential | None = None, trained_before: Collection[str] = (), progress: bool = True
 ) -> TrainingData:
     """Training data of a config; `model` (a warm start) fixes species and shifts.
 
     Raises ValueError as `read_data` does, where the loss weighs no label that the training frames have, and for
     frames with an element that is not trained on, or that the model of a warm start does not know.
     """
-    found = read_data(config, trained_before)
+    found = read_data(config, trained_before, progress)
     labels = _trained_labels(config, found.training)
     species = species_of(found.training) if model is None else list(model.species)
     _require_elements(found.training, species, "a training frame", "the initial model does not know")
     _require_elements(found.validation, species, "a validation frame", "no training frame has")
     r_max = config.model.r_max
-    training = build_graphs(found.training, species, r_max, skin_of(config.loss, r_max))
-    validation = build_graphs(found.validation, species, r_max)
+    training = build_graphs(found.training, species, r_max, skin_of(config.loss, r_max), progress)
+    validation = build_graphs(found.validation, species, r_max, progress=progress)
     shifts = energy_shifts(found.training, found.isolated, species, config.model.shifts)
     scale = force_scale(found.training)
     notes = [*found.notes, *check_frames([*found.training, *found.validation])]

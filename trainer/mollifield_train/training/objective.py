@@ -79,8 +79,10 @@ class Objective:
         return weight > 0.0 and batch.count("stress") > 0
 
     def data_loss(self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None = None) -> Tensor:
-        """λ_E, λ_F and λ_S terms, [M]; `weights` [M, B] are the members' bootstrap weights."""
+        """λ_E, λ_F and λ_S terms, [M]; `weights` [M, B] are the members' bootstrap weights, times the frames' own."""
         config, units = self.config, self.units
+        if batch.weights is not None:
+            weights = batch.weights.expand(len(prediction.energies), -1) if weights is None else weights * batch.weights
         terms: ModuleType
         if config.measure == "lengths":
             terms, power = lengths, 1  # of an error

@@ -11,6 +11,7 @@ import lightning
 from tqdm import tqdm
 
 from ..metrics import key_of
+from ..progress import interval
 
 QUIET_LOGGERS = ("lightning.pytorch", "lightning.fabric")
 QUIET_WARNINGS = (
@@ -40,7 +41,7 @@ class EpochBar(lightning.Callback):
             desc=self.name,
             **(steps if self.seconds is None else time),
             file=sys.stderr,
-            mininterval=0.5 if sys.stderr.isatty() else 10.0,
+            mininterval=interval(),
             dynamic_ncols=True,
         )
 

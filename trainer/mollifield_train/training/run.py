@@ -64,7 +64,7 @@ def train(
     """
     directory = RunDirectory(config.directory)
     device = choose_device(config.device)
-    data, model = _data_and_model(config, initial, directory.begin(config, resume))
+    data, model = _data_and_model(config, initial, directory.begin(config, resume), progress)
     for note in data.notes:
         report(f"data: {note}")
     directory.write_config(config)
@@ -133,17 +133,17 @@ def refit_shifts(model: Potential, predicted: Sequence[FrameErrors], species: Se
 
 
 def _data_and_model(
-    config: TrainConfig, initial: str | Path | None, checkpoint: dict[str, Any] | None
+    config: TrainConfig, initial: str | Path | None, checkpoint: dict[str, Any] | None, progress: bool
 ) -> tuple[TrainingData, Potential]:
     """What to train, and on what; a continued run has the split that it began with."""
     if initial is None:
         before = [] if checkpoint is None else checkpoint["trained_before"]
-        data = load_data(config, trained_before=before)
+        data = load_data(config, trained_before=before, progress=progress)
         return data, build_potential(config, data.statistics, config.seed, config.committee.n_members)
     model, before = warm_start(config, initial)
     if checkpoint is not None:
         before = checkpoint["trained_before"]
-    data = load_data(config, model, before)
+    data = load_data(config, model, before, progress)
     # The repulsion makes room for what comes nearer in the new frames.
     model = rebuilt(model, member_state(model), shortest_distances=_nearest(model, data))
     note = refresh_scale(model, data.statistics.force_scale)

@@ -28,6 +28,14 @@ LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
 FREE_ON_RESUME = ("directory", "device", "optimiser.patience", "committee.training")
 """Keys that a continued run may change without becoming a different run."""
 
+BEFORE: Mapping[str, Any] = {
+    "model.kind": DEFAULT_KIND,
+    "data.origins": [],
+    "data.weight_key": "config_weight",
+    "data.config_type_weights": {},
+}
+"""Keys that runs of earlier versions do not name, and what they did."""
+
 Row = dict[str, float]
 """Of metrics.csv, and of a fit's history."""
 Checkpoint = dict[str, Any]
@@ -81,7 +89,7 @@ class RunDirectory:
             )
         checkpoint = self._read[found[0]] = read_tensors(found[0])
         now = config.model_dump(mode="json")
-        different = differences(checkpoint["config"], now, FREE_ON_RESUME, {"model.kind": DEFAULT_KIND})
+        different = differences(checkpoint["config"], now, FREE_ON_RESUME, BEFORE)
         if different:
             raise ValueError(f"{self.path}: cannot continue with another config: {'; '.join(different)}")
         return checkpoint
