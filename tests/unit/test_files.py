@@ -11,7 +11,7 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import GPa, Hartree
 
-from mollifield_train.config import DataConfig, TrainConfig, validated
+from mollifield_train.config import DataConfig, OriginConfig, TrainConfig, validated
 from mollifield_train.data.files import find_files, iterate_atoms
 from mollifield_train.data.frames import Frame, Reading, read_frames
 from mollifield_train.data.keys import LabelKeys
@@ -76,10 +76,10 @@ def test_atom_types_are_no_atomic_numbers(tmp_path: Path, crystals: list[Atoms])
     path = dump(crystals, tmp_path / "md.lammpstrj", elements=False)
     with pytest.raises(ValueError, match=r"md\.lammpstrj: .*frame 0: atoms have no element; give .* `symbols`"):
         read_frames(path)
-    for frame, atoms in zip(read_frames(path, Reading(origins=(Origin(symbols=["Cl", "Na"]),))), crystals, strict=True):
+    for frame, atoms in zip(read_frames(path, Reading(origins=(Origin(symbols=("Cl", "Na")),))), crystals, strict=True):
         same_geometry(frame, atoms)
     with pytest.raises(ValueError, match=r"md\.lammpstrj: .*frame 0: atom type 2, and 1 of `symbols`: Cl"):
-        read_frames(path, Reading(origins=(Origin(symbols=["Cl"]),)))
+        read_frames(path, Reading(origins=(Origin(symbols=("Cl",)),)))
 
 
 @pytest.mark.parametrize("name", ["frames.traj", "frames.db", "frames.json"])
@@ -193,3 +193,7 @@ def test_mistakes_in_an_origin_are_named() -> None:
     values = {"data": {"train": "a.xyz", "origins": [{"stress_unit": "psi"}]}}
     with pytest.raises(ValueError, match=r"key 'data\.origins\.0\.stress_unit': .*'GPa'.*found 'psi'"):
         validated(TrainConfig, values, "train.yaml")
+
+
+def test_configs_and_readers_know_the_same_of_an_origin() -> None:
+    assert vars(OriginConfig().origin()) == vars(Origin())

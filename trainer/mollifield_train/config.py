@@ -15,9 +15,48 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from .data.frames import Reading
 from .data.keys import LabelKeys
 from .data.origins import Origin
+from .data.units import EnergyUnit, ForcesUnit, Sign, StressUnit
 from .model import ARCHITECTURES, DEFAULT_KIND
 from .model.config import ArchitectureConfig
 from .section import Section, Tagged, validated
+
+
+class OriginConfig(Section):
+    """Files of one origin. Keys that are null, or not given, are those of the whole data."""
+
+    files: str = "*"
+    """Which: a pattern (`*`, `?`, `[...]`; `*` matches slashes too) for paths as they are given, or their ends. The
+    first origin of the list that matches a file counts, alone."""
+    format: str | None = None
+    """ASE's name of the format, such as `vasp-out`; null: by the name of the file and what is in it."""
+    symbols: Annotated[list[str], Field(min_length=1)] | None = None
+    """Chemical symbols of LAMMPS' atom types, from type 1 on, for dumps without a column `element`."""
+    energy_key: str | None = None
+    """Key of the energy. One that names a column of values an atom stands for their sum."""
+    forces_key: str | None = None
+    """Key of the forces."""
+    stress_key: str | None = None
+    """Key of the stress."""
+    virial_key: str | None = None
+    """Key of a virial, which takes the place of the stress in frames that have it: stress = -virial / volume."""
+    energy_unit: EnergyUnit = "eV"
+    """Unit of the energy, and of the virial."""
+    forces_unit: ForcesUnit = "eV/Å"
+    """Unit of the forces."""
+    stress_unit: StressUnit = "eV/Å^3"
+    """Unit of the stress. VASP's and Quantum ESPRESSO's own files are in eV/Å^3 once ASE has read them."""
+    stress_sign: Sign = "tension"
+    """Under what a diagonal element of the stress is positive: `tension`, as ASE has it, or `compression`."""
+    virial_sign: Sign = "compression"
+    """Likewise of the virial: `compression`, as its definition has it, or `tension`."""
+    config_type: str | None = None
+    """Group of the frames that name none themselves."""
+    weight: NonNegativeFloat = 1.0
+    """Weight of its frames in the loss, times their own and that of their group."""
+
+    def origin(self) -> Origin:
+        """As those who read files know it."""
+        return Origin(**(dict(self) | {"symbols": None if self.symbols is None else tuple(self.symbols)}))
 
 
 class DataConfig(Section):
@@ -42,7 +81,7 @@ class DataConfig(Section):
     """Key of the stress; `auto` as for the energy. A stress counts where all three directions are periodic."""
     virial_key: str | None = None
     """Key of a virial, which takes the place of the stress in frames that have it; never taken unless it is named."""
-    origins: list[Origin] = []
+    origins: list[OriginConfig] = []
     """What is special about files of one origin, such as `{files: "old/*.xyz", stress_sign: compression}`."""
     weight_key: str | None = "config_weight"
     """Key of a frame's own weight in the loss; null for none. Weights multiply a frame's part of every term of the
@@ -53,7 +92,9 @@ class DataConfig(Section):
     def reading(self) -> Reading:
         """How its files are read."""
         keys = LabelKeys(self.energy_key, self.forces_key, self.stress_key, self.virial_key)
-        return Reading(keys, tuple(self.origins), self.weight_key, self.config_type_weights)
+        return Reading(
+            keys, tuple(origin.origin() for origin in self.origins), self.weight_key, self.config_type_weights
+        )
 
 
 ModelConfig = Annotated[SerializeAsAny[ArchitectureConfig], Tagged(ARCHITECTURES, DEFAULT_KIND)]

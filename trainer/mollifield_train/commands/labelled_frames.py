@@ -1,6 +1,7 @@
 """Arguments of commands that read labelled frames."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -40,9 +41,6 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 
 def reading_of(options: argparse.Namespace) -> "Reading":
     """How they are to be read. Raises ValueError for a config that is none, or says the same as an option."""
-    import dataclasses
-
-    from ..config import load_train_config
     from ..data.frames import Reading
     from ..data.origins import Origin
 
@@ -50,9 +48,11 @@ def reading_of(options: argparse.Namespace) -> "Reading":
     told |= {"stress_unit": options.stress_unit, "stress_sign": options.stress_sign}
     given = {key: value for key, value in told.items() if value is not None}
     if options.config is None:
-        return Reading(origins=(Origin.model_validate(given),) if given else ())
+        return Reading(origins=(Origin(**given),) if given else ())
     if given:
         raise ValueError(f"--config says what labels are called and mean; --{next(iter(given)).replace('_', '-')} too")
+    from ..config import load_train_config
+
     # Weights are of training; origins are those of other files too.
     reading = load_train_config(options.config).data.reading()
     return dataclasses.replace(reading, group_weights={}, all_origins=False)

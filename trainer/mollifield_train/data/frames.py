@@ -12,6 +12,7 @@ from pathlib import Path
 import ase
 import numpy as np
 from ase.data import chemical_symbols
+from ase.formula import Formula
 from ase.geometry.minkowski_reduction import minkowski_reduce
 
 from ..progress import counted
@@ -77,6 +78,24 @@ class Frame:
     def file(self) -> str:
         """The file that it came from."""
         return self.origin.partition(" of ")[2]
+
+    @property
+    def number(self) -> int:
+        """Which one of the file, from 0."""
+        return int(self.origin.split()[1])
+
+    @cached_property
+    def formula(self) -> str:
+        """'C2H6O', as Hill has it."""
+        numbers, counts = np.unique(self.numbers, return_counts=True)
+        symbols = [chemical_symbols[z] for z in numbers]
+        return str(Formula.from_dict(dict(zip(symbols, counts.tolist(), strict=True))).format("hill"))
+
+    def group(self, by: str) -> str:
+        """What it is of: 'file', 'composition', or a key of its tags; '-' where it has no such tag."""
+        if by == "file":
+            return self.file
+        return self.formula if by == "composition" else self.tags.get(by) or "-"
 
     @property
     def symbols(self) -> list[str]:

@@ -10,6 +10,7 @@ from ..data.frames import LABELS, Frame, read_frame_sets
 from ..data.shifts import Shifts, energy_shifts
 from ..data.splits import split_frames, validation_from
 from ..data.statistics import Statistics, force_scale, species_of
+from ..data.work import odd_works
 from ..model.protocol import Potential
 from .objective import skin_of
 
@@ -80,7 +81,8 @@ def load_data(
     validation = build_graphs(found.validation, species, r_max, progress=progress)
     shifts = energy_shifts(found.training, found.isolated, species, config.model.shifts)
     scale = force_scale(found.training)
-    notes = [*found.notes, *check_frames([*found.training, *found.validation])]
+    frames = [*found.training, *found.validation]
+    notes = [*found.notes, *check_frames(frames), *odd_works(frames)]
     notes += _shift_notes(config.model, found.isolated, shifts, species, model)
     return TrainingData(
         training,
