@@ -8,9 +8,6 @@ from .errors_table import LABELS
 from .labelled_frames import add_frames, reading_of
 from .tables import print_table
 
-SURE = 2.0
-"""Standard errors from which on a difference is called one."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
@@ -40,36 +37,31 @@ def run(options: argparse.Namespace) -> None:
     first, second = (evaluate_frames(model, frames, options.device) for model in (options.first, options.second))
     found = compare(first, second, options.by, options.block)
     print(f"a: {options.first}\nb: {options.second}\n{', '.join(options.frames)}: {found['n_frames']} frames")
-    print_table(HEAD, _rows("all", found["errors"]))
-    for name, group in found.get("groups", {}).items():
-        print_table(HEAD, _rows(name, group))
+    groups = {"all": found["errors"]} | found.get("groups", {})
+    print_table(HEAD, [row for name, group in groups.items() for row in _rows(name, group)])
     if options.json is not None:
         write_json(options.json, found)
         print(f"written: {options.json}")
 
 
-HEAD = ["", "measure", "unit", "a", "b", "b - a", "standard error", ""]
+HEAD = ["frames", "of", "measure", "unit", "a", "b", "b - a", "standard error", ""]
 
 
 def _rows(name: str, table: dict[str, Any]) -> list[list[object]]:
+    from ..evaluation.paired import better
+
     return [
         [
-            f"{name} {quantity}",
+            name,
+            quantity,
             measure.replace("_", " "),
             LABELS[quantity],
             row["a"],
             row["b"],
             row["difference"],
             row["standard_error"],
-            verdict(row["difference"], row["standard_error"]),
+            f"{winner} is better" if (winner := better(row)) else "no difference seen",
         ]
         for quantity, measures in table.items()
         for measure, row in measures.items()
     ]
-
-
-def verdict(difference: float, error: float | None) -> str:
-    """Which has the smaller error, where it is sure."""
-    if error is None or abs(difference) <= SURE * error:
-        return "no difference seen"
-    return "b is better" if difference < 0.0 else "a is better"

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from .. import parity
+from ..data.checks import energies_beside_composition
 from ..metrics import MILLI, FrameErrors, rmse
 from .calibration import N_LEAST, bins, observed
 from .tables import groups_of
 
 COLOUR, OTHER = "#4a7fb5", "#c2571a"
 N_BARS = 15
-TITLES = {"energy": "energy, relative to its mean (eV/atom)", "forces": "force component (eV/Å)"}
+TITLES = {"energy": "energy, composition and offset apart (eV/atom)", "forces": "force component (eV/Å)"}
 TITLES |= {"stress": "stress component (eV/Å³)"}
 
 
@@ -33,7 +34,7 @@ def draw(frames: Sequence[FrameErrors], path: Path, by: str | None = None) -> No
         if name in TITLES:
             reference, predicted = content
             parity.draw(axes, reference, predicted, COLOUR)
-            axes.set(xlabel=f"reference {TITLES[name]}", ylabel="predicted")
+            axes.set(xlabel=TITLES[name], ylabel="predicted")
         else:
             _calibration(axes, *content)
     if groups:
@@ -46,19 +47,19 @@ def draw(frames: Sequence[FrameErrors], path: Path, by: str | None = None) -> No
 
 
 def pairs(frames: Sequence[FrameErrors], quantity: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Labels and predictions, flat; of energies an atom, less the mean label. None where there is no label."""
-    labels, predicted = [], []
-    for frame in frames:
-        found, label = frame.deviations(quantity), getattr(frame.frame, quantity)
-        if found is not None:
-            values = np.ravel(label) / (frame.n_atoms if quantity == "energy" else 1.0)
-            labels.append(values)
-            predicted.append(values + found.mean(axis=0))
-    if not labels:
+    """Labels and predictions, flat; None where there is no label.
+
+    Of energies what compositions do not explain, an atom, and predictions less their common offset.
+    """
+    some = [(frame.frame, found) for frame in frames if (found := frame.deviations(quantity)) is not None]
+    if not some:
         return None
-    reference, prediction = np.concatenate(labels), np.concatenate(predicted)
-    zero = reference.mean() if quantity == "energy" else 0.0
-    return reference - zero, prediction - zero
+    deviations = np.concatenate([found.mean(axis=0) for _, found in some])
+    if quantity == "energy":
+        _, reference = energies_beside_composition([frame for frame, _ in some])
+        return reference, reference + deviations - deviations.mean()
+    reference = np.concatenate([np.ravel(getattr(frame, quantity)) for frame, _ in some])
+    return reference, reference + deviations
 
 
 def _calibration(axes: Any, quantity: str, stds: np.ndarray, errors: np.ndarray) -> None:
@@ -85,7 +86,7 @@ def _bars(axes: Any, groups: dict[str, list[FrameErrors]], by: str) -> None:
         if (pieces := [d.mean(axis=0) for frame in frames if (d := frame.deviations(quantity)) is not None])
     }
     worst = sorted(found.items(), key=lambda item: -item[1])[:N_BARS]
-    axes.barh([name[-24:] for name, _ in worst], [value for _, value in worst], color=COLOUR)
-    axes.invert_yaxis()
+    axes.barh([name[-24:] for name, _ in worst], [value for _, value in worst], 0.7, color=COLOUR)
+    axes.set_ylim(max(len(worst), 5) - 0.5, -0.5)
     axes.tick_params(axis="y", labelsize=7)
     axes.set(xlabel=f"{quantity} RMSE ({unit})", title=f"by {by}")
