@@ -109,9 +109,12 @@ class CommitteeConfig(Section):
 
     n_members: PositiveInt = 4
     """Members of the committee."""
-    training: Literal["together", "one_by_one"] = "together"
+    training: Literal["together", "one_by_one", "parallel"] = "together"
     """`together`: all members in one vectorised pass. `one_by_one`: one fit after the other, for
-    members that do not fit in memory together. Both see the same batches in the same order."""
+    members that do not fit in memory together. `parallel`: likewise, on worker processes with one core or GPU each.
+    All see the same batches in the same order; the last two give the same numbers (with one thread)."""
+    workers: PositiveInt | None = None
+    """Worker processes of `parallel`; null: as many as there are cores or GPUs, and no more than members."""
     bootstrap: bool = False
     """Each member sees the training frames with weights of its own, drawn with replacement."""
 
@@ -206,7 +209,7 @@ class OptimiserConfig(Section):
     epochs: PositiveInt = N_EPOCHS
     """Passes over the training frames."""
     minutes: PositiveFloat | None = None
-    """Train for so long in place of `epochs`, all members together, validation included. Schedules end with the time,
+    """Train for so long in place of `epochs`, the whole committee, validation included. Schedules end with the time,
     whatever the machine does. A continued run has what was left; it cannot repeat another to the last digit."""
     gradient_clip: PositiveFloat | None = 10.0
     """Largest norm of one member's gradient; null for none."""

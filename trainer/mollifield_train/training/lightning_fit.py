@@ -27,7 +27,6 @@ from .error_sums import ErrorSums
 from .loading import TrainingData
 from .members import pack
 from .objective import Objective
-from .progress import EpochBar
 from .run_directory import Checkpoint, FitFolder, Row
 from .schedules import PATIENT_ABOVE, BestMembers, Clock, MovingAverage, Plateau, cosine_rate
 
@@ -286,11 +285,12 @@ def fit_members(
     seeds: Sequence[int],
     folder: FitFolder,
     device: torch.device,
-    bar: str | None,
+    shown: lightning.Callback | None,
+    seconds: float | None = None,
 ) -> tuple[Potential, list[Row]]:
     """Train `model`, whose members have `seeds`, or go on where `folder` has a checkpoint: best weights, and history.
 
-    `bar` names the bar that shows how far it is; None for none.
+    `shown` shows how far it is. It ends after `seconds`, or where they are None with the last epoch.
     """
     weights = None
     if config.committee.bootstrap:
@@ -298,7 +298,6 @@ def fit_members(
         weights = torch.from_numpy(np.stack(rows))
     objective = Objective(config.loss, data.statistics.force_scale, config.seed)
     optimiser = config.optimiser
-    seconds = None if optimiser.minutes is None else 60.0 * optimiser.minutes * len(seeds) / config.committee.n_members
     training, validation = data.training, data.validation
     fit = CommitteeFit(model, objective, optimiser, training, validation, config.seed, weights, folder, seconds)
     if not fit.is_over:
@@ -307,7 +306,7 @@ def fit_members(
             devices=1 if device.index is None else [device.index],
             max_epochs=optimiser.epochs - fit.finished_epochs if seconds is None else -1,
             logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
-            callbacks=[] if bar is None else [EpochBar(bar, optimiser.epochs, seconds)],
+            callbacks=[] if shown is None else [shown],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -7,7 +7,7 @@ same kind each, members/0, members/1, ...
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ CONFIG_FILE = "config.yaml"
 MEMBERS_FILE = "members.pt"
 METRICS_FILE = "metrics.csv"
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
-FREE_ON_RESUME = ("directory", "device", "optimiser.patience", "committee.training")
+FREE_ON_RESUME = ("directory", "device", "optimiser.patience", "committee.training", "committee.workers")
 """Keys that a continued run may change without becoming a different run."""
 
 BEFORE: Mapping[str, Any] = {
@@ -51,6 +51,8 @@ class FitFolder:
     """What a checkpoint says beside the state of the fit: config, and frames that were trained on."""
     checkpoint: Checkpoint | None
     """Of the last epoch that was finished before, where the run is continued."""
+    watch: Callable[[Sequence[Row]], None] | None = None
+    """Told of all epochs after each, when it is on disk."""
 
     def keep_epoch(self, state: Checkpoint, history: Sequence[Row]) -> None:
         """Write the checkpoint of an epoch's end, and metrics.csv."""
@@ -60,6 +62,8 @@ class FitFolder:
         writer.writeheader()
         writer.writerows(history)
         write_bytes(self.path / METRICS_FILE, text.getvalue().encode())
+        if self.watch is not None:
+            self.watch(history)
 
 
 class RunDirectory:
@@ -92,6 +96,13 @@ class RunDirectory:
         different = differences(checkpoint["config"], now, FREE_ON_RESUME, BEFORE)
         if different:
             raise ValueError(f"{self.path}: cannot continue with another config: {'; '.join(different)}")
+        together = found[0] == self.path / LAST_CHECKPOINT
+        if together != (config.committee.training == "together"):
+            before, allowed = ("together", "together") if together else ("one by one", "one_by_one or parallel")
+            raise ValueError(
+                f"{self.path}: its members were trained {before}; committee.training is {config.committee.training}, "
+                f"allowed to continue is {allowed}"
+            )
         return checkpoint
 
     def fit_folder(self, config: TrainConfig, provenance: Mapping[str, Any], member: int | None = None) -> FitFolder:
@@ -117,8 +128,10 @@ class RunDirectory:
         found = [folder for folder in self._folders() if (folder / LAST_CHECKPOINT).is_file()]
         if not found:
             return f"no epoch was finished in {self.path}; start again"
-        epoch = read_tensors(found[-1] / LAST_CHECKPOINT)["epoch"]
-        return f"epoch {epoch} of {length} is kept in {found[-1]}; continue with --resume"
+        epochs = [str(read_tensors(folder / LAST_CHECKPOINT)["epoch"]) for folder in found]
+        if len(found) == 1:
+            return f"epoch {epochs[0]} of {length} is kept in {found[0]}; continue with --resume"
+        return f"epochs {', '.join(epochs)} of {length} are kept in {found[0].parent}; continue with --resume"
 
     def _folders(self) -> list[Path]:
         """That of the run and those of its members, in order."""

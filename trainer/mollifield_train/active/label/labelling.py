@@ -17,7 +17,7 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 
-from ..processes import single_threaded_children
+from ...processes import single_threaded_children
 from ..store import CHOSEN, Label, Store, StoredFrame, content_key
 from . import make_calculator
 from .calculators import OracleConfig
