@@ -14,6 +14,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from .model import ARCHITECTURES, DEFAULT_KIND
 from .model.config import ArchitectureConfig
+from .model.presets import with_preset
 from .section import Section, Tagged, validated
 
 
@@ -38,8 +39,11 @@ class DataConfig(Section):
     """Key of the stress; `auto` as for the energy. A stress counts where all three directions are periodic."""
 
 
-ModelConfig = Annotated[SerializeAsAny[ArchitectureConfig], Tagged(ARCHITECTURES, DEFAULT_KIND)]
-"""Architecture of one member: one of `mollifield_train.model`, by its `kind`, each with its config class there."""
+ModelConfig = Annotated[
+    SerializeAsAny[ArchitectureConfig], Tagged(ARCHITECTURES, DEFAULT_KIND), pydantic.BeforeValidator(with_preset)
+]
+"""Architecture of one member: one of `mollifield_train.model`, by its `kind`, each with its config class there; or the
+name of a preset, `fast`, `balanced` (the defaults) or `accurate`, alone or as `preset` beside keys that override it."""
 
 # A table of kinds knows sections only.
 default_model = cast(type[ArchitectureConfig], ARCHITECTURES[DEFAULT_KIND].section)

@@ -1,6 +1,6 @@
 """Keys of the equivariant architecture."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -24,11 +24,18 @@ class EquivariantConfig(ArchitectureConfig):
     """Widths of the hidden layers of the radial network."""
     readout_hidden: PositiveInt = 16
     """Width of the last readout's hidden layer."""
-    correlation: Literal[1, 2] = 1
-    """Messages of an atom enter its update linearly (1), or with products of pairs as well (2)."""
+    l_hidden: NonNegativeInt | None = None
+    """Largest angular momentum of the node features between layers; null: `l_max`."""
+    messages: Literal["coupled", "scattered"] = "coupled"
+    """`coupled`: features of a neighbour times harmonics of the edge, all products. `scattered`: its scalars times
+    harmonics, and its features times a weight, and no products before the sum: angular momenta couple on the atom
+    alone, for which `correlation` has to be 2 or 3."""
+    correlation: Literal[1, 2, 3] = 1
+    """Messages of an atom enter its update linearly (1), or with products of pairs (2) and of triples (3) as well."""
     backend: Literal["auto", "native", "e3nn"] = "auto"
     """Who computes: the compiled operators, e3nn, or the former where they are built."""
     zbl: bool = True
     """Add the Ziegler-Biersack-Littmark repulsion between nuclei that are nearer than in any training frame."""
 
+    EARLIER: ClassVar[dict[str, Any]] = {"messages": "coupled", "l_hidden": None}
     NOT_OF_THE_NETWORK: ClassVar[frozenset[str]] = ArchitectureConfig.NOT_OF_THE_NETWORK | {"backend"}
