@@ -221,8 +221,8 @@ def errors_of(piece: Piece, study: Study) -> dict[str, Any]:
 def own_cost(model: Path, frame: Path, seconds: float) -> float:
     """CPU microseconds an atom, neighbours at hand."""
     artefact, atoms = load_artefact(model), ase.io.read(frame)
-    edges = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, artefact.metadata.r_max)
-    types = types_of(atoms.get_chemical_symbols(), artefact.metadata.species)
+    edges = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, artefact.r_max)
+    types = types_of(atoms.get_chemical_symbols(), artefact.species)
     vectors, index = torch.from_numpy(edges.edge_vectors), torch.from_numpy(edges.edge_index)
     return cost(partial(evaluate_edges, artefact, vectors, index, torch.from_numpy(types)), len(atoms), seconds)
 

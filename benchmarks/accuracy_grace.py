@@ -11,7 +11,6 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"  # before TensorFlow: the optimisers are
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import ase.io
-import tensorflow as tf
 import yaml
 from accuracy_peer import CpuClock, Shifted, mean_energies, read_piece, report, without_shifts
 from ase import Atoms
@@ -83,14 +82,13 @@ def config(preset: dict[str, str], seed: int) -> dict:
     }
 
 
-def evaluation(calculator: TPCalculator):
-    """Of a frame: the model on the data that the calculator made of it."""
+def evaluation(model: str):
+    """Of a frame: the model on data that the calculator made of it, in the mode that is for dynamics."""
+    calculator = TPCalculator(model, mode="uniform")
 
     def of(atoms: Atoms):
         calculator.calculate(atoms)
-        data = calculator.padding_manager.get_data(atoms)
-        tensors = {k: tf.convert_to_tensor(v) for k, v in data.items()}
-        return lambda: calculator.model.compute(tensors)
+        return lambda: {name: value.numpy() for name, value in calculator.models[0].compute(calculator.data).items()}
 
     return of
 
@@ -113,9 +111,9 @@ def main() -> None:
     LRSchedulerFactory.create_lr_scheduler = staticmethod(schedule)
     gracemaker.main(["input.yaml"])
     seconds = schedules[0].clock.seconds
-    calculator = TPCalculator(f"seed/{piece.seed + 1}/final_model")
-    epochs = schedules[0].model.epoch
-    report(piece, Shifted(calculator, shifts), seconds, epochs=epochs, preset=preset)
+    model = f"seed/{piece.seed + 1}/final_model"
+    done = {"epochs": schedules[0].model.epoch, "preset": preset}
+    report(piece, Shifted(TPCalculator(model), shifts), seconds, evaluation(model), **done)
 
 
 if __name__ == "__main__":

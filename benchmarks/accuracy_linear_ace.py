@@ -1,8 +1,9 @@
 """Linear ACE's side of accuracy.py: the design matrix of python-ace, ridge regression on energies and forces.
 
 The basis is that of the `pacemaker -t` template with one linear density in place of two, as many functions an element
-as FUNCTIONS says; blocks, radial functions and the cutoff are the template's. Ridge strength and weight of energies are
-chosen on a tenth of the frames, and the model is then fitted to all of them. It takes the time that it takes.
+as FUNCTIONS says; blocks and radial functions are the template's. Ridge strength and weight of energies are chosen by
+cross-validation between parts of the file, since frames of a trajectory are like their neighbours, and the model is
+then fitted to all frames. It takes the time that it takes.
 """
 
 import numpy as np
@@ -16,9 +17,11 @@ from scipy.linalg import cho_factor, cho_solve
 
 FUNCTIONS = 1000
 """An element."""
-CUTOFF = 6.0
-ALPHAS = [10.0**k for k in range(-9, -1)]
-"""Ridge strengths, in units of the mean diagonal element of the normal matrix."""
+CUTOFF = 5.0
+"""Å."""
+FOLDS = 4
+ALPHAS = [10.0**k for k in range(-10, -2)]
+"""Ridge strengths, beside functions scaled to equal diagonal elements of the normal matrix."""
 ENERGY_WEIGHTS = [1.0, 10.0]
 """Of the residual of the energy an atom (eV), beside force components (eV/Å)."""
 WORST_FORCES = 1.02
@@ -62,20 +65,21 @@ class Rows:
             "forces": [atoms.get_forces() for atoms in frames],
         }
         data = LinearACEDataset(basis_set, pd.DataFrame(table))
-        self.matrix = data.get_design_matrix(max_workers=1)
-        self.labels = data.get_target_vector()
-        self.n_energies = len(frames)
+        matrix, labels = data.get_design_matrix(max_workers=1), data.get_target_vector()
+        n = len(frames)
+        self.energies, self.forces = (matrix[:n], labels[:n]), (matrix[n:], labels[n:])
+        self.normal = [(a.T @ a, a.T @ b) for a, b in (self.energies, self.forces)]
 
-    def normal(self, energy_weight: float) -> tuple[np.ndarray, np.ndarray]:
-        """Normal matrix and right-hand side."""
-        parts = [(slice(None, self.n_energies), energy_weight**2), (slice(self.n_energies, None), 1.0)]
-        square = sum(w * self.matrix[rows].T @ self.matrix[rows] for rows, w in parts)
-        return square, sum(w * self.matrix[rows].T @ self.labels[rows] for rows, w in parts)
+    def errors(self, weights: np.ndarray) -> np.ndarray:
+        """Sums of squares over energies an atom (eV²) and over force components ((eV/Å)²)."""
+        return np.array([np.sum((a @ weights - b) ** 2) for a, b in (self.energies, self.forces)])
 
-    def errors(self, weights: np.ndarray) -> tuple[float, float]:
-        """Root mean squares of forces (eV/Å) and of energies an atom (eV)."""
-        squares = (self.matrix @ weights - self.labels) ** 2
-        return float(np.sqrt(squares[self.n_energies :].mean())), float(np.sqrt(squares[: self.n_energies].mean()))
+
+def normal_of(parts: list[Rows], energy_weight: float) -> tuple[np.ndarray, np.ndarray]:
+    """Normal matrix and right-hand side."""
+    weights = (energy_weight**2, 1.0)
+    square, right = zip(*[part.normal[i] for part in parts for i in range(2)], strict=True)
+    return tuple(sum(weights[i % 2] * term for i, term in enumerate(terms)) for terms in (square, right))
 
 
 def solve(square: np.ndarray, right: np.ndarray, alpha: float) -> np.ndarray:
@@ -86,23 +90,25 @@ def solve(square: np.ndarray, right: np.ndarray, alpha: float) -> np.ndarray:
     return scale * cho_solve(cho_factor(scaled, overwrite_a=True), scale * right)
 
 
-def choose(training: Rows, validation: Rows) -> tuple[float, float]:
-    """Weight of energies and ridge strength."""
-    found = []
-    for energy_weight in ENERGY_WEIGHTS:
-        square, right = training.normal(energy_weight)
-        for alpha in ALPHAS:
-            try:
-                forces, energy = validation.errors(solve(square, right, alpha))
-            except np.linalg.LinAlgError:
-                continue
-            print(
-                f"weight {energy_weight:g}, alpha {alpha:g}: {1e3 * forces:.2f} meV/Å, {1e3 * energy:.3f} meV",
-                flush=True,
-            )
-            found.append((energy, forces, energy_weight, alpha))
-    lowest = min(forces for _, forces, _, _ in found)
-    return min(item for item in found if item[1] <= WORST_FORCES * lowest)[2:]
+def choose(folds: list[Rows]) -> tuple[float, float]:
+    """Weight of energies and ridge strength, by the errors on each fold of a model of the others."""
+    sums: dict[tuple[float, float], np.ndarray] = {}
+    for fold in folds:
+        others = [other for other in folds if other is not fold]
+        for energy_weight in ENERGY_WEIGHTS:
+            square, right = normal_of(others, energy_weight)
+            for alpha in ALPHAS:
+                try:
+                    found = fold.errors(solve(square, right, alpha))
+                except np.linalg.LinAlgError:
+                    found = np.full(2, np.inf)
+                sums[energy_weight, alpha] = sums.get((energy_weight, alpha), np.zeros(2)) + found
+    counts = np.array([[len(labels) for _, labels in (fold.energies, fold.forces)] for fold in folds]).sum(axis=0)
+    errors = {choice: np.sqrt(found / counts) for choice, found in sums.items()}
+    for (energy_weight, alpha), (energy, forces) in errors.items():
+        print(f"weight {energy_weight:g}, alpha {alpha:g}: {1e3 * forces:.2f} meV/Å, {1e3 * energy:.3f} meV")
+    lowest = min(forces for _, forces in errors.values())
+    return min((c for c in errors if errors[c][1] <= WORST_FORCES * lowest), key=lambda choice: errors[choice][0])
 
 
 def evaluation(calculator: PyACECalculator):
@@ -124,20 +130,17 @@ def main() -> None:
     frames = piece.frames()
     shifts = mean_energies(frames)
     frames = without_shifts(frames, shifts)
-    order = np.random.default_rng(piece.seed).permutation(len(frames))
-    left_out = set(order[: len(frames) // 10].tolist())
     functions = piece.settings.get("functions", FUNCTIONS)
     basis_set = ACEBBasisSet(basis(sorted(shifts), functions, piece.settings.get("cutoff", CUTOFF)))
-    training = Rows(basis_set, [atoms for i, atoms in enumerate(frames) if i not in left_out])
-    validation = Rows(basis_set, [atoms for i, atoms in enumerate(frames) if i in left_out])
-    print(f"{training.matrix.shape} after {clock.seconds / 60:.1f} CPU minutes", flush=True)
-    energy_weight, alpha = choose(training, validation)
-    both = [a + b for a, b in zip(training.normal(energy_weight), validation.normal(energy_weight), strict=True)]
-    basis_set.basis_coeffs = solve(*both, alpha)
+    folds = [Rows(basis_set, frames[part[0] : part[-1] + 1]) for part in np.array_split(np.arange(len(frames)), FOLDS)]
+    n_functions = len(folds[0].normal[0][1])
+    print(f"{n_functions} functions after {clock.seconds / 60:.1f} CPU minutes", flush=True)
+    energy_weight, alpha = choose(folds)
+    basis_set.basis_coeffs = solve(*normal_of(folds, energy_weight), alpha)
     seconds = clock.seconds
     basis_set.to_ACECTildeBasisSet().save_yaml("model.yace")
     calculator = PyACECalculator("model.yace", recursive_evaluator=True, recursive=True)
-    chosen = {"functions": training.matrix.shape[1], "energy_weight": energy_weight, "alpha": alpha}
+    chosen = {"functions": n_functions, "energy_weight": energy_weight, "alpha": alpha}
     report(piece, Shifted(calculator, shifts), seconds, evaluation(calculator), **chosen)
 
 

@@ -86,6 +86,12 @@ def test_time_of_an_evaluation_is_a_row_where_a_frame_is_given(accuracy, study, 
     assert row[:3] == ["water", "CPU", "µs/atom"] and float(row[3]) > 0.0
 
 
+def test_own_models_have_a_time_too(accuracy, tmp_path):
+    ase.io.write(tmp_path / "water.xyz", labelled_water(1), format="extxyz")
+    model = Path(__file__).parents[1] / "contract" / "files" / "version-1-float32.pt"
+    assert accuracy.own_cost(model, tmp_path / "water.xyz", seconds=0.01) > 0.0
+
+
 def test_a_peer_that_fails_leaves_a_gap_and_is_tried_again(accuracy, study, tmp_path, monkeypatch, capsys):
     study["seeds"] = [0]
     study["peers"]["fake"]["settings"] = {}
