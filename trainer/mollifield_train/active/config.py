@@ -20,14 +20,14 @@ from ..config import (
 )
 from ..durable import SCRATCH
 from ..model import DEFAULT_KIND
+from ..oracle import CALCULATORS, DEFAULT_CALCULATOR
+from ..oracle.calculators import OracleConfig
 from ..same_run import differences
 from ..section import Tagged
 from .acquire import ACQUISITIONS, DEFAULT_ACQUISITION
 from .acquire.config import AcquisitionConfig
 from .explore import DEFAULT_EXPLORER, EXPLORERS
 from .explore.config import ExplorerConfig
-from .label import CALCULATORS, DEFAULT_CALCULATOR
-from .label.calculators import OracleConfig
 from .spelling import modern
 from .store import GIVEN, TEST_SET
 
