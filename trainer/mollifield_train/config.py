@@ -180,6 +180,10 @@ class TrainConfig(Section):
     """Where to train; `auto` takes a GPU if there is one."""
     directory: str = "runs/mollifield"
     """Where the run writes its checkpoints, logs and model.pt."""
+    initial: str | None = None
+    """Trained members to start from, with their weights and shifts: a run's directory, its members.pt or a checkpoint,
+    or an exported model.pt. Keys of `model` and `dtype` must be the same, and it needs at least as many members.
+    Species that it does not know are learnt from scratch. Null: random weights."""
     data: DataConfig
     model: ModelConfig = Field(default_factory=default_model)
     committee: CommitteeConfig = Field(default_factory=CommitteeConfig)

@@ -226,6 +226,13 @@ class CommitteeFit(lightning.LightningModule):
         }
 
     def _resume(self, checkpoint: Checkpoint) -> None:
+        now, before = self.model.architecture.of_the_network(), checkpoint["potential"]["settings"]
+        for key in ("species", "average_neighbours"):
+            if now[key] != before[key]:
+                raise ValueError(
+                    f"cannot be continued with other frames or another initial model: {key} was {before[key]}, "
+                    f"is {now[key]}"
+                )
         self._resumed = checkpoint
         self.finished_epochs = self.order.first_epoch = checkpoint["epoch"]
         self.steps = checkpoint["steps"]

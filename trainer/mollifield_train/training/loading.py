@@ -66,16 +66,17 @@ def read_data(config: TrainConfig, trained_before: Collection[str] = ()) -> Fram
 def load_data(
     config: TrainConfig, model: Potential | None = None, trained_before: Collection[str] = ()
 ) -> TrainingData:
-    """Training data of a config; `model` (a warm start) fixes species and shifts.
+    """Training data of a config; species of `model` (a warm start) come first, and keep their shifts.
 
     Raises ValueError as `read_data` does, where the loss weighs no label that the training frames have, and for
-    frames with an element that is not trained on, or that the model of a warm start does not know.
+    validation frames with an element that neither the model knows nor any training frame has.
     """
     found = read_data(config, trained_before)
     labels = _trained_labels(config, found.training)
-    species = species_of(found.training) if model is None else list(model.species)
-    _require_elements(found.training, species, "a training frame", "the initial model does not know")
-    _require_elements(found.validation, species, "a validation frame", "no training frame has")
+    species = species_of(found.training)
+    if model is not None:
+        species = [*model.species, *(symbol for symbol in species if symbol not in model.species)]
+    _require_elements(found.validation, species)
     r_max = config.model.r_max
     training = build_graphs(found.training, species, r_max, skin_of(config.loss, r_max))
     validation = build_graphs(found.validation, species, r_max)
@@ -117,12 +118,13 @@ def _trained_labels(config: TrainConfig, training: Sequence[Frame]) -> list[str]
     return labels
 
 
-def _require_elements(frames: Sequence[Frame], species: Sequence[str], what: str, lack: str) -> None:
-    for frame in frames:
+def _require_elements(validation: Sequence[Frame], species: Sequence[str]) -> None:
+    for frame in validation:
         unknown = sorted(set(frame.symbols) - set(species))
         if unknown:
             raise ValueError(
-                f"{frame.origin}: {what} with {', '.join(unknown)}, which {lack}; known are {', '.join(species)}"
+                f"{frame.origin}: a validation frame with {', '.join(unknown)}, which no training frame has; "
+                f"known are {', '.join(species)}"
             )
 
 
@@ -161,12 +163,15 @@ def _shift_notes(
         notes.append(f"isolated atoms of {', '.join(atoms)} are not used: model.shifts asks for other energies")
     values = dict(zip(species, shifts.energies, strict=True))
     if model is not None:
-        kept = dict(zip(species, model.atomic_shifts.mean(dim=0).tolist(), strict=True))
-        others = [s for s in species if s not in shifts.fitted and abs(kept[s] - values[s]) > 0.01]
+        kept = dict(zip(model.species, model.atomic_shifts.mean(dim=0).tolist(), strict=True))
+        new = [symbol for symbol in species if symbol not in kept]
+        if new:
+            notes.append(f"{', '.join(new)}: new to the initial model, which knows {', '.join(kept)}")
+        others = [s for s in kept if s not in shifts.fitted and abs(kept[s] - values[s]) > 0.01]
         if others:
             found = ", ".join(f"{s} {kept[s]:.2f} eV (given: {values[s]:.2f})" for s in others)
             notes.append(f"energy shifts of the initial model are kept: {found}")
-        values = kept
+        values |= kept
     if shifts.undetermined:
         found = ", ".join(f"{symbol} {values[symbol]:.2f}" for symbol in shifts.undetermined)
         notes.append(

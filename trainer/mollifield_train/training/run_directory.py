@@ -25,8 +25,8 @@ CONFIG_FILE = "config.yaml"
 MEMBERS_FILE = "members.pt"
 METRICS_FILE = "metrics.csv"
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
-FREE_ON_RESUME = ("directory", "device", "optimiser.patience", "committee.training")
-"""Keys that a continued run may change without becoming a different run."""
+FREE_ON_RESUME = ("directory", "device", "initial", "optimiser.patience", "committee.training")
+"""Keys that a continued run may change without becoming a different run: the initial model may have moved."""
 
 Row = dict[str, float]
 """Of metrics.csv, and of a fit's history."""
