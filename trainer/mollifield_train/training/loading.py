@@ -1,7 +1,8 @@
 """Training data made ready: read, split, summarised, checked, and put in graphs."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ..config import ModelConfig, TrainConfig
 from ..data.batches import Graph, average_neighbours, build_graphs, shortest_distances
@@ -12,6 +13,7 @@ from ..data.shifts import Shifts, energy_shifts
 from ..data.splits import split_frames, validation_from
 from ..data.statistics import Statistics, force_scale, species_of
 from ..model.protocol import Potential
+from ..pretrain.frames import oracle_frames
 from .objective import skin_of
 
 
@@ -28,6 +30,10 @@ class TrainingData:
     """Keys (`data.content`) of the frames that the initial model of a warm start was trained on."""
     notes: list[str]
     """What a person should know of the data, a line each."""
+    oracle: list[Graph] = field(default_factory=list)
+    """Frames to learn beside them, labelled by a cheap method; their indices follow those of `training`."""
+    oracle_seconds: float = 0.0
+    """What it took to make them."""
 
     def provenance(self) -> dict[str, list[str]]:
         """What a checkpoint says of the frames: those of the initial model, and all that it has seen at its end."""
@@ -93,6 +99,29 @@ def load_data(
         labels,
         sorted(trained_before),
         notes,
+    )
+
+
+def with_oracle_frames(config: TrainConfig, data: TrainingData, folder: Path) -> TrainingData:
+    """`data` with what `config.pretrain` asks for; labels are kept in `folder`. At most half of the minutes are spent.
+
+    Raises ValueError as `pretrain.frames.oracle_frames`.
+    """
+    if config.pretrain is None:
+        return data
+    minutes, statistics = config.optimiser.minutes, data.statistics
+    given = [graph.frame for graph in data.training]
+    made = oracle_frames(config.pretrain, config.seed, given, folder, None if minutes is None else 30.0 * minutes)
+    graphs = build_graphs(made.frames, statistics.species, config.model.r_max)
+    graphs = [replace(graph, index=len(given) + graph.index) for graph in graphs]
+    # The repulsion makes room for them too: they are nearer to what hot given ones would be.
+    near = shortest_distances([*data.training, *graphs], len(statistics.species), config.model.r_max)
+    return replace(
+        data,
+        statistics=replace(statistics, shortest_distances=near),
+        notes=[*data.notes, *made.notes],
+        oracle=graphs,
+        oracle_seconds=made.seconds,
     )
 
 

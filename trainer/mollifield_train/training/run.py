@@ -25,10 +25,10 @@ from ..metrics import FrameErrors, error_summary
 from ..model.protocol import Potential, Rescalable
 from ..model.samples import member_state, one_member, rebuilt, stack_members
 from .lightning_fit import fit_members
-from .loading import TrainingData, load_data
+from .loading import TrainingData, load_data, with_oracle_frames
 from .members import build_potential, pack, read_members, warm_start, with_species
 from .progress import quiet_lightning
-from .run_directory import CONFIG_FILE, Row, RunDirectory
+from .run_directory import CONFIG_FILE, PRETRAIN_FOLDER, Row, RunDirectory
 
 N_REFERENCE_FRAMES = 3
 """Small ones, which every engine recomputes whenever it loads the file."""
@@ -142,16 +142,17 @@ def refit_shifts(model: Potential, predicted: Sequence[FrameErrors], species: Se
     model.atomic_shifts[:, columns] += torch.from_numpy(least_absolute_shifts(frames, residuals, species))
 
 
-def _data_and_model(config: TrainConfig, checkpoint: dict[str, Any] | None) -> tuple[TrainingData, Potential]:
+def _data_and_model(config: TrainConfig, checkpoint: dict[str, Any] | None = None) -> tuple[TrainingData, Potential]:
     """What to train, and on what; a continued run has the split that it began with."""
+    folder = Path(config.directory) / PRETRAIN_FOLDER
     if config.initial is None:
         before = [] if checkpoint is None else checkpoint["trained_before"]
-        data = load_data(config, trained_before=before)
+        data = with_oracle_frames(config, load_data(config, trained_before=before), folder)
         return data, build_potential(config, data.statistics, config.seed, config.committee.n_members)
     known, before = warm_start(config, config.initial)
     if checkpoint is not None:
         before = checkpoint["trained_before"]
-    data = load_data(config, known, before)
+    data = with_oracle_frames(config, load_data(config, known, before), folder)
     model = with_species(known, data.statistics.species, config.seed)
     _set_new_shifts(model, known.species, data)
     # The repulsion makes room for what comes nearer in the new frames.
