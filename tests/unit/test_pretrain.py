@@ -300,6 +300,14 @@ def test_minutes_include_the_labels(tmp_path, images, monkeypatch):
     assert seconds == [pytest.approx(1.2 - data.oracle_seconds)]
 
 
+def test_labels_may_take_all_the_time(tmp_path, images, monkeypatch):
+    config = pretrained(tmp_path, images, optimiser={"epochs": 200, "minutes": 0.1})
+    clock = itertools.chain([0.0, 0.0], itertools.count(10.0))
+    monkeypatch.setattr(frames_module.time, "perf_counter", lambda: next(clock))
+    with pytest.raises(ValueError, match=r"pretrain: 20 frames took 10 s, all that 'optimiser.minutes' 0.1 allows"):
+        train(config, progress=False)
+
+
 @pytest.mark.usefixtures("with_processes")
 def test_xtb_labels_water(tmp_path, images):
     pytest.importorskip("tblite")

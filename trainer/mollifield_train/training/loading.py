@@ -105,13 +105,18 @@ def load_data(
 def with_oracle_frames(config: TrainConfig, data: TrainingData, folder: Path) -> TrainingData:
     """`data` with what `config.pretrain` asks for; labels are kept in `folder`. At most half of the minutes are spent.
 
-    Raises ValueError as `pretrain.frames.oracle_frames`.
+    Raises ValueError as `pretrain.frames.oracle_frames`, and where one trajectory took all minutes.
     """
     if config.pretrain is None:
         return data
     minutes, statistics = config.optimiser.minutes, data.statistics
     given = [graph.frame for graph in data.training]
     made = oracle_frames(config.pretrain, config.seed, given, folder, None if minutes is None else 30.0 * minutes)
+    if minutes is not None and made.seconds >= 60.0 * minutes:
+        raise ValueError(
+            f"pretrain: {len(made.frames)} frames took {made.seconds:.3g} s, all that 'optimiser.minutes' {minutes:g} "
+            "allows; give it more workers, or the training more minutes"
+        )
     graphs = build_graphs(made.frames, statistics.species, config.model.r_max)
     graphs = [replace(graph, index=len(given) + graph.index) for graph in graphs]
     # The repulsion makes room for them too: they are nearer to what hot given ones would be.

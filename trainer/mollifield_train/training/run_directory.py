@@ -26,7 +26,15 @@ MEMBERS_FILE = "members.pt"
 METRICS_FILE = "metrics.csv"
 PRETRAIN_FOLDER = "pretrain"
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
-FREE_ON_RESUME = ("directory", "device", "initial", "optimiser.patience", "committee.training")
+FREE_ON_RESUME = (
+    "directory",
+    "device",
+    "initial",
+    "optimiser.patience",
+    "committee.training",
+    "pretrain.oracle.workers",
+    "pretrain.oracle.timeout",
+)
 """Keys that a continued run may change without becoming a different run: the initial model may have moved."""
 
 Row = dict[str, float]
