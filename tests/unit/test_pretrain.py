@@ -75,6 +75,13 @@ def test_frames_have_their_temperature(images):
     assert 0.7 < energies.mean() / (1.5 * 8.617e-5 * 600.0) < 1.4
 
 
+def test_temperatures_cover_their_range(images):
+    """One in each third of it, for three trajectories."""
+    for seed in range(5):
+        found = sorted(task.temperature for task in frames_module._tasks(settings(), seed, given(images)))
+        assert [int((t - 300.0) // 200.0) for t in found] == [0, 1, 2]
+
+
 def test_without_given_energies_there_are_none(tmp_path, images):
     bare = [atoms.copy() for atoms in images]
     for atoms, image in zip(bare, images, strict=True):

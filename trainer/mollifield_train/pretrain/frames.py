@@ -112,7 +112,8 @@ def _tasks(config: PretrainConfig, seed: int, given: Sequence[Frame]) -> list[_T
     rng = np.random.default_rng([seed, _STREAM])
     n_trajectories = max(1, min(len(given), config.frames // LENGTH))
     starts = rng.permutation(len(given))[:n_trajectories]
-    temperatures = rng.uniform(*config.temperature, size=n_trajectories)
+    low, high = config.temperature
+    temperatures = low + (high - low) * (rng.permutation(n_trajectories) + rng.random(n_trajectories)) / n_trajectories
     lengths = [len(part) for part in np.array_split(np.arange(config.frames), n_trajectories)]
     plan = zip(starts, lengths, temperatures, strict=True)
     return [_Task(k, given[start], length, float(t)) for k, (start, length, t) in enumerate(plan)]
