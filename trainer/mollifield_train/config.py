@@ -103,6 +103,9 @@ class LossConfig(Section):
     more. With `lengths` `energy` and `forces` are 10 where nothing else is said."""
     energy: NonNegativeFloat = 1.0
     """λ_E, of the squared error of the total energy; with `lengths` of the error of the energy an atom."""
+    final_energy: NonNegativeFloat | None = None
+    """λ_E of the last 30% of the run, and of all validation: energies are learnt best where the rate is low already,
+    and a weight that counts from the beginning costs forces. Null: as `energy`, throughout."""
     forces: NonNegativeFloat = 1000.0
     """λ_F, of the mean squared error of a force component; with `lengths` of the mean length of a force error."""
     stress: Literal["auto"] | NonNegativeFloat = "auto"

@@ -127,14 +127,13 @@ class CommitteeFit(lightning.LightningModule):
         virials = self.objective.needs_virials(batch)
         prediction = predict(self._model_of(batch), batch, create_graph=True, virials=virials)
         weights = None if self.frame_weights is None else self.frame_weights[:, batch.index]
-        losses = self.objective.data_loss(prediction, batch, weights)
+        losses = self.objective.data_loss(prediction, batch, weights, self.progress)
         given, own, own_losses = prediction, batch, losses.detach()
         if self.correction is not None:
             n_given = sum(graph.index < self.n_given for graph in batch.graphs)
             given, own = first_frames(prediction, batch, n_given)
-            own_losses = self.objective.data_loss(
-                given, own, None if weights is None else weights[:, :n_given]
-            ).detach()
+            own_weights = None if weights is None else weights[:, :n_given]
+            own_losses = self.objective.data_loss(given, own, own_weights, self.progress).detach()
         self._train_errors.add(given, own, own_losses)
         term = self.objective.mollifier_loss(self.model, own, given, self.steps, self.progress)
         if term is not None:
