@@ -29,8 +29,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ...durable import SCRATCH
-from ...processes import starting_children
+from ..durable import SCRATCH
+from ..processes import starting_children
 
 _STARTED, _ALIVE, _DONE, _FAILED = "started", "alive", "done", "failed"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
