@@ -8,6 +8,15 @@
 
 namespace mollifield::operators::cpu {
 
+// A path that couples nothing, since one of its factors is a scalar: with weights w = weights[path] it sends
+//   row m = Y[edge + m] * (w x[in]),              scalars times harmonics,
+//   row m = (w Y[edge]) * x[in + m], if carried,  features times the edge's scalar,
+// to rows first_row, first_row + row_step, ... of the output.
+struct PlainPath {
+  int weights, n_components, first_row, row_step, in, edge;
+  bool carried;
+};
+
 // Which components couple: operators/coupling.hpp. A[q] depends on the edge only: neither on the channel nor on the
 // member. For an edge's kernels it is a product with a matrix,
 // A[q] = sum over k of dense[k * stride + q] * Y[k]: mostly zeros, but whole vectors without indices.
@@ -16,6 +25,7 @@ template <class T> struct Coupling {
   int stride;  // n_pairs, or n_edge if that is more, padded with zeros to whole vectors
   const int *row_path, *row_begin, *pair_in, *pair_begin, *term_edge;
   const T *coefficient, *dense;
+  const PlainPath *plain;  // [n_paths], where no path couples anything; else null
 };
 
 // Weights of an edge tabulated over its length: cubic Hermite between equidistant knots, value and
