@@ -11,6 +11,7 @@ import torch
 
 from mollifield import has_native
 from mollifield_train.model.coupling import coupling_table
+from mollifield_train.model.geometry import GeometryE3nn
 from mollifield_train.model.irreps import Path, scattered_paths, tensor_product_paths
 from mollifield_train.model.linear import EquivariantLinear, Gate, GateNative, LinearNative
 
@@ -92,6 +93,16 @@ def hermite(x, y, lengths, knots, edge_index, convolve):
     return convolve(x, y, weights.unsqueeze(0), edge_index, N_ATOMS)
 
 
+def geometry(vectors):
+    harmonics, lengths = torch.ops.mollifield.edge_geometry(vectors, 3)
+    return torch.cat([harmonics, lengths.unsqueeze(2)], dim=2)
+
+
+def geometry_with_e3nn(vectors):
+    harmonics, lengths = GeometryE3nn(3)(vectors)
+    return torch.cat([harmonics, lengths.unsqueeze(2)], dim=2)
+
+
 def first_order(function, x, y, lengths, *rest) -> list[torch.Tensor]:
     out = function(x, y, lengths, *rest)
     cotangent = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)
@@ -135,6 +146,7 @@ def both(n_channels: int, dtype: torch.dtype) -> dict[str, tuple[list[torch.Tens
         return lambda x, w: torch.func.functional_call(module, {"weight": w}, (x,))
 
     one, other = random(1, N_ATOMS, 4, n_channels), random(1, N_ATOMS, 4, n_channels)
+    vectors = random(1, n_channels, 3)  # as many edges as there are channels
     return cases | {
         "channel_product": tuple(
             three_orders_of(function, one[k], other[k]) for k, function in enumerate((product, product_with_einsum))
@@ -145,6 +157,9 @@ def both(n_channels: int, dtype: torch.dtype) -> dict[str, tuple[list[torch.Tens
         "gate": tuple(
             three_orders_of(module, gates[k])
             for k, module in enumerate((GateNative(1, n_channels), Gate(1, n_channels)))
+        ),
+        "edge_geometry": tuple(
+            three_orders_of(function, vectors[k]) for k, function in enumerate((geometry, geometry_with_e3nn))
         ),
     }
 
@@ -213,7 +228,7 @@ def test_every_width_equals_the_reference(isa: str) -> None:
     """Whole vectors, parts of them, single channels."""
     assert results(isa)["set"] == isa
     worst = results(isa)["worst"]
-    assert len(worst) == 7 * len(WIDTHS) * len(TOLERANCE)
+    assert len(worst) == 8 * len(WIDTHS) * len(TOLERANCE)
     assert {case: ratio for case, ratio in worst.items() if not ratio < 1.0} == {}
 
 
