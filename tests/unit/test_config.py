@@ -191,7 +191,7 @@ def test_mistakes_in_a_list_of_kinds_are_named(monkeypatch):
 
 def test_a_loop_that_names_no_kind_of_model_is_continued(tmp_path):
     """Begun before there was a choice of kinds, and of messages, which were all of one sort."""
-    training = {"model": {"messages": "coupled", "l_hidden": None}}
+    training = {"model": {"messages": "coupled"}}
     values = {"directory": str(tmp_path), "frames": str(tmp_path / "frames.xyz"), "training": training}
     now = LoopConfig.model_validate(values).model_dump(mode="json")
     before = copy.deepcopy(now)

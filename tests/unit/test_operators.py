@@ -232,7 +232,7 @@ def test_splines_have_no_second_derivative() -> None:
         {"correlation": 2},
         {"correlation": 3},
         {"correlation": 2, "messages": "scattered"},
-        {"correlation": 3, "messages": "scattered", "l_hidden": 1},
+        {"correlation": 3, "messages": "scattered"},
     ],
     ids=str,
 )

@@ -8,9 +8,9 @@ PRESET = "preset"
 """The key that names one, beside keys that override single values of it."""
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {TAG: "equivariant", "n_layers": 1, "correlation": 3, "n_channels": 16},
+    "fast": {TAG: "equivariant", "n_layers": 1, "n_channels": 16},
     "balanced": {TAG: "equivariant"},
-    "accurate": {TAG: "equivariant", "l_hidden": 2, "correlation": 3, "n_channels": 64},
+    "accurate": {TAG: "equivariant", "n_channels": 64},
 }
 """What each sets; all else is as the defaults of its kind say, which are those of `balanced`."""
 

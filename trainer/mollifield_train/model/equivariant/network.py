@@ -176,9 +176,7 @@ class EquivariantPotential(ScaledPotential):
             self.embedding = Embedding(architecture, backend, l_edge)
             self.layers = nn.ModuleList(
                 Layer(architecture, backend, l_in, l_edge, l_out)
-                for l_in, l_out in _layer_degrees(
-                    settings.l_max if settings.l_hidden is None else settings.l_hidden, settings.n_layers
-                )
+                for l_in, l_out in _layer_degrees(settings.l_max, settings.n_layers)
             )
             self.readout = Readout(architecture, backend)
         numbers = [atomic_numbers[symbol] for symbol in architecture.species]
