@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny, model_validator
 
+from ..calculators import CALCULATORS, DEFAULT_CALCULATOR
+from ..calculators.kinds import OracleConfig
 from ..config import (
     CommitteeConfig,
     LossConfig,
@@ -26,13 +28,11 @@ from .acquire import ACQUISITIONS, DEFAULT_ACQUISITION
 from .acquire.config import AcquisitionConfig
 from .explore import DEFAULT_EXPLORER, EXPLORERS
 from .explore.config import ExplorerConfig
-from .label import CALCULATORS, DEFAULT_CALCULATOR
-from .label.calculators import OracleConfig
 from .spelling import modern
 from .store import GIVEN, TEST_SET
 
 Oracle = Annotated[SerializeAsAny[OracleConfig], Tagged(CALCULATORS, DEFAULT_CALCULATOR)]
-"""The reference method: one of `label`, by its `kind`, each with its config class there."""
+"""The reference method: one of `calculators`, by its `kind`, each with its config class there."""
 Explorer = Annotated[SerializeAsAny[ExplorerConfig], Tagged(EXPLORERS, DEFAULT_EXPLORER)]
 """Who runs the trajectories: one of `explore`, likewise."""
 Acquisition = Annotated[SerializeAsAny[AcquisitionConfig], Tagged(ACQUISITIONS, DEFAULT_ACQUISITION)]

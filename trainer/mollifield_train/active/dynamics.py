@@ -10,8 +10,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 
-from .label import make_calculator
-from .label.calculators import OracleConfig
+from ..calculators import make_calculator
+from ..calculators.kinds import OracleConfig
 from .label.labelling import stress_of
 from .label.workers import still_working
 

@@ -17,10 +17,10 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 
+from ...calculators import make_calculator
+from ...calculators.kinds import OracleConfig
 from ..processes import single_threaded_children
 from ..store import CHOSEN, Label, Store, StoredFrame, content_key
-from . import make_calculator
-from .calculators import OracleConfig
 from .execution import MakeExecutor, local_workers, result_or_reason
 from .spool import Claims, load, save, spool_file
 
