@@ -7,7 +7,7 @@ from the checkpoint of an epoch's end repeats the uninterrupted one.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import lightning
@@ -20,11 +20,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..config import OptimiserConfig, TrainConfig
 from ..data.batches import Batch, Graph, SeededBatches, collate
+from ..loss.mollifier.scene import Displaced, Surface
 from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
-from ..predict import predict
+from ..predict import BatchPrediction, displaced_surface, predict
 from .error_sums import ErrorSums
 from .loading import TrainingData
+from .member_gradients import Ascent, Balance, balanced_gradients, clip_members
 from .members import pack
 from .objective import Objective
 from .progress import EpochBar
@@ -72,6 +74,9 @@ class CommitteeFit(lightning.LightningModule):
         self.best = BestMembers(self._weights(), model.n_members)
         self.plateau = Plateau(optimiser.patience // 3)
         self.average: MovingAverage | None = None
+        self.balance = Balance(model.n_members)
+        self._apart: tuple[Tensor, Tensor] | None = None
+        self._ascent: Ascent | None = None
         self._resumed: Checkpoint | None = None
         self._n_batches = len(self.order)
         if folder is not None and folder.checkpoint is not None:
@@ -117,19 +122,49 @@ class CommitteeFit(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss summed over members; raises ValueError where it is not finite."""
-        virials = self.objective.needs_virials(batch)
-        prediction = predict(self.model, batch, create_graph=True, virials=virials)
         weights = None if self.frame_weights is None else self.frame_weights[:, batch.index]
-        losses = self.objective.data_loss(prediction, batch, weights)
+        prediction, losses = self._predicted(batch, weights)
         self._train_errors.add(prediction, batch, losses.detach())
-        term = self.objective.mollifier_loss(self.model, batch, prediction, self.steps, self.progress)
+        if self.settings.sam is not None:
+            self._ascent = Ascent(list(self.model.parameters()), losses.sum(), self.settings.sam)
+            prediction, losses = self._predicted(batch, weights)
+        average = None if self.average is None else self._averaged_surface
+        term = self.objective.mollifier_loss(self.model, batch, prediction, self.steps, self.progress, weights, average)
+        self._apart = None if term is None or not self.objective.is_adaptive else (losses, term)
         if term is not None:
-            self._mollifier_sum += term.detach()
             losses = losses + term
+            if self._apart is None:
+                self._mollifier_sum += term.detach()
         total = losses.sum()
         if not torch.isfinite(total):
             raise ValueError(self._not_finite(losses, batch))
         return total
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Gradients of the step; where the weight of the mollified term is adaptive, this is where it is found."""
+        if self._apart is None:
+            loss.backward(*args, **kwargs)
+            return
+        parameters = list(self.model.parameters())
+        losses, term = self._apart
+        share = self.objective.mollifier_weight(self.progress) * self.objective.every
+        found = balanced_gradients(parameters, losses.sum(), term.sum(), share, self.balance)
+        for parameter, gradient in zip(parameters, found, strict=True):
+            parameter.grad = gradient
+        self._mollifier_sum += share * self.balance.ratio().to(term.device) * term.detach()
+        self._apart = None
+
+    def on_after_backward(self) -> None:
+        """Back from where the gradient was taken, if that was elsewhere."""
+        if self._ascent is not None:
+            self._ascent.undo()
+            self._ascent = None
+
+    def _predicted(self, batch: Batch, weights: Tensor | None) -> tuple[BatchPrediction, Tensor]:
+        """And the data terms of the loss, [M]."""
+        virials = self.objective.needs_virials(batch)
+        prediction = predict(self.model, batch, create_graph=True, virials=virials)
+        return prediction, self.objective.data_loss(prediction, batch, weights)
 
     def configure_gradient_clipping(
         self,
@@ -221,6 +256,7 @@ class CommitteeFit(lightning.LightningModule):
             "best": pack(self.model, member_state(self.model) | self.best.weights),
             "best_members": self.best.state(),
             "plateau": self.plateau.state(),
+            "balance": self.balance.state(),
             "optimiser": self._adam().state_dict(),
             "average": None if self.average is None else self.average.state(),
         }
@@ -236,6 +272,8 @@ class CommitteeFit(lightning.LightningModule):
         best = {name: checkpoint["best"]["state"][name] for name in names}
         self.best.load(checkpoint["best_members"], best)
         self.plateau.load(checkpoint["plateau"])
+        if "balance" in checkpoint:  # older ones have none
+            self.balance.load(checkpoint["balance"])
 
     def best_model(self) -> Potential:
         """The model with each member's best averaged weights; the fit's own weights are replaced."""
@@ -255,15 +293,33 @@ class CommitteeFit(lightning.LightningModule):
         if self.average is not None:
             self.average.swap(self._weights())
 
+    def _averaged_surface(self, batch: Batch) -> Displaced:
+        """Around a batch, with the averaged weights in the model for as long as it is computed."""
+        surface = displaced_surface(self.model, batch, create_graph=False)
+
+        def averaged(displacements: Tensor) -> Surface:
+            self._swap_average()
+            try:
+                return surface(displacements)
+            finally:
+                self._swap_average()
+
+        return averaged
+
     def _row(self) -> Row:
         row: Row = {"epoch": self.finished_epochs, "step": self.steps, "learning_rate": self.learning_rate}
         row |= self._train_errors.row("train")
         row["train_mollifier"] = float(self._mollifier_sum.mean()) / self._n_batches
-        row["mollifier_weight"] = self.objective.mollifier_weight(self.progress)
+        row["mollifier_weight"] = self._mollifier_weight()
         if self._validated:
             row |= self._valid_errors.row("valid")
         row["seconds"] = time.perf_counter() - self._started
         return row
+
+    def _mollifier_weight(self) -> float:
+        """λ_M now; the members' mean where it is adaptive."""
+        weight = self.objective.mollifier_weight(self.progress)
+        return weight * float(self.balance.ratio().mean()) if self.objective.is_adaptive else weight
 
     def _not_finite(self, losses: Tensor, batch: Batch) -> str:
         members = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
@@ -296,7 +352,7 @@ def fit_members(
     if config.committee.bootstrap:
         rows = [bootstrap_weights(len(data.training), seed) for seed in seeds]
         weights = torch.from_numpy(np.stack(rows))
-    objective = Objective(config.loss, data.statistics.force_scale, config.seed)
+    objective = Objective(config.loss, data.statistics.force_scale, config.seed, data.training)
     optimiser = config.optimiser
     seconds = None if optimiser.minutes is None else 60.0 * optimiser.minutes * len(seeds) / config.committee.n_members
     training, validation = data.training, data.validation
@@ -324,12 +380,3 @@ def bootstrap_weights(n_frames: int, seed: int) -> np.ndarray:
     """How often each frame is drawn when `n_frames` are drawn with replacement: [n_frames] float64."""
     rng = np.random.default_rng([seed, 2])
     return rng.multinomial(n_frames, np.full(n_frames, 1.0 / n_frames)).astype(np.float64)
-
-
-def clip_members(parameters: Iterable[Tensor], largest: float) -> None:
-    """Scale each member's gradient to a norm of at most `largest`; leading dimension M throughout."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    squares = torch.stack([g.square().flatten(1).sum(dim=1) for g in gradients])
-    scale = (largest / (squares.sum(dim=0).sqrt() + 1e-12)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
