@@ -104,6 +104,10 @@ class PriorFormConfig(FormConfig):
     """The cheap method: `{kind: springs}`, pair springs fitted once to the training forces, or a calculator of
     `mollifield_train.calculators` such as `{kind: tblite, method: GFN1-xTB}`. Its calculations are not repeated for
     a frame at rest, and cost one each for a displaced one."""
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """Part of a batch (at least one frame) that it is evaluated on, drawn at random and scaled up."""
+    every: PositiveInt = 5
+    """Evaluate on every k-th step only, times k: unbiased."""
 
     @field_validator("prior")
     @classmethod
@@ -160,8 +164,8 @@ class HvpConfig(PriorFormConfig):
     """λ_M, of a squared element of the Hessian in (eV/Å²)²; 0 switches the term off."""
     width: PositiveFloat = 0.02
     """Step of the difference in Å (of `units: scaled`, `length_scale`); the probe has 1 or -1 for every coordinate."""
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
-    """Part of a batch (at least one frame) that it is evaluated on, drawn at random and scaled up."""
+    every: PositiveInt = 8
+    """Evaluate on every k-th step only, times k: unbiased. Each evaluation takes two calculations of the prior."""
     prior: Annotated[SerializeAsAny[Section], Tagged(PRIORS, DEFAULT_PRIOR)]
     """The cheap method, as in `PriorFormConfig`: `{kind: springs}`, `{kind: tblite, method: GFN1-xTB}`, ..."""
 
