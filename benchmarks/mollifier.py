@@ -36,13 +36,13 @@ import torch
 import yaml
 from scipy.stats import spearmanr
 
-from mollifield_train.calculators import CALCULATORS, make_calculator
 from mollifield_train.config import TrainConfig, validated
 from mollifield_train.data.batches import build_graphs
 from mollifield_train.data.frames import Frame, read_frames
 from mollifield_train.evaluate import committee_errors
 from mollifield_train.metrics import FrameErrors, error_summary, key_of
 from mollifield_train.model.protocol import Potential
+from mollifield_train.oracle import CALCULATORS, make_calculator
 from mollifield_train.training.lightning_fit import fit_members
 from mollifield_train.training.loading import load_data
 from mollifield_train.training.members import build_potential

@@ -57,13 +57,15 @@ def tiny_config(directory: Path, images: list[Atoms], name: str = "run", **secti
             "radial_hidden": [8],
             "r_max": 3.0,
             "readout_hidden": 4,
+            "messages": "coupled",
+            "correlation": 1,
         },
         "committee": {"n_members": 2},
         "loss": {"mollifier": None},
         "optimiser": {"batch_size": 4, "epochs": 4},
     }
     for section, content in sections.items():
-        values[section] = values[section] | content if isinstance(content, dict) else content
+        values[section] = values.get(section, {}) | content if isinstance(content, dict) else content
     return validated(TrainConfig, values, "test")
 
 

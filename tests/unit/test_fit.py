@@ -15,7 +15,7 @@ from mollifield_train.data.batches import build_graphs, collate
 from mollifield_train.data.frames import frames_from_atoms
 from mollifield_train.predict import displaced_surface, predict, stress
 from mollifield_train.tensor_file import read_tensors
-from mollifield_train.training.lightning_fit import bootstrap_weights
+from mollifield_train.training.frame_weights import bootstrap_weights
 from mollifield_train.training.loading import load_data
 from mollifield_train.training.member_gradients import clip_members
 from mollifield_train.training.members import build_potential, load_members
@@ -321,18 +321,6 @@ def test_warm_start_refuses_what_does_not_fit(tmp_path, images):
         train(three, initial=first.directory, progress=False)
     with pytest.raises(ValueError, match="holds no trained members"):
         train(tiny_config(tmp_path, images, "fourth"), initial=tmp_path, progress=False)
-    folder = tmp_path / "new"
-    folder.mkdir()
-    sulphur = labelled_water(4)
-    for atoms in sulphur:
-        results = atoms.calc.results
-        atoms.symbols[0] = "S"
-        atoms.calc.atoms = atoms.copy()
-        atoms.calc.results = results
-    with pytest.raises(
-        ValueError, match="frame 0 of .*: a training frame with S, which the initial model does not know"
-    ):
-        train(tiny_config(folder, sulphur, "fifth"), initial=first.directory, progress=False)
 
 
 def test_run_of_another_config_is_not_continued(tmp_path, images):
@@ -372,3 +360,18 @@ def test_stress_weight_without_stress_is_an_error(tmp_path, images):
     config = tiny_config(tmp_path, images, loss={"stress": 1.0})
     with pytest.raises(ValueError, match=r"loss\.stress is 1\.0, but no training frame .* has a stress"):
         train(config, progress=False)
+
+
+def test_energies_weigh_more_in_the_last_part(tmp_path, images):
+    """Training is the same until then; validation, which chooses the best weights, has one loss all along."""
+    runs = {}
+    for name, final in (("plain", None), ("staged", 100.0)):
+        loss = {"mollifier": None, "final_energy": final}
+        runs[name] = history(
+            train(tiny_config(tmp_path, images, name, loss=loss, optimiser={"epochs": 10}), progress=False).directory
+        )
+    plain, staged = ([row["train_forces_rmse_mev_per_A"] for row in runs[name]] for name in ("plain", "staged"))
+    assert staged[:7] == plain[:7]
+    assert all(a != b for a, b in zip(staged[8:], plain[8:], strict=True))
+    heavier = [row["valid_loss"] - runs["plain"][k]["valid_loss"] for k, row in enumerate(runs["staged"][:7])]
+    assert all(difference > 0.0 for difference in heavier)

@@ -8,6 +8,7 @@ from mollifield_train.config import N_EPOCHS
 from mollifield_train.tensor_file import read_tensors
 from mollifield_train.training.run import train, what_is_kept
 from mollifield_train.training.run_directory import LAST_CHECKPOINT, FitFolder, RunDirectory
+from mollifield_train.training.schedules import Clock
 
 from .fitting import history, labelled_water, later_export, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
 
@@ -21,7 +22,7 @@ def images():
 def seconds_pass(monkeypatch):
     """A clock that is a second later whenever somebody looks."""
     ticks = itertools.count()
-    monkeypatch.setattr("mollifield_train.training.schedules.time.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(Clock, "now", staticmethod(lambda: float(next(ticks))))
 
 
 @pytest.mark.parametrize("way", ["together", "one_by_one"])

@@ -6,10 +6,10 @@ import torch
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from mollifield_train.calculators.kinds import EmtConfig
 from mollifield_train.data.batches import build_graphs
 from mollifield_train.data.frames import Frame, frames_from_atoms
 from mollifield_train.loss.mollifier.sections import DifferenceConfig
+from mollifield_train.oracle.calculators import EmtConfig
 from mollifield_train.prior import make_prior
 from mollifield_train.prior.springs_config import SpringsConfig
 

@@ -16,6 +16,8 @@ from .loss.mollifier import DEFAULT_FORM, FORMS
 from .loss.mollifier.sections import FormConfig, GradientConfig, TeacherConfig
 from .model import ARCHITECTURES, DEFAULT_KIND
 from .model.config import ArchitectureConfig
+from .model.presets import with_preset
+from .oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
 from .section import Section, Tagged, validated
 
 
@@ -40,8 +42,11 @@ class DataConfig(Section):
     """Key of the stress; `auto` as for the energy. A stress counts where all three directions are periodic."""
 
 
-ModelConfig = Annotated[SerializeAsAny[ArchitectureConfig], Tagged(ARCHITECTURES, DEFAULT_KIND)]
-"""Architecture of one member: one of `mollifield_train.model`, by its `kind`, each with its config class there."""
+ModelConfig = Annotated[
+    SerializeAsAny[ArchitectureConfig], Tagged(ARCHITECTURES, DEFAULT_KIND), pydantic.BeforeValidator(with_preset)
+]
+"""Architecture of one member: one of `mollifield_train.model`, by its `kind`, each with its config class there; or the
+name of a preset, `fast`, `balanced` (the defaults) or `accurate`, alone or as `preset` beside keys that override it."""
 
 # A table of kinds knows sections only.
 default_model = cast(type[ArchitectureConfig], ARCHITECTURES[DEFAULT_KIND].section)
@@ -72,6 +77,10 @@ class LossConfig(Section):
     more. With `lengths` `energy` and `forces` are 10 where nothing else is said."""
     energy: NonNegativeFloat = 1.0
     """λ_E, of the squared error of the total energy; with `lengths` of the error of the energy an atom."""
+    final_energy: Literal["auto"] | NonNegativeFloat | None = "auto"
+    """λ_E of the last 30% of the run, and of all validation: energies are learnt best where the rate is low already,
+    and a weight that counts from the beginning costs forces. `auto`: 100 times `energy`; with `lengths` as null. Null:
+    as `energy`, throughout."""
     forces: NonNegativeFloat = 1000.0
     """λ_F, of the mean squared error of a force component; with `lengths` of the mean length of a force error."""
     stress: Literal["auto"] | NonNegativeFloat = "auto"
@@ -115,7 +124,7 @@ class OptimiserConfig(Section):
     about the same number of edges, for frames of very different sizes: every step then takes about
     the same time and memory. A frame in a fuller batch counts for correspondingly less."""
     epochs: PositiveInt = N_EPOCHS
-    """Passes over the training frames."""
+    """Passes over the training frames; with `pretrain`, over whichever frames take more batches."""
     minutes: PositiveFloat | None = None
     """Train for so long in place of `epochs`, all members together, validation included. Schedules end with the time,
     whatever the machine does. A continued run has what was left; it cannot repeat another to the last digit."""
@@ -142,6 +151,44 @@ class OptimiserConfig(Section):
         return self
 
 
+class PretrainConfig(Section):
+    """A head start: hot frames around those of the training, labelled by a cheap method and learnt beside them.
+
+    What the cheap method says more or less has a readout of its own (`training.beside`), which the exported file
+    does not have. Energies need not have the same zero. For molecules and small cells: a frame costs 5 calculations.
+    """
+
+    oracle: Oracle = Field(default_factory=CALCULATORS[DEFAULT_CALCULATOR].section)
+    """The cheap method, as the loop's `oracle`: `{kind: tblite, method: GFN2-xTB, workers: 4}`, or any calculator of
+    ASE's. A name alone is its kind, beside which `method` may stand."""
+    frames: PositiveInt = 1000
+    """How many."""
+    temperature: tuple[PositiveFloat, PositiveFloat] = (300.0, 1500.0)
+    """K. Each trajectory has a temperature between these: half as much again as where the model is to be used."""
+    share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.6
+    """Part of each batch that they are; at least one frame, and one is left for the given ones."""
+    weight: PositiveFloat = 1.0
+    """Of such a frame in the loss, over that of a given one."""
+    max_atoms: PositiveInt = 100
+    """Training frames with more atoms are refused: their labels would take hours."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("oracle"), str):
+            return values
+        rest = {key: value for key, value in values.items() if key not in ("oracle", "method")}
+        oracle = {"kind": values["oracle"]} | ({"method": values["method"]} if "method" in values else {})
+        return rest | {"oracle": oracle}
+
+    @pydantic.model_validator(mode="after")
+    def _rises(self) -> "PretrainConfig":
+        low, high = self.temperature
+        if low > high:
+            raise ValueError(f"'temperature' falls from {low:g} to {high:g} K; the lower one comes first")
+        return self
+
+
 class TrainConfig(Section):
     """One training run."""
 
@@ -153,11 +200,23 @@ class TrainConfig(Section):
     """Where to train; `auto` takes a GPU if there is one."""
     directory: str = "runs/mollifield"
     """Where the run writes its checkpoints, logs and model.pt."""
+    initial: str | None = None
+    """Trained members to start from, with their weights and shifts: a run's directory, its members.pt or a checkpoint,
+    or an exported model.pt. Keys of `model` and `dtype` must be the same, and it needs at least as many members.
+    Species that it does not know are learnt from scratch. Null: random weights."""
     data: DataConfig
     model: ModelConfig = Field(default_factory=default_model)
     committee: CommitteeConfig = Field(default_factory=CommitteeConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)
+    pretrain: PretrainConfig | None = None
+    """Hot frames by a cheap method to learn beside the given ones; null for none."""
+
+    @pydantic.model_validator(mode="after")
+    def _room_in_a_batch(self) -> "TrainConfig":
+        if self.pretrain is not None and self.optimiser.batch_size == 1:
+            raise ValueError("'pretrain' shares batches with the given frames: 'optimiser.batch_size' 1 is too small")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _has_teacher(self) -> "TrainConfig":

@@ -8,8 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny, model_validator
 
-from ..calculators import CALCULATORS, DEFAULT_CALCULATOR
-from ..calculators.kinds import OracleConfig
 from ..config import (
     CommitteeConfig,
     LossConfig,
@@ -21,7 +19,8 @@ from ..config import (
     validated,
 )
 from ..durable import SCRATCH
-from ..model import DEFAULT_KIND
+from ..model import as_meant_today
+from ..oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
 from ..same_run import differences
 from ..section import Tagged
 from .acquire import ACQUISITIONS, DEFAULT_ACQUISITION
@@ -31,10 +30,8 @@ from .explore.config import ExplorerConfig
 from .spelling import modern
 from .store import GIVEN, TEST_SET
 
-Oracle = Annotated[SerializeAsAny[OracleConfig], Tagged(CALCULATORS, DEFAULT_CALCULATOR)]
-"""The reference method: one of `calculators`, by its `kind`, each with its config class there."""
 Explorer = Annotated[SerializeAsAny[ExplorerConfig], Tagged(EXPLORERS, DEFAULT_EXPLORER)]
-"""Who runs the trajectories: one of `explore`, likewise."""
+"""Who runs the trajectories: one of `explore`, by its `kind`, each with its config class there."""
 Acquisition = Annotated[SerializeAsAny[AcquisitionConfig], Tagged(ACQUISITIONS, DEFAULT_ACQUISITION)]
 """How an arm chooses: one of `acquire`, likewise."""
 
@@ -208,8 +205,9 @@ def check_same_run(old: dict[str, Any], new: dict[str, Any], directory: Path) ->
     Raises ValueError: naming the keys that differ, and their values.
     """
 
-    # Older runs name no kind of model.
-    changed = differences(old, new, MAY_CHANGE, {"training.model.kind": DEFAULT_KIND})
+    training = old.get("training", {})
+    training = training | {"model": as_meant_today(training.get("model", {}))}
+    changed = differences(old | {"training": training}, new, MAY_CHANGE)
     if changed:
         raise ValueError(
             f"{directory} holds a run with other settings: {'; '.join(changed)}; "

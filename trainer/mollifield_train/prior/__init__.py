@@ -1,7 +1,7 @@
 """Cheap surfaces that a loss may compare with: fitted springs, or any ASE calculator.
 
 Another prior is a config class with a function that makes an `Evaluate` of it and the training frames, and a line in
-the table; another calculator is a line in that of `calculators`, whose kinds are kinds of priors too.
+the table; another calculator is a line in that of `oracle`, whose kinds are kinds of priors too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import ChainMap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..calculators import CALCULATORS, make_calculator
+from ..oracle import CALCULATORS, make_calculator
 from ..section import Kind
 from .springs_config import SpringsConfig
 

@@ -8,10 +8,10 @@ from the checkpoint of an epoch's end repeats the uninterrupted one.
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -19,19 +19,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..config import OptimiserConfig, TrainConfig
-from ..data.batches import Batch, Graph, SeededBatches, collate
-from ..loss.mollifier.scene import Displaced, Surface
+from ..data.batches import Batch, Graph, SeededBatches, SharedBatches, collate
 from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
-from ..predict import BatchPrediction, displaced_surface, predict
+from ..predict import BatchPrediction, Evaluable, first_frames, predict
+from .beside import Beside, Corrected, beside_of
 from .error_sums import ErrorSums
+from .frame_weights import frame_weights
 from .loading import TrainingData
 from .member_gradients import Ascent, Balance, balanced_gradients, clip_members
 from .members import pack
 from .objective import Objective
 from .progress import EpochBar
 from .run_directory import Checkpoint, FitFolder, Row
-from .schedules import PATIENT_ABOVE, BestMembers, Clock, MovingAverage, Plateau, cosine_rate
+from .schedules import PATIENT_ABOVE, BestMembers, Clock, MovingAverage, Plateau, between, cosine_rate
 
 VALID_BATCH = 4  # validation keeps no graph of gradients, so its batches may be this many times larger
 
@@ -52,18 +53,24 @@ class CommitteeFit(lightning.LightningModule):
         frame_weights: Tensor | None = None,
         folder: FitFolder | None = None,
         seconds: float | None = None,
+        beside: Beside | None = None,
     ) -> None:
         """`frame_weights` [M, frames] are the members' bootstrap weights; None means 1. Without `folder` nothing is
-        written; a checkpoint in it is where the fit goes on. It ends after `seconds`, or with the last epoch."""
+        written; a checkpoint in it is where the fit goes on. It ends after `seconds`, or with the last epoch. Frames
+        `beside` the training's share their batches, have columns in `frame_weights` too, and no part in errors."""
         super().__init__()
         self.model = model
         self.objective = objective
         self.settings = optimiser
-        self.training_graphs = training
+        self.n_given = len(training)
+        self.training_graphs = [*training, *([] if beside is None else beside.graphs)]
         self.validation_graphs = validation
         sizes = [graph.edge_index.shape[1] for graph in training]
-        by_edges = optimiser.batch_by == "edges"
-        self.order = SeededBatches(len(training), optimiser.batch_size, seed, sizes if by_edges else None)
+        by_edges = sizes if optimiser.batch_by == "edges" else None
+        share = 0 if beside is None else beside.share
+        order = SeededBatches(len(training), optimiser.batch_size - share, seed, by_edges)
+        self.order = order if beside is None else SharedBatches(order, beside.batches(seed))
+        self.correction = None if beside is None else beside.correction
         self.folder = folder
         self.seconds = seconds
         self.clock = Clock()
@@ -86,7 +93,7 @@ class CommitteeFit(lightning.LightningModule):
         """Adam, with the state of the checkpoint if there is one; the model is on its device now."""
         if self.settings.ema_decay > 0.0:
             self.average = MovingAverage(self._weights(), self.settings.ema_decay)
-        optimiser = torch.optim.Adam(self.model.parameters(), lr=self.settings.learning_rate, fused=True)
+        optimiser = torch.optim.Adam(self.parameters(), lr=self.settings.learning_rate, fused=True)
         if self._resumed is not None:
             optimiser.load_state_dict(self._resumed["optimiser"])
             if self.average is not None:
@@ -124,17 +131,20 @@ class CommitteeFit(lightning.LightningModule):
         """Loss summed over members; raises ValueError where it is not finite."""
         weights = None if self.frame_weights is None else self.frame_weights[:, batch.index]
         prediction, losses = self._predicted(batch, weights)
-        self._train_errors.add(prediction, batch, losses.detach())
+        given, own, own_weights = self._given(prediction, batch, weights)
+        own_losses = losses if own is batch else self.objective.data_loss(given, own, own_weights, self.progress)
+        self._train_errors.add(given, own, own_losses.detach())
         if self.settings.sam is not None:
-            self._ascent = Ascent(list(self.model.parameters()), losses.sum(), self.settings.sam)
+            self._ascent = Ascent(list(self.parameters()), losses.sum(), self.settings.sam)
             prediction, losses = self._predicted(batch, weights)
-        average = None if self.average is None else self._averaged_surface
-        term = self.objective.mollifier_loss(self.model, batch, prediction, self.steps, self.progress, weights, average)
+            given, own, own_weights = self._given(prediction, batch, weights)
+        # With the averaged weights in the model for as long as their surface is computed.
+        average = None if self.average is None else partial(between, self._swap_average)
+        term = self.objective.mollifier_loss(self.model, own, given, self.steps, self.progress, own_weights, average)
         self._apart = None if term is None or not self.objective.is_adaptive else (losses, term)
         if term is not None:
             losses = losses + term
-            if self._apart is None:
-                self._mollifier_sum += term.detach()
+            self._mollifier_sum += term.detach() * (self._apart is None)  # else once its weight is known
         total = losses.sum()
         if not torch.isfinite(total):
             raise ValueError(self._not_finite(losses, batch))
@@ -145,8 +155,7 @@ class CommitteeFit(lightning.LightningModule):
         if self._apart is None:
             loss.backward(*args, **kwargs)
             return
-        parameters = list(self.model.parameters())
-        losses, term = self._apart
+        parameters, (losses, term) = list(self.parameters()), self._apart
         share = self.objective.mollifier_weight(self.progress) * self.objective.every
         found = balanced_gradients(parameters, losses.sum(), term.sum(), share, self.balance)
         for parameter, gradient in zip(parameters, found, strict=True):
@@ -163,8 +172,17 @@ class CommitteeFit(lightning.LightningModule):
     def _predicted(self, batch: Batch, weights: Tensor | None) -> tuple[BatchPrediction, Tensor]:
         """And the data terms of the loss, [M]."""
         virials = self.objective.needs_virials(batch)
-        prediction = predict(self.model, batch, create_graph=True, virials=virials)
-        return prediction, self.objective.data_loss(prediction, batch, weights)
+        prediction = predict(self._model_of(batch), batch, create_graph=True, virials=virials)
+        return prediction, self.objective.data_loss(prediction, batch, weights, self.progress)
+
+    def _given(
+        self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None
+    ) -> tuple[BatchPrediction, Batch, Tensor | None]:
+        """Of the frames with the given labels alone, which are the first of a batch."""
+        if self.correction is None:
+            return prediction, batch, weights
+        n_given = sum(graph.index < self.n_given for graph in batch.graphs)
+        return *first_frames(prediction, batch, n_given), None if weights is None else weights[:, :n_given]
 
     def configure_gradient_clipping(
         self,
@@ -174,7 +192,7 @@ class CommitteeFit(lightning.LightningModule):
     ) -> None:
         """Clip the norm of each member's gradient by itself."""
         if self.settings.gradient_clip is not None:
-            clip_members(self.model.parameters(), self.settings.gradient_clip)
+            clip_members(self.parameters(), self.settings.gradient_clip)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """The step is done: take it into the average."""
@@ -259,9 +277,17 @@ class CommitteeFit(lightning.LightningModule):
             "balance": self.balance.state(),
             "optimiser": self._adam().state_dict(),
             "average": None if self.average is None else self.average.state(),
+            "correction": None if self.correction is None else self.correction.state_dict(),
         }
 
     def _resume(self, checkpoint: Checkpoint) -> None:
+        now, before = self.model.architecture.of_the_network(), checkpoint["potential"]["settings"]
+        for key in ("species", "average_neighbours"):
+            if now[key] != before[key]:
+                raise ValueError(
+                    f"cannot be continued with other frames or another initial model: {key} was {before[key]}, "
+                    f"is {now[key]}"
+                )
         self._resumed = checkpoint
         self.finished_epochs = self.order.first_epoch = checkpoint["epoch"]
         self.steps = checkpoint["steps"]
@@ -272,13 +298,20 @@ class CommitteeFit(lightning.LightningModule):
         best = {name: checkpoint["best"]["state"][name] for name in names}
         self.best.load(checkpoint["best_members"], best)
         self.plateau.load(checkpoint["plateau"])
-        if "balance" in checkpoint:  # older ones have none
-            self.balance.load(checkpoint["balance"])
+        self.balance.load(checkpoint.get("balance", self.balance.state()))  # older ones have none
+        if self.correction is not None:
+            self.correction.load_state_dict(checkpoint["correction"])
 
     def best_model(self) -> Potential:
         """The model with each member's best averaged weights; the fit's own weights are replaced."""
         load_member_state(self.model, member_state(self.model) | self.best.weights)
         return self.model.cpu()
+
+    def _model_of(self, batch: Batch) -> Evaluable:
+        """The model, corrected on frames that another method labelled."""
+        if self.correction is None:
+            return self.model
+        return Corrected(self.model, self.correction, (batch.index >= self.n_given)[batch.frame_of_atom])
 
     def _adam(self) -> torch.optim.Optimizer:
         """The only optimiser, without Lightning's wrapper."""
@@ -293,33 +326,16 @@ class CommitteeFit(lightning.LightningModule):
         if self.average is not None:
             self.average.swap(self._weights())
 
-    def _averaged_surface(self, batch: Batch) -> Displaced:
-        """Around a batch, with the averaged weights in the model for as long as it is computed."""
-        surface = displaced_surface(self.model, batch, create_graph=False)
-
-        def averaged(displacements: Tensor) -> Surface:
-            self._swap_average()
-            try:
-                return surface(displacements)
-            finally:
-                self._swap_average()
-
-        return averaged
-
     def _row(self) -> Row:
         row: Row = {"epoch": self.finished_epochs, "step": self.steps, "learning_rate": self.learning_rate}
         row |= self._train_errors.row("train")
         row["train_mollifier"] = float(self._mollifier_sum.mean()) / self._n_batches
-        row["mollifier_weight"] = self._mollifier_weight()
+        ratio = float(self.balance.ratio().mean()) if self.objective.is_adaptive else 1.0
+        row["mollifier_weight"] = ratio * self.objective.mollifier_weight(self.progress)
         if self._validated:
             row |= self._valid_errors.row("valid")
         row["seconds"] = time.perf_counter() - self._started
         return row
-
-    def _mollifier_weight(self) -> float:
-        """λ_M now; the members' mean where it is adaptive."""
-        weight = self.objective.mollifier_weight(self.progress)
-        return weight * float(self.balance.ratio().mean()) if self.objective.is_adaptive else weight
 
     def _not_finite(self, losses: Tensor, batch: Batch) -> str:
         members = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
@@ -348,15 +364,23 @@ def fit_members(
 
     `bar` names the bar that shows how far it is; None for none.
     """
-    weights = None
-    if config.committee.bootstrap:
-        rows = [bootstrap_weights(len(data.training), seed) for seed in seeds]
-        weights = torch.from_numpy(np.stack(rows))
     objective = Objective(config.loss, data.statistics.force_scale, config.seed, data.training)
     optimiser = config.optimiser
-    seconds = None if optimiser.minutes is None else 60.0 * optimiser.minutes * len(seeds) / config.committee.n_members
-    training, validation = data.training, data.validation
-    fit = CommitteeFit(model, objective, optimiser, training, validation, config.seed, weights, folder, seconds)
+    seconds = None
+    if optimiser.minutes is not None:
+        seconds = (60.0 * optimiser.minutes - data.oracle_seconds) * len(seeds) / config.committee.n_members
+    fit = CommitteeFit(
+        model,
+        objective,
+        optimiser,
+        data.training,
+        data.validation,
+        config.seed,
+        frame_weights(config, data, seeds),
+        folder,
+        seconds,
+        beside_of(config, data, model, seeds),
+    )
     if not fit.is_over:
         trainer = lightning.Trainer(
             accelerator="cuda" if device.type == "cuda" else "cpu",
@@ -374,9 +398,3 @@ def fit_members(
         )
         trainer.fit(fit)
     return fit.best_model(), fit.history
-
-
-def bootstrap_weights(n_frames: int, seed: int) -> np.ndarray:
-    """How often each frame is drawn when `n_frames` are drawn with replacement: [n_frames] float64."""
-    rng = np.random.default_rng([seed, 2])
-    return rng.multinomial(n_frames, np.full(n_frames, 1.0 / n_frames)).astype(np.float64)

@@ -2,7 +2,8 @@
 
 import math
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,18 +25,21 @@ def cosine_rate(initial: float, progress: float) -> float:
 class Clock:
     """Seconds that a fit has run, those before a continuation included."""
 
+    now: "ClassVar[staticmethod[[], float]]" = staticmethod(time.perf_counter)
+    """What counts: wall time; on a machine that is shared, a benchmark puts `time.process_time` here."""
+
     def __init__(self, seconds: float = 0.0) -> None:
         self._before = seconds
         self._started: float | None = None
 
     def start(self) -> None:
         """From now on it runs."""
-        self._started = time.perf_counter()
+        self._started = self.now()
 
     @property
     def seconds(self) -> float:
         """By now."""
-        return self._before + (0.0 if self._started is None else time.perf_counter() - self._started)
+        return self._before + (0.0 if self._started is None else self.now() - self._started)
 
 
 class MovingAverage:
@@ -75,6 +79,23 @@ class MovingAverage:
         self.n_steps = state["n_steps"]
         for name, shadow in self.shadow.items():
             shadow.copy_(state["shadow"][name])
+
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def between(swap: Callable[[], None], function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A function that runs with weights swapped, and swaps them back."""
+
+    def swapped(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        swap()
+        try:
+            return function(*arguments, **named)
+        finally:
+            swap()
+
+    return swapped
 
 
 class Plateau:

@@ -102,7 +102,7 @@ class PriorFormConfig(FormConfig):
 
     prior: Annotated[SerializeAsAny[Section], Tagged(PRIORS, DEFAULT_PRIOR)] | None
     """The cheap method: `{kind: springs}`, pair springs fitted once to the training forces, or a calculator of
-    `mollifield_train.calculators` such as `{kind: tblite, method: GFN1-xTB}`. Its calculations are not repeated for
+    `mollifield_train.oracle` such as `{kind: tblite, method: GFN1-xTB}`. Its calculations are not repeated for
     a frame at rest, and cost one each for a displaced one."""
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     """Part of a batch (at least one frame) that it is evaluated on, drawn at random and scaled up."""

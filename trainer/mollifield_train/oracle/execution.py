@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ...calculators.kinds import OracleConfig
+from .calculators import OracleConfig
 from .workers import WorkerPool
 
 MakeExecutor = Callable[[int], Executor]

@@ -1,15 +1,16 @@
-"""Reference methods by name: config classes, and the ASE calculators that they are.
+"""Reference calculations: from a frame to its label.
 
-The oracle of the loop is one, and so are priors of the loss. Another calculator is a config class with a function that
-makes it, and a line in the table.
+`calculators` knows which method, `labels` one calculation, `dynamics` many in a row, `execution` and `workers` where
+they run. Another calculator is a config class with a function that makes it, and a line in the table.
 """
 
-from __future__ import annotations
+from typing import Annotated
 
 from ase.calculators.calculator import Calculator
+from pydantic import SerializeAsAny
 
-from ..section import Kind
-from .kinds import (
+from ..section import Kind, Tagged
+from .calculators import (
     AnyAseConfig,
     EmtConfig,
     LennardJonesConfig,
@@ -21,7 +22,7 @@ from .kinds import (
     make_tblite,
 )
 
-__all__ = ["CALCULATORS", "DEFAULT_CALCULATOR", "make_calculator"]
+__all__ = ["CALCULATORS", "DEFAULT_CALCULATOR", "Oracle", "make_calculator"]
 
 CALCULATORS: dict[str, Kind] = {
     "tblite": Kind(TbliteConfig, make_tblite),
@@ -33,6 +34,9 @@ CALCULATORS: dict[str, Kind] = {
 
 DEFAULT_CALCULATOR = "tblite"
 """Of a config without `kind`."""
+
+Oracle = Annotated[SerializeAsAny[OracleConfig], Tagged(CALCULATORS, DEFAULT_CALCULATOR)]
+"""In a config: one of the table, by its `kind`."""
 
 
 def make_calculator(config: OracleConfig) -> Calculator:
