@@ -23,8 +23,9 @@ def load(tmp_path: Path, text: str, *overrides: str) -> TrainConfig:
     return load_train_config(path, overrides)
 
 
-def test_defaults_weigh_the_regulariser_lightly(tmp_path):
-    config = load(tmp_path, MINIMAL)
+def test_a_regulariser_that_is_asked_for_weighs_lightly(tmp_path):
+    assert load(tmp_path, MINIMAL).loss.mollifier is None
+    config = load(tmp_path, MINIMAL, "loss.mollifier={}")
     assert config.loss.mollifier is not None
     assert config.loss.mollifier.weight / config.loss.forces == pytest.approx(1e-6)
     assert (config.loss.energy, config.loss.forces, config.loss.stress) == (1.0, 1000.0, "auto")
