@@ -93,8 +93,9 @@ class LossConfig(Section):
     length_scale: PositiveFloat = 1.0
     """Unit of length ℓ in Å for `units: scaled`."""
     mollifier: MollifierConfig | None = None
-    """A mollified term, by its `form`; `{}` for the sources' own, `gradient`, at a weight that is safe. Null: none, because
-    `gradient` at that weight changed no error that was measured and takes two thirds more time (docs/mollifier.md)."""
+    """A mollified term, by its `form`; `{}` for the sources' own, `gradient`, at a weight that is safe. Null: none,
+    because `gradient` at that weight changed no error that was measured, and takes two thirds more time
+    (docs/mollifier.md)."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
