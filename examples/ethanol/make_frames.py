@@ -15,7 +15,7 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from tblite.ase import TBLite
 
-from mollifield_train.active.dynamics import langevin, thermalised
+from mollifield_train.oracle.dynamics import langevin, thermalised
 
 N_FRAMES = 20
 TEMPERATURE = 300.0  # K

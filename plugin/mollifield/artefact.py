@@ -4,7 +4,7 @@ import copy
 import json
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,11 @@ from torch import Tensor
 from . import contract
 from .calibration import Calibration, read_calibration
 from .native import has_native
+
+# Attributes of the ScriptModule that no engine reads, both optional: with them another training may begin from a file,
+# whose tables have no radial networks any more.
+TRAINING_STATE_KEY = "training_state"  # Dict[str, Tensor]: what members differ in, as they were trained
+TRAINING_FACTS_KEY = "training_facts"  # str: JSON, what else the trainer has to know of them
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,16 @@ class Artefact:
         return replace(
             self, module=_frozen(module), whole=module, n_members=1, reference_frames=frames, latent_space={}
         )
+
+
+def read_trained(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """What a model file says of its training (`TRAINING_FACTS_KEY`) and its state, on the CPU; None if it does not.
+
+    Raises as `read_artefact`.
+    """
+    module = read_artefact(path).whole
+    facts = getattr(module, TRAINING_FACTS_KEY, None)
+    return None if facts is None else (json.loads(facts), dict(getattr(module, TRAINING_STATE_KEY)))
 
 
 def save_artefact(module: torch.jit.ScriptModule, path: str | Path, summary: dict[str, Any]) -> None:
@@ -216,10 +231,23 @@ def _check_archive(path: Path) -> None:
         )
 
 
+def is_exported(path: str | Path) -> bool:
+    """Whether it is an archive with code in it, which no checkpoint has; False for what cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _has_code(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _has_code(names: Sequence[str]) -> bool:
+    return any(name.endswith("/constants.pkl") for name in names)
+
+
 def _is_training_checkpoint(archive: zipfile.ZipFile) -> bool:
     """Whether it holds the keys of a model as the trainer packs it, and no code (as plugin/cpp/archive.cpp does)."""
     names = archive.namelist()
-    if any(name.endswith("/constants.pkl") for name in names):
+    if _has_code(names):
         return False
     pickled = b"".join(archive.read(name) for name in names if name.endswith("/data.pkl"))
     return all(key in pickled for key in (b"settings", b"n_members", b"state"))

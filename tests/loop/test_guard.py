@@ -10,8 +10,8 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from mollifield_train.active.config import GuardConfig
-from mollifield_train.active.dynamics import langevin, thermalised
 from mollifield_train.active.guard import Guard
+from mollifield_train.oracle.dynamics import langevin, thermalised
 
 ETHANOL = Path(__file__).parents[2] / "examples" / "ethanol" / "frames.extxyz"
 

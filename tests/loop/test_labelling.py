@@ -14,12 +14,14 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from mollifield_train.active.label import labelling, make_calculator
+from mollifield_train.active.label import labelling
 from mollifield_train.active.label import spool as spool_module
-from mollifield_train.active.label.calculators import AnyAseConfig, EmtConfig, OracleConfig, TbliteConfig
-from mollifield_train.active.label.labelling import compute_label, label_chosen
+from mollifield_train.active.label.labelling import label_chosen
 from mollifield_train.active.label.spool import Claims
 from mollifield_train.active.store import Candidate, Store, content_key
+from mollifield_train.oracle import make_calculator
+from mollifield_train.oracle.calculators import AnyAseConfig, EmtConfig, OracleConfig, TbliteConfig
+from mollifield_train.oracle.labels import compute_label
 
 HERE = __package__
 

@@ -10,7 +10,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
-from mollifield_train.active.store import Candidate, Label, Store, content_key
+from mollifield_train.active.store import Candidate, Store, content_key
+from mollifield_train.oracle.labels import Label
 
 
 def frame(seed: int) -> Atoms:

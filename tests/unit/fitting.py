@@ -63,7 +63,7 @@ def tiny_config(directory: Path, images: list[Atoms], name: str = "run", **secti
         "optimiser": {"batch_size": 4, "epochs": 4},
     }
     for section, content in sections.items():
-        values[section] = values[section] | content if isinstance(content, dict) else content
+        values[section] = values.get(section, {}) | content if isinstance(content, dict) else content
     return validated(TrainConfig, values, "test")
 
 

@@ -320,18 +320,6 @@ def test_warm_start_refuses_what_does_not_fit(tmp_path, images):
         train(three, initial=first.directory, progress=False)
     with pytest.raises(ValueError, match="holds no trained members"):
         train(tiny_config(tmp_path, images, "fourth"), initial=tmp_path, progress=False)
-    folder = tmp_path / "new"
-    folder.mkdir()
-    sulphur = labelled_water(4)
-    for atoms in sulphur:
-        results = atoms.calc.results
-        atoms.symbols[0] = "S"
-        atoms.calc.atoms = atoms.copy()
-        atoms.calc.results = results
-    with pytest.raises(
-        ValueError, match="frame 0 of .*: a training frame with S, which the initial model does not know"
-    ):
-        train(tiny_config(folder, sulphur, "fifth"), initial=first.directory, progress=False)
 
 
 def test_run_of_another_config_is_not_continued(tmp_path, images):

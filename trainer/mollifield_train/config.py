@@ -14,6 +14,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from .model import ARCHITECTURES, DEFAULT_KIND
 from .model.config import ArchitectureConfig
+from .oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
 from .section import Section, Tagged, validated
 
 
@@ -145,7 +146,7 @@ class OptimiserConfig(Section):
     about the same number of edges, for frames of very different sizes: every step then takes about
     the same time and memory. A frame in a fuller batch counts for correspondingly less."""
     epochs: PositiveInt = N_EPOCHS
-    """Passes over the training frames."""
+    """Passes over the training frames; with `pretrain`, over whichever frames take more batches."""
     minutes: PositiveFloat | None = None
     """Train for so long in place of `epochs`, all members together, validation included. Schedules end with the time,
     whatever the machine does. A continued run has what was left; it cannot repeat another to the last digit."""
@@ -169,6 +170,44 @@ class OptimiserConfig(Section):
         return self
 
 
+class PretrainConfig(Section):
+    """A head start: hot frames around those of the training, labelled by a cheap method and learnt beside them.
+
+    What the cheap method says more or less has a readout of its own (`training.beside`), which the exported file
+    does not have. Energies need not have the same zero. For molecules and small cells: a frame costs 5 calculations.
+    """
+
+    oracle: Oracle = Field(default_factory=CALCULATORS[DEFAULT_CALCULATOR].section)
+    """The cheap method, as the loop's `oracle`: `{kind: tblite, method: GFN2-xTB, workers: 4}`, or any calculator of
+    ASE's. A name alone is its kind, beside which `method` may stand."""
+    frames: PositiveInt = 1000
+    """How many."""
+    temperature: tuple[PositiveFloat, PositiveFloat] = (300.0, 1500.0)
+    """K. Each trajectory has a temperature between these: half as much again as where the model is to be used."""
+    share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.6
+    """Part of each batch that they are; at least one frame, and one is left for the given ones."""
+    weight: PositiveFloat = 1.0
+    """Of such a frame in the loss, over that of a given one."""
+    max_atoms: PositiveInt = 100
+    """Training frames with more atoms are refused: their labels would take hours."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("oracle"), str):
+            return values
+        rest = {key: value for key, value in values.items() if key not in ("oracle", "method")}
+        oracle = {"kind": values["oracle"]} | ({"method": values["method"]} if "method" in values else {})
+        return rest | {"oracle": oracle}
+
+    @pydantic.model_validator(mode="after")
+    def _rises(self) -> "PretrainConfig":
+        low, high = self.temperature
+        if low > high:
+            raise ValueError(f"'temperature' falls from {low:g} to {high:g} K; the lower one comes first")
+        return self
+
+
 class TrainConfig(Section):
     """One training run."""
 
@@ -180,11 +219,23 @@ class TrainConfig(Section):
     """Where to train; `auto` takes a GPU if there is one."""
     directory: str = "runs/mollifield"
     """Where the run writes its checkpoints, logs and model.pt."""
+    initial: str | None = None
+    """Trained members to start from, with their weights and shifts: a run's directory, its members.pt or a checkpoint,
+    or an exported model.pt. Keys of `model` and `dtype` must be the same, and it needs at least as many members.
+    Species that it does not know are learnt from scratch. Null: random weights."""
     data: DataConfig
     model: ModelConfig = Field(default_factory=default_model)
     committee: CommitteeConfig = Field(default_factory=CommitteeConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)
+    pretrain: PretrainConfig | None = None
+    """Hot frames by a cheap method to learn beside the given ones; null for none."""
+
+    @pydantic.model_validator(mode="after")
+    def _room_in_a_batch(self) -> "TrainConfig":
+        if self.pretrain is not None and self.optimiser.batch_size == 1:
+            raise ValueError("'pretrain' shares batches with the given frames: 'optimiser.batch_size' 1 is too small")
+        return self
 
 
 def load_train_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> TrainConfig:

@@ -1,6 +1,7 @@
 """Trained members into one file that both engines run."""
 
 import copy
+import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from e3nn.util.jit import script
 from torch import Tensor, nn
 
 from mollifield import contract, load_artefact
-from mollifield.artefact import save_artefact
+from mollifield.artefact import TRAINING_FACTS_KEY, TRAINING_STATE_KEY, save_artefact
 from mollifield.calibration import tables_of
 from mollifield.gradients import differentiate, forces_of, virial_of
 
@@ -35,6 +36,8 @@ class ExportedPotential(nn.Module):
     latent_space: dict[str, Tensor]
     labels: list[str]
     undetermined_species: list[str]
+    training_state: dict[str, Tensor]
+    training_facts: str
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class ExportedPotential(nn.Module):
         latent_space: dict[str, Tensor],
         labels: Sequence[str] | None = None,
         undetermined_species: Sequence[str] | None = None,
+        trained: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.potential: Any = potential  # stages are asked for by name, where it has them
@@ -61,6 +65,10 @@ class ExportedPotential(nn.Module):
             self.labels = list(labels)
         if undetermined_species is not None:
             self.undetermined_species = list(undetermined_species)
+        if trained is not None:
+            packed = dict(trained["potential"])
+            setattr(self, TRAINING_STATE_KEY, packed.pop("state"))
+            setattr(self, TRAINING_FACTS_KEY, json.dumps({**trained, "potential": packed}))
         self.member_tensors = [f"potential.{name}" for name in member_state(potential)]
 
     def forward(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
@@ -112,6 +120,7 @@ def export(
     training_frames: Sequence[Atoms] | Sequence[Graph] = (),
     labels: Sequence[str] | None = None,
     undetermined_species: Sequence[str] | None = None,
+    trained: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `model.pt`, having checked that the exported model equals the eager one.
 
@@ -123,8 +132,10 @@ def export(
     this model, whose edges are then searched no more.
     `calibration`: tables, or numbers for all species (`mollifield.calibration.tables_of`). `training_frames`:
     what the members were trained on; without them the file has no latent references. `labels` and
-    `undetermined_species`: see `contract`; None where it is not known. Raises `ValueError` when there is no
-    reference frame, when no spline is good enough, and when the written file disagrees with the eager model.
+    `undetermined_species`: see `contract`; None where it is not known. `trained`: what members.pt says, plain values
+    but for the state, so that another training may begin from the file; None for a file that none can begin from.
+    Raises `ValueError` when there is no reference frame, when no spline is good enough, and when the written file
+    disagrees with the eager model.
     """
     potential = stack_members(models) if isinstance(models, Sequence) else models
     if not reference_frames:
@@ -138,7 +149,7 @@ def export(
     space = latent_space(potential, graphs_of(training_frames, potential)) if training_frames else {}
     tables = tables_of(calibration or {}, len(potential.species))
     wrapper = ExportedStages if isinstance(potential, Staged) else ExportedPotential
-    wrapped = wrapper(potential, tables, frames, space, labels, undetermined_species)
+    wrapped = wrapper(potential, tables, frames, space, labels, undetermined_species, trained)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
         warnings.filterwarnings("ignore", "The TorchScript type system")  # e3nn's annotations

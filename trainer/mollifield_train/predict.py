@@ -3,7 +3,7 @@
 The trainer's side of `mollifield.contract`: many frames at once, and gradients of gradients.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,11 +13,22 @@ from mollifield import contract
 from mollifield.gradients import differentiate, forces_of, virials_of_frames
 from mollifield.neighbours import find_edges
 
-from .data.batches import Batch, Graph, concatenate_edges
+from .data.batches import Batch, Graph, collate, concatenate_edges
 from .loss.mollifier import Gradient
 
 if TYPE_CHECKING:  # whoever evaluates a file has no need of what models are made of
     from .model.protocol import Potential
+
+
+class Evaluable(Protocol):
+    """What is asked of a model here."""
+
+    n_members: int
+    dtype: torch.dtype
+
+    def __call__(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
+        """`atomic_energies` and `latent` of `mollifield.contract`."""
+        ...
 
 
 class BatchPrediction(NamedTuple):
@@ -31,7 +42,7 @@ class BatchPrediction(NamedTuple):
     """[M, B, 3, 3] model's dtype, eV; None unless asked for."""
 
 
-def predict(model: "Potential", batch: Batch, create_graph: bool = False, virials: bool = False) -> BatchPrediction:
+def predict(model: Evaluable, batch: Batch, create_graph: bool = False, virials: bool = False) -> BatchPrediction:
     """Evaluate all members on a batch that lies on the model's device.
 
     `create_graph` keeps energies and forces differentiable by the weights.
@@ -52,6 +63,14 @@ def predict(model: "Potential", batch: Batch, create_graph: bool = False, virial
         per_frame, forces = per_frame.detach(), forces.detach()
         tensors = None if tensors is None else tensors.detach()
     return BatchPrediction(per_frame, forces, tensors)
+
+
+def first_frames(prediction: BatchPrediction, batch: Batch, n_frames: int) -> tuple[BatchPrediction, Batch]:
+    """A batch's first frames, and what was predicted for them."""
+    first = collate(batch.graphs[:n_frames]).to(batch.types.device)
+    virials = None if prediction.virials is None else prediction.virials[:, :n_frames]
+    forces = prediction.forces[:, : len(first.types)]
+    return BatchPrediction(prediction.energies[:, :n_frames], forces, virials), first
 
 
 def stress(prediction: BatchPrediction, batch: Batch) -> Tensor:

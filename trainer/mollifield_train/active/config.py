@@ -20,21 +20,18 @@ from ..config import (
 )
 from ..durable import SCRATCH
 from ..model import DEFAULT_KIND
+from ..oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
 from ..same_run import differences
 from ..section import Tagged
 from .acquire import ACQUISITIONS, DEFAULT_ACQUISITION
 from .acquire.config import AcquisitionConfig
 from .explore import DEFAULT_EXPLORER, EXPLORERS
 from .explore.config import ExplorerConfig
-from .label import CALCULATORS, DEFAULT_CALCULATOR
-from .label.calculators import OracleConfig
 from .spelling import modern
 from .store import GIVEN, TEST_SET
 
-Oracle = Annotated[SerializeAsAny[OracleConfig], Tagged(CALCULATORS, DEFAULT_CALCULATOR)]
-"""The reference method: one of `label`, by its `kind`, each with its config class there."""
 Explorer = Annotated[SerializeAsAny[ExplorerConfig], Tagged(EXPLORERS, DEFAULT_EXPLORER)]
-"""Who runs the trajectories: one of `explore`, likewise."""
+"""Who runs the trajectories: one of `explore`, by its `kind`, each with its config class there."""
 Acquisition = Annotated[SerializeAsAny[AcquisitionConfig], Tagged(ACQUISITIONS, DEFAULT_ACQUISITION)]
 """How an arm chooses: one of `acquire`, likewise."""
 

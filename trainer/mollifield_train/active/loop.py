@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..durable import only_process, read_json, remove_leftovers, write_json
+from ..processes import Job, run_together
 from .config import LoopConfig, check_same_run, load_loop_config
 from .label.spool import remove_stale_claims
 from .log import say
 from .parts import Parts, Paths
-from .processes import Job, run_together
 from .rounds import ArmRun
 from .spelling import stored
 from .start import prepare_start, start_fingerprint

@@ -9,8 +9,9 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ..metrics import energy_deviations, offset, rmse, rmse_without_offset
+from ..oracle.labels import Label
 from .committee import Committee
-from .store import Label, label_of
+from .store import label_of
 
 Arrays = dict[str, NDArray[np.float64]]
 

@@ -17,12 +17,13 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from ..data.frames import Frame, frames_from_atoms
 from ..data.keys import AUTO, REFERENCE_KEYS, LabelKeys, find_label
 from ..data.splits import split_frames
+from ..oracle.labels import Label
 from .config import LoopConfig, StartConfig
 from .guard import Guard
 from .label.labelling import label_again, label_chosen
 from .label.spool import spool_file
 from .sides import side_rule
-from .store import GIVEN, LABELLED, PERTURBED, TRAIN, VALIDATION, Label, Store, StoredFrame, content_key, label_of
+from .store import GIVEN, LABELLED, PERTURBED, TRAIN, VALIDATION, Store, StoredFrame, content_key, label_of
 
 Say = Callable[[str], None]
 ENERGY_TOLERANCE = 1e-3

@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import ase.db
-import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from numpy.typing import NDArray
 
 from ..data import content as geometry
 from ..durable import NamedDatabase, replacing
+from ..oracle.labels import Label
 from .duplicates import Geometries
 
 CANDIDATE, CHOSEN, LABELLED = "candidate", "chosen", "labelled"
@@ -40,15 +39,6 @@ PERTURBED = "perturbed"
 TRAIN, VALIDATION = "train", "validation"
 SideOf = Callable[[str], str]
 """From the key of a geometry to the side where it belongs."""
-
-
-@dataclass(frozen=True)
-class Label:
-    """What an oracle says about a frame: eV, `[N, 3]` eV/Å, Voigt `[6]` eV/Å^3 or None."""
-
-    energy: float
-    forces: NDArray[np.float64]
-    stress: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from ..oracle.dynamics import oracle_stretch, thermalised
+from ..oracle.execution import local_workers, result_or_reason
+from ..processes import single_threaded_children
 from .config import LoopConfig
 from .duplicates import Geometries
-from .dynamics import oracle_stretch, thermalised
-from .label.execution import local_workers, result_or_reason
 from .label.labelling import label_chosen
 from .label.spool import spool_file
-from .processes import single_threaded_children
 from .start import check_labels, is_isolated_atom, read_loop_frames
 from .store import FAILED, GIVEN, LABELLED, TEST_SET, Store, content_key
 

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--initial",
         type=Path,
         metavar="path",
-        help="warm start from trained members: a run's directory, members.pt or a checkpoint",
+        help="takes the place of the file's 'initial': a run's directory, members.pt, a checkpoint or a model.pt",
     )
 
 

@@ -161,10 +161,13 @@ class SeededBatches(Sampler[list[int]]):
     batch with the fewest edges so far. The number of batches never depends on the epoch.
     """
 
-    def __init__(self, n_frames: int, batch_size: int, seed: int, sizes: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, n_frames: int, batch_size: int, seed: int, sizes: Sequence[int] | None = None, stream: Sequence[int] = ()
+    ) -> None:
+        """`stream` keeps the order apart from another set's with the same seed."""
         self.n_frames = n_frames
         self.batch_size = batch_size
-        self.seed = seed
+        self.seed = [seed, *stream]
         self.sizes = None if sizes is None else np.asarray(sizes)
         self.first_epoch = 0
         self.epoch = 0
@@ -183,10 +186,11 @@ class SeededBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         # A generator, because loaders ask for an iterator before they tell the epoch.
-        yield from self._batches()
+        yield from self.of_pass(self.epoch)
 
-    def _batches(self) -> list[list[int]]:
-        rng = np.random.default_rng([self.seed, self.epoch])
+    def of_pass(self, number: int) -> list[list[int]]:
+        """All batches of one epoch."""
+        rng = np.random.default_rng([*self.seed, number])
         order = rng.permutation(self.n_frames)
         if self.sizes is None:
             starts = range(0, self.n_frames, self.batch_size)
@@ -199,6 +203,43 @@ class SeededBatches(Sampler[list[int]]):
             batches[k].append(frame)
             heapq.heappush(filled, (edges + max(int(self.sizes[frame]), 1), k))
         return [batches[k] for k in rng.permutation(len(self))]
+
+
+class SharedBatches(Sampler[list[int]]):
+    """Batches of two sets together, those of the second with numbers that follow the first's.
+
+    An epoch has as many batches as the set with more of them; passes of the other follow one another through epochs.
+    """
+
+    def __init__(self, first: SeededBatches, second: SeededBatches) -> None:
+        self.sets = first, second
+        self.first_epoch = 0
+        self.epoch = 0
+
+    @property
+    def sampler(self) -> "SharedBatches":
+        """As `SeededBatches.sampler`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """As `SeededBatches.set_epoch`."""
+        self.epoch = self.first_epoch + epoch
+
+    def __len__(self) -> int:
+        return max(map(len, self.sets))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first, second = (self._turns(batches) for batches in self.sets)
+        for own, others in zip(first, second, strict=True):
+            yield own + [self.sets[0].n_frames + k for k in others]
+
+    def _turns(self, batches: SeededBatches) -> Iterator[list[int]]:
+        """Its batches of this epoch, from as many passes as that takes."""
+        start = self.epoch * len(self)
+        for number, position in (divmod(k, len(batches)) for k in range(start, start + len(self))):
+            if position == 0 or number * len(batches) + position == start:
+                of_pass = batches.of_pass(number)
+            yield of_pass[position]
 
 
 def _graph(frame: Frame, index: int, columns: dict[int, int], r_max: float, skin: float) -> Graph:

@@ -19,10 +19,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..config import OptimiserConfig, TrainConfig
-from ..data.batches import Batch, Graph, SeededBatches, collate
+from ..data.batches import Batch, Graph, SeededBatches, SharedBatches, collate
 from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
-from ..predict import predict
+from ..predict import Evaluable, first_frames, predict
+from .beside import Beside, Corrected, beside_of
 from .error_sums import ErrorSums
 from .loading import TrainingData
 from .members import pack
@@ -50,18 +51,24 @@ class CommitteeFit(lightning.LightningModule):
         frame_weights: Tensor | None = None,
         folder: FitFolder | None = None,
         seconds: float | None = None,
+        beside: Beside | None = None,
     ) -> None:
         """`frame_weights` [M, frames] are the members' bootstrap weights; None means 1. Without `folder` nothing is
-        written; a checkpoint in it is where the fit goes on. It ends after `seconds`, or with the last epoch."""
+        written; a checkpoint in it is where the fit goes on. It ends after `seconds`, or with the last epoch. Frames
+        `beside` the training's share their batches, have columns in `frame_weights` too, and no part in errors."""
         super().__init__()
         self.model = model
         self.objective = objective
         self.settings = optimiser
-        self.training_graphs = training
+        self.n_given = len(training)
+        self.training_graphs = [*training, *([] if beside is None else beside.graphs)]
         self.validation_graphs = validation
         sizes = [graph.edge_index.shape[1] for graph in training]
-        by_edges = optimiser.batch_by == "edges"
-        self.order = SeededBatches(len(training), optimiser.batch_size, seed, sizes if by_edges else None)
+        by_edges = sizes if optimiser.batch_by == "edges" else None
+        share = 0 if beside is None else beside.share
+        order = SeededBatches(len(training), optimiser.batch_size - share, seed, by_edges)
+        self.order = order if beside is None else SharedBatches(order, beside.batches(seed))
+        self.correction = None if beside is None else beside.correction
         self.folder = folder
         self.seconds = seconds
         self.clock = Clock()
@@ -81,7 +88,7 @@ class CommitteeFit(lightning.LightningModule):
         """Adam, with the state of the checkpoint if there is one; the model is on its device now."""
         if self.settings.ema_decay > 0.0:
             self.average = MovingAverage(self._weights(), self.settings.ema_decay)
-        optimiser = torch.optim.Adam(self.model.parameters(), lr=self.settings.learning_rate, fused=True)
+        optimiser = torch.optim.Adam(self.parameters(), lr=self.settings.learning_rate, fused=True)
         if self._resumed is not None:
             optimiser.load_state_dict(self._resumed["optimiser"])
             if self.average is not None:
@@ -118,11 +125,18 @@ class CommitteeFit(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss summed over members; raises ValueError where it is not finite."""
         virials = self.objective.needs_virials(batch)
-        prediction = predict(self.model, batch, create_graph=True, virials=virials)
+        prediction = predict(self._model_of(batch), batch, create_graph=True, virials=virials)
         weights = None if self.frame_weights is None else self.frame_weights[:, batch.index]
         losses = self.objective.data_loss(prediction, batch, weights)
-        self._train_errors.add(prediction, batch, losses.detach())
-        term = self.objective.mollifier_loss(self.model, batch, prediction, self.steps, self.progress)
+        given, own, own_losses = prediction, batch, losses.detach()
+        if self.correction is not None:
+            n_given = sum(graph.index < self.n_given for graph in batch.graphs)
+            given, own = first_frames(prediction, batch, n_given)
+            own_losses = self.objective.data_loss(
+                given, own, None if weights is None else weights[:, :n_given]
+            ).detach()
+        self._train_errors.add(given, own, own_losses)
+        term = self.objective.mollifier_loss(self.model, own, given, self.steps, self.progress)
         if term is not None:
             self._mollifier_sum += term.detach()
             losses = losses + term
@@ -139,7 +153,7 @@ class CommitteeFit(lightning.LightningModule):
     ) -> None:
         """Clip the norm of each member's gradient by itself."""
         if self.settings.gradient_clip is not None:
-            clip_members(self.model.parameters(), self.settings.gradient_clip)
+            clip_members(self.parameters(), self.settings.gradient_clip)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """The step is done: take it into the average."""
@@ -223,9 +237,17 @@ class CommitteeFit(lightning.LightningModule):
             "plateau": self.plateau.state(),
             "optimiser": self._adam().state_dict(),
             "average": None if self.average is None else self.average.state(),
+            "correction": None if self.correction is None else self.correction.state_dict(),
         }
 
     def _resume(self, checkpoint: Checkpoint) -> None:
+        now, before = self.model.architecture.of_the_network(), checkpoint["potential"]["settings"]
+        for key in ("species", "average_neighbours"):
+            if now[key] != before[key]:
+                raise ValueError(
+                    f"cannot be continued with other frames or another initial model: {key} was {before[key]}, "
+                    f"is {now[key]}"
+                )
         self._resumed = checkpoint
         self.finished_epochs = self.order.first_epoch = checkpoint["epoch"]
         self.steps = checkpoint["steps"]
@@ -236,11 +258,19 @@ class CommitteeFit(lightning.LightningModule):
         best = {name: checkpoint["best"]["state"][name] for name in names}
         self.best.load(checkpoint["best_members"], best)
         self.plateau.load(checkpoint["plateau"])
+        if self.correction is not None:
+            self.correction.load_state_dict(checkpoint["correction"])
 
     def best_model(self) -> Potential:
         """The model with each member's best averaged weights; the fit's own weights are replaced."""
         load_member_state(self.model, member_state(self.model) | self.best.weights)
         return self.model.cpu()
+
+    def _model_of(self, batch: Batch) -> Evaluable:
+        """The model, corrected on frames that another method labelled."""
+        if self.correction is None:
+            return self.model
+        return Corrected(self.model, self.correction, (batch.index >= self.n_given)[batch.frame_of_atom])
 
     def _adam(self) -> torch.optim.Optimizer:
         """The only optimiser, without Lightning's wrapper."""
@@ -292,15 +322,23 @@ def fit_members(
 
     `bar` names the bar that shows how far it is; None for none.
     """
-    weights = None
-    if config.committee.bootstrap:
-        rows = [bootstrap_weights(len(data.training), seed) for seed in seeds]
-        weights = torch.from_numpy(np.stack(rows))
     objective = Objective(config.loss, data.statistics.force_scale, config.seed)
     optimiser = config.optimiser
-    seconds = None if optimiser.minutes is None else 60.0 * optimiser.minutes * len(seeds) / config.committee.n_members
-    training, validation = data.training, data.validation
-    fit = CommitteeFit(model, objective, optimiser, training, validation, config.seed, weights, folder, seconds)
+    seconds = None
+    if optimiser.minutes is not None:
+        seconds = (60.0 * optimiser.minutes - data.oracle_seconds) * len(seeds) / config.committee.n_members
+    fit = CommitteeFit(
+        model,
+        objective,
+        optimiser,
+        data.training,
+        data.validation,
+        config.seed,
+        frame_weights(config, data, seeds),
+        folder,
+        seconds,
+        beside_of(config, data, model, seeds),
+    )
     if not fit.is_over:
         trainer = lightning.Trainer(
             accelerator="cuda" if device.type == "cuda" else "cpu",
@@ -318,6 +356,17 @@ def fit_members(
         )
         trainer.fit(fit)
     return fit.best_model(), fit.history
+
+
+def frame_weights(config: TrainConfig, data: TrainingData, seeds: Sequence[int]) -> Tensor | None:
+    """Of each member's frames, [M, frames], those of a cheap method last; None where all are 1."""
+    weight = 1.0 if config.pretrain is None else config.pretrain.weight
+    if not config.committee.bootstrap and weight == 1.0:
+        return None
+    n_frames = len(data.training)
+    rows = [bootstrap_weights(n_frames, seed) if config.committee.bootstrap else np.ones(n_frames) for seed in seeds]
+    others = np.full((len(seeds), len(data.oracle)), weight)
+    return torch.from_numpy(np.concatenate([np.stack(rows), others], axis=1))
 
 
 def bootstrap_weights(n_frames: int, seed: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Training data made ready: read, split, summarised, checked, and put in graphs."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ..config import ModelConfig, TrainConfig
 from ..data.batches import Graph, average_neighbours, build_graphs, shortest_distances
@@ -12,6 +13,7 @@ from ..data.shifts import Shifts, energy_shifts
 from ..data.splits import split_frames, validation_from
 from ..data.statistics import Statistics, force_scale, species_of
 from ..model.protocol import Potential
+from ..pretrain.frames import oracle_frames
 from .objective import skin_of
 
 
@@ -28,6 +30,10 @@ class TrainingData:
     """Keys (`data.content`) of the frames that the initial model of a warm start was trained on."""
     notes: list[str]
     """What a person should know of the data, a line each."""
+    oracle: list[Graph] = field(default_factory=list)
+    """Frames to learn beside them, labelled by a cheap method; their indices follow those of `training`."""
+    oracle_seconds: float = 0.0
+    """What it took to make them."""
 
     def provenance(self) -> dict[str, list[str]]:
         """What a checkpoint says of the frames: those of the initial model, and all that it has seen at its end."""
@@ -66,16 +72,17 @@ def read_data(config: TrainConfig, trained_before: Collection[str] = ()) -> Fram
 def load_data(
     config: TrainConfig, model: Potential | None = None, trained_before: Collection[str] = ()
 ) -> TrainingData:
-    """Training data of a config; `model` (a warm start) fixes species and shifts.
+    """Training data of a config; species of `model` (a warm start) come first, and keep their shifts.
 
     Raises ValueError as `read_data` does, where the loss weighs no label that the training frames have, and for
-    frames with an element that is not trained on, or that the model of a warm start does not know.
+    validation frames with an element that neither the model knows nor any training frame has.
     """
     found = read_data(config, trained_before)
     labels = _trained_labels(config, found.training)
-    species = species_of(found.training) if model is None else list(model.species)
-    _require_elements(found.training, species, "a training frame", "the initial model does not know")
-    _require_elements(found.validation, species, "a validation frame", "no training frame has")
+    species = species_of(found.training)
+    if model is not None:
+        species = [*model.species, *(symbol for symbol in species if symbol not in model.species)]
+    _require_elements(found.validation, species)
     r_max = config.model.r_max
     training = build_graphs(found.training, species, r_max, skin_of(config.loss, r_max))
     validation = build_graphs(found.validation, species, r_max)
@@ -92,6 +99,34 @@ def load_data(
         labels,
         sorted(trained_before),
         notes,
+    )
+
+
+def with_oracle_frames(config: TrainConfig, data: TrainingData, folder: Path) -> TrainingData:
+    """`data` with what `config.pretrain` asks for; labels are kept in `folder`. At most half of the minutes are spent.
+
+    Raises ValueError as `pretrain.frames.oracle_frames`, and where one trajectory took all minutes.
+    """
+    if config.pretrain is None:
+        return data
+    minutes, statistics = config.optimiser.minutes, data.statistics
+    given = [graph.frame for graph in data.training]
+    made = oracle_frames(config.pretrain, config.seed, given, folder, None if minutes is None else 30.0 * minutes)
+    if minutes is not None and made.seconds >= 60.0 * minutes:
+        raise ValueError(
+            f"pretrain: {len(made.frames)} frames took {made.seconds:.3g} s, all that 'optimiser.minutes' {minutes:g} "
+            "allows; give it more workers, or the training more minutes"
+        )
+    graphs = build_graphs(made.frames, statistics.species, config.model.r_max)
+    graphs = [replace(graph, index=len(given) + graph.index) for graph in graphs]
+    # The repulsion makes room for them too: they are nearer to what hot given ones would be.
+    near = shortest_distances([*data.training, *graphs], len(statistics.species), config.model.r_max)
+    return replace(
+        data,
+        statistics=replace(statistics, shortest_distances=near),
+        notes=[*data.notes, *made.notes],
+        oracle=graphs,
+        oracle_seconds=made.seconds,
     )
 
 
@@ -117,12 +152,13 @@ def _trained_labels(config: TrainConfig, training: Sequence[Frame]) -> list[str]
     return labels
 
 
-def _require_elements(frames: Sequence[Frame], species: Sequence[str], what: str, lack: str) -> None:
-    for frame in frames:
+def _require_elements(validation: Sequence[Frame], species: Sequence[str]) -> None:
+    for frame in validation:
         unknown = sorted(set(frame.symbols) - set(species))
         if unknown:
             raise ValueError(
-                f"{frame.origin}: {what} with {', '.join(unknown)}, which {lack}; known are {', '.join(species)}"
+                f"{frame.origin}: a validation frame with {', '.join(unknown)}, which no training frame has; "
+                f"known are {', '.join(species)}"
             )
 
 
@@ -161,12 +197,15 @@ def _shift_notes(
         notes.append(f"isolated atoms of {', '.join(atoms)} are not used: model.shifts asks for other energies")
     values = dict(zip(species, shifts.energies, strict=True))
     if model is not None:
-        kept = dict(zip(species, model.atomic_shifts.mean(dim=0).tolist(), strict=True))
-        others = [s for s in species if s not in shifts.fitted and abs(kept[s] - values[s]) > 0.01]
+        kept = dict(zip(model.species, model.atomic_shifts.mean(dim=0).tolist(), strict=True))
+        new = [symbol for symbol in species if symbol not in kept]
+        if new:
+            notes.append(f"{', '.join(new)}: new to the initial model, which knows {', '.join(kept)}")
+        others = [s for s in kept if s not in shifts.fitted and abs(kept[s] - values[s]) > 0.01]
         if others:
             found = ", ".join(f"{s} {kept[s]:.2f} eV (given: {values[s]:.2f})" for s in others)
             notes.append(f"energy shifts of the initial model are kept: {found}")
-        values = kept
+        values |= kept
     if shifts.undetermined:
         found = ", ".join(f"{symbol} {values[symbol]:.2f}" for symbol in shifts.undetermined)
         notes.append(

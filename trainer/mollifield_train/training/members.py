@@ -1,9 +1,13 @@
-"""Members of a committee as plain tensors: build, pack, unpack, and check for a warm start."""
+"""Members of a committee as plain tensors: build, pack, unpack, and make ready for a warm start."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+
+from mollifield.artefact import is_exported, read_trained
 
 from ..config import TrainConfig
 from ..data.statistics import Statistics
@@ -83,7 +87,7 @@ def unpack(packed: dict[str, Any]) -> Potential:
 
 
 def read_members(path: str | Path) -> TrainedMembers:
-    """Best weights from a run's directory, its members.pt, or a checkpoint of a committee.
+    """Best weights from a run's directory, its members.pt, a checkpoint of a committee, or an exported file.
 
     Raises ValueError where there is none, or the file is not one of these.
     """
@@ -94,11 +98,23 @@ def read_members(path: str | Path) -> TrainedMembers:
         if not found:
             raise ValueError(f"{path}: holds no trained members; looked for {MEMBERS_FILE} and {LAST_CHECKPOINT}")
         path = found[0]
-    content = read_tensors(path)
+    content = _read_exported(path) if is_exported(path) else read_tensors(path)
     packed = content.get("best", content.get("potential"))
     if packed is None:
         raise ValueError(f"{path}: not a file of trained members; keys: {', '.join(content)}")
     return TrainedMembers(path, unpack(packed), content.get("trained_before", []), content.get("trained_on", []))
+
+
+def _read_exported(path: Path) -> dict[str, Any]:
+    found = read_trained(path)
+    if found is None:
+        raise ValueError(
+            f"{path}: a model file without the weights as they were trained (exported by an earlier release, or from "
+            "no run): no training can begin from it; take the directory of its run"
+        )
+    facts, state = found
+    facts["potential"]["state"] = state
+    return facts
 
 
 def load_members(path: str | Path) -> Potential:
@@ -109,19 +125,48 @@ def load_members(path: str | Path) -> Potential:
 def warm_start(config: TrainConfig, path: str | Path) -> tuple[Potential, list[str]]:
     """The model of an earlier run as the start of this one, and the keys of the frames that it was trained on.
 
-    Raises ValueError if its architecture or number of members differs from the config.
+    Of a larger committee the first members are taken. Raises ValueError if its architecture differs from the config, or
+    it has fewer members.
     """
     path, model, _, trained_on = read_members(path)
     network = config.model.of_the_network()
-    wanted = {f"model.{key}": value for key, value in network.items()}
-    wanted |= {"committee.n_members": config.committee.n_members, "dtype": config.dtype}
+    wanted = {f"model.{key}": value for key, value in network.items()} | {"dtype": config.dtype}
     found = {f"model.{key}": value for key, value in model.architecture.of_the_network().items()}
-    found |= {"committee.n_members": model.n_members, "dtype": str(model.dtype).removeprefix("torch.")}
+    found |= {"dtype": str(model.dtype).removeprefix("torch.")}
+    n_members = config.committee.n_members
+    if n_members > model.n_members:
+        wanted["committee.n_members"], found["committee.n_members"] = n_members, model.n_members
     different = [
         f"{key} is {value} here, {found.get(key)} there" for key, value in wanted.items() if found.get(key) != value
     ]
     if different:
         raise ValueError(f"{path}: not the architecture of this config: {'; '.join(different)}")
+    state = {name: tensor[:n_members] for name, tensor in member_state(model).items()}
     # With this config's word on what weights do not depend on, such as who computes.
-    model = rebuilt(model, member_state(model), settings=config.model)
-    return model, trained_on
+    return rebuilt(model, state, settings=config.model, n_members=n_members), trained_on
+
+
+def with_species(model: Potential, species: Sequence[str], seed: int) -> Potential:
+    """The same model for further species, which follow its own in `species`.
+
+    What is theirs is drawn as initial weights are (member m by seed + m), with shifts of 0; energies of frames without
+    them stay the same. Raises ValueError for an architecture whose tensors cannot grow so.
+    """
+    n_before, n_now = len(model.species), len(species)
+    if n_before == n_now:
+        return model
+    shifts = (*model.architecture.atomic_shifts, *[0.0] * (n_now - n_before))
+    architecture = replace(model.architecture, species=tuple(species), atomic_shifts=shifts, shortest_distances=None)
+    larger = type(model)(architecture)
+    initialise(larger, seed)
+    state = member_state(larger)
+    for name, before in member_state(model).items():
+        grown = [sizes for sizes in zip(before.shape, state[name].shape, strict=True) if sizes[0] != sizes[1]]
+        if any(sizes != (n_before, n_now) for sizes in grown):
+            raise ValueError(
+                f"{name} of the initial model is {list(before.shape)}, with {', '.join(species[n_before:])} "
+                f"{list(state[name].shape)}: this architecture cannot take further species"
+            )
+        state[name][tuple(slice(size) for size in before.shape)] = before
+    larger.atomic_shifts[:, n_before:] = 0.0
+    return larger

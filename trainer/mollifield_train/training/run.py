@@ -18,17 +18,17 @@ from mollifield.artefact import choose_device
 from .. import __version__
 from ..config import TrainConfig, load_train_config
 from ..data.batches import Graph
-from ..data.shifts import least_absolute_shifts
+from ..data.shifts import least_absolute_shifts, least_squares_shifts
 from ..evaluate import committee_errors
 from ..export import export
 from ..metrics import FrameErrors, error_summary
 from ..model.protocol import Potential, Rescalable
 from ..model.samples import member_state, one_member, rebuilt, stack_members
 from .lightning_fit import fit_members
-from .loading import TrainingData, load_data
-from .members import build_potential, pack, read_members, warm_start
+from .loading import TrainingData, load_data, with_oracle_frames
+from .members import build_potential, pack, read_members, warm_start, with_species
 from .progress import quiet_lightning
-from .run_directory import CONFIG_FILE, Row, RunDirectory
+from .run_directory import CONFIG_FILE, PRETRAIN_FOLDER, Row, RunDirectory
 
 N_REFERENCE_FRAMES = 3
 """Small ones, which every engine recomputes whenever it loads the file."""
@@ -57,14 +57,15 @@ def train(
 ) -> TrainResult:
     """Train the committee of `config` and export it to directory/model.pt.
 
-    `resume` continues from the last checkpoint, exactly; `initial` names trained members (a run's
-    directory, members.pt or a checkpoint) whose weights and shifts are the start. `report` is told, a line each, what
-    is odd about the data. Raises ValueError for unusable data, a directory in use, a resumed run of another config,
-    and a loss that is not finite.
+    `resume` continues from the last checkpoint, exactly; `initial` takes the place of the config's. `report` is told, a
+    line each, what is odd about the data. Raises ValueError for unusable data, a directory in use, a resumed run of
+    another config, and a loss that is not finite.
     """
+    if initial is not None:
+        config = config.model_copy(update={"initial": str(initial)})
     directory = RunDirectory(config.directory)
     device = choose_device(config.device)
-    data, model = _data_and_model(config, initial, directory.begin(config, resume))
+    data, model = _data_and_model(config, directory.begin(config, resume))
     for note in data.notes:
         report(f"data: {note}")
     directory.write_config(config)
@@ -74,8 +75,9 @@ def train(
         found = committee_errors(best, data.training, _batch_size(config), device)
         refit_shifts(best, found, data.statistics.shifts.fitted)
     metrics = _metrics(config, best, data, histories, device)
-    directory.write_members({"potential": pack(best), "metrics": metrics} | data.provenance())
-    _export(config, best, data, directory.model_file, metrics)
+    trained = {"potential": pack(best)} | data.provenance()
+    directory.write_members(trained | {"metrics": metrics})
+    _export(config, best, data, directory.model_file, metrics, trained)
     return TrainResult(best, metrics, directory.path)
 
 
@@ -99,10 +101,17 @@ def export_run(directory: str | Path, path: str | Path) -> None:
         raise ValueError(f"{directory}: holds {model.n_members} of {config.committee.n_members} members")
     data = load_data(config, model, before)
     metrics = _metrics(config, model, data, [], choose_device(config.device))
-    _export(config, model, data, Path(path), metrics)
+    _export(config, model, data, Path(path), metrics, {"potential": pack(model)} | data.provenance())
 
 
-def _export(config: TrainConfig, model: Potential, data: TrainingData, path: Path, metrics: dict[str, Any]) -> None:
+def _export(
+    config: TrainConfig,
+    model: Potential,
+    data: TrainingData,
+    path: Path,
+    metrics: dict[str, Any],
+    trained: dict[str, Any],
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     export(
         model,
@@ -112,6 +121,7 @@ def _export(config: TrainConfig, model: Potential, data: TrainingData, path: Pat
         training_frames=data.training,
         labels=data.labels,
         undetermined_species=data.statistics.shifts.undetermined,
+        trained=trained,
     )
 
 
@@ -132,30 +142,53 @@ def refit_shifts(model: Potential, predicted: Sequence[FrameErrors], species: Se
     model.atomic_shifts[:, columns] += torch.from_numpy(least_absolute_shifts(frames, residuals, species))
 
 
-def _data_and_model(
-    config: TrainConfig, initial: str | Path | None, checkpoint: dict[str, Any] | None
-) -> tuple[TrainingData, Potential]:
+def _data_and_model(config: TrainConfig, checkpoint: dict[str, Any] | None = None) -> tuple[TrainingData, Potential]:
     """What to train, and on what; a continued run has the split that it began with."""
-    if initial is None:
+    folder = Path(config.directory) / PRETRAIN_FOLDER
+    if config.initial is None:
         before = [] if checkpoint is None else checkpoint["trained_before"]
-        data = load_data(config, trained_before=before)
+        data = with_oracle_frames(config, load_data(config, trained_before=before), folder)
         return data, build_potential(config, data.statistics, config.seed, config.committee.n_members)
-    model, before = warm_start(config, initial)
+    known, before = warm_start(config, config.initial)
     if checkpoint is not None:
         before = checkpoint["trained_before"]
-    data = load_data(config, model, before)
+    data = with_oracle_frames(config, load_data(config, known, before), folder)
+    model = with_species(known, data.statistics.species, config.seed)
+    _set_new_shifts(model, known.species, data)
     # The repulsion makes room for what comes nearer in the new frames.
-    model = rebuilt(model, member_state(model), shortest_distances=_nearest(model, data))
+    model = rebuilt(model, member_state(model), shortest_distances=_nearest(known, data))
     note = refresh_scale(model, data.statistics.force_scale)
     return dataclasses.replace(data, notes=[*data.notes, *note]), model
 
 
+def _set_new_shifts(model: Potential, known: Sequence[str], data: TrainingData) -> None:
+    """Shifts of the species that are not `known`: as given, or fitted to what the known ones' leave of the energies."""
+    species, shifts = data.statistics.species, data.statistics.shifts
+    for k in range(len(known), len(species)):
+        model.atomic_shifts[:, k] = shifts.energies[k]
+    new = [symbol for symbol in species if symbol not in known and symbol in shifts.fitted]
+    frames = [graph.frame for graph in data.training if graph.frame.energy is not None]
+    frames = [frame for frame in frames if not set(new).isdisjoint(frame.symbols)]
+    if not frames:
+        return
+    others = [symbol for symbol in species if symbol not in new]
+    kept = model.atomic_shifts[:, [species.index(symbol) for symbol in others]].numpy()
+    counts = np.array([[frame.symbols.count(symbol) for symbol in others] for frame in frames])
+    rest = np.array([frame.energy for frame in frames]) - kept @ counts.T
+    columns = [species.index(symbol) for symbol in new]
+    model.atomic_shifts[:, columns] = torch.from_numpy(least_squares_shifts(frames, rest, new))
+
+
 def _nearest(model: Potential, data: TrainingData) -> tuple[tuple[float, ...], ...]:
-    """Shortest distances in the frames of this run and of those before it."""
+    """Shortest distances in the frames of this run and, of species that `model` knows, of those before it."""
     now, before = data.statistics.shortest_distances, model.architecture.shortest_distances
     if before is None:
         return now
-    return tuple(tuple(map(min, *rows)) for rows in zip(now, before, strict=True))
+    nearest = [list(row) for row in now]
+    for i, row in enumerate(before):
+        for j, distance in enumerate(row):
+            nearest[i][j] = min(nearest[i][j], distance)
+    return tuple(map(tuple, nearest))
 
 
 def refresh_scale(model: Potential, force_scale: float) -> list[str]:

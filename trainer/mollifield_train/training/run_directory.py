@@ -1,8 +1,8 @@
 """What lies where in a run's directory, and whether a run may be begun or continued there.
 
 It holds config.yaml, metrics.csv (one row an epoch), tensorboard/, checkpoints/last.ckpt (written whole after every
-epoch), members.pt (each member's best weights) and model.pt (exported). Members trained one by one have a folder of the
-same kind each, members/0, members/1, ...
+epoch), members.pt (each member's best weights), model.pt (exported), and pretrain/ (labels of a head start). Members
+trained one by one have a folder of the same kind each, members/0, members/1, ...
 """
 
 import csv
@@ -24,9 +24,18 @@ MODEL_FILE = "model.pt"
 CONFIG_FILE = "config.yaml"
 MEMBERS_FILE = "members.pt"
 METRICS_FILE = "metrics.csv"
+PRETRAIN_FOLDER = "pretrain"
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
-FREE_ON_RESUME = ("directory", "device", "optimiser.patience", "committee.training")
-"""Keys that a continued run may change without becoming a different run."""
+FREE_ON_RESUME = (
+    "directory",
+    "device",
+    "initial",
+    "optimiser.patience",
+    "committee.training",
+    "pretrain.oracle.workers",
+    "pretrain.oracle.timeout",
+)
+"""Keys that a continued run may change without becoming a different run: the initial model may have moved."""
 
 Row = dict[str, float]
 """Of metrics.csv, and of a fit's history."""

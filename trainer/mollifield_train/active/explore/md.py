@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from ..dynamics import langevin, thermalised
+from ...oracle.dynamics import langevin, thermalised
 from .config import DynamicsConfig
 from .trajectory import MAX_STD, MEAN_STD, STEP, TEMPERATURE, Exploration, Task, Trace, snapshot, unphysical_end
 

@@ -12,41 +12,14 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError
-from numpy.typing import NDArray
 
-from ..processes import single_threaded_children
-from ..store import CHOSEN, Label, Store, StoredFrame, content_key
-from . import make_calculator
-from .calculators import OracleConfig
-from .execution import MakeExecutor, local_workers, result_or_reason
+from ...oracle.calculators import OracleConfig
+from ...oracle.execution import MakeExecutor, local_workers, result_or_reason
+from ...oracle.labels import Label, compute_label
+from ...processes import single_threaded_children
+from ..store import CHOSEN, Store, StoredFrame, content_key
 from .spool import Claims, load, save, spool_file
-
-
-def compute_label(config: OracleConfig, atoms: Atoms) -> Label:
-    """One reference calculation.
-
-    Raises ValueError: the calculator returned something that is not finite. Raises Exception: whatever the calculator
-    raises.
-    """
-    atoms = atoms.copy()
-    atoms.calc = make_calculator(config)
-    energy, forces = float(atoms.get_potential_energy()), np.array(atoms.get_forces())
-    stress = stress_of(atoms)
-    numbers = [energy, *forces.ravel(), *(stress if stress is not None else [])]
-    if not np.isfinite(numbers).all():
-        raise ValueError("the oracle returned numbers that are not finite")
-    return Label(energy, forces, stress)
-
-
-def stress_of(atoms: Atoms) -> NDArray[np.float64] | None:
-    """The stress by the calculator of `atoms`, if it has one and all directions are periodic: Voigt [6], eV/Å^3."""
-    if atoms.pbc.all():
-        with contextlib.suppress(PropertyNotImplementedError):
-            return np.array(atoms.get_stress())
-    return None
 
 
 def _attempt(config: OracleConfig, atoms: Atoms, spool: Path, number: int) -> Label:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...durable import replacing
-from ..store import Label
+from ...oracle.labels import Label
 
 _CLAIM = ".claim"
 

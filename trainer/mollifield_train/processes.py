@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from typing import Any
 
-from ..interruption import SIGNALS, Interrupted, interruptible
+from .interruption import SIGNALS, Interrupted, interruptible
 
 _BAD_INPUT = 2
 """Exit status of a job that met bad input."""

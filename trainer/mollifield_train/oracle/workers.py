@@ -29,7 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ...durable import SCRATCH
+from ..durable import SCRATCH
 from ..processes import starting_children
 
 _STARTED, _ALIVE, _DONE, _FAILED = "started", "alive", "done", "failed"

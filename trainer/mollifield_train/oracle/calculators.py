@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ase.calculators.calculator import Calculator
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from ...section import Section
+from ..section import Section
 
 _GOES_WITH = {"calculator": "ase", "method": "tblite"}
 """Keys that people look for where they are not."""

@@ -1,4 +1,4 @@
-"""Langevin dynamics in ASE, set up the same way wherever the loop runs it."""
+"""Langevin dynamics in ASE, set up the same way wherever it is run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 
-from .label import make_calculator
-from .label.calculators import OracleConfig
-from .label.labelling import stress_of
-from .label.workers import still_working
+from . import make_calculator
+from .calculators import OracleConfig
+from .labels import stress_of
+from .workers import still_working
 
 
 def thermalised(frame: Atoms, temperature: float, rng: np.random.Generator) -> Atoms:

@@ -1,0 +1,47 @@
+"""Reference calculations: from a frame to its label.
+
+`calculators` knows which method, `labels` one calculation, `dynamics` many in a row, `execution` and `workers` where
+they run. Another calculator is a config class with a function that makes it, and a line in the table.
+"""
+
+from typing import Annotated
+
+from ase.calculators.calculator import Calculator
+from pydantic import SerializeAsAny
+
+from ..section import Kind, Tagged
+from .calculators import (
+    AnyAseConfig,
+    EmtConfig,
+    LennardJonesConfig,
+    OracleConfig,
+    TbliteConfig,
+    make_any,
+    make_emt,
+    make_lennard_jones,
+    make_tblite,
+)
+
+__all__ = ["CALCULATORS", "DEFAULT_CALCULATOR", "Oracle", "make_calculator"]
+
+CALCULATORS: dict[str, Kind] = {
+    "tblite": Kind(TbliteConfig, make_tblite),
+    "emt": Kind(EmtConfig, make_emt),
+    "lj": Kind(LennardJonesConfig, make_lennard_jones),
+    "ase": Kind(AnyAseConfig, make_any),
+}
+"""By the `kind` of the config: its class, and what makes an ASE calculator of it."""
+
+DEFAULT_CALCULATOR = "tblite"
+"""Of a config without `kind`."""
+
+Oracle = Annotated[SerializeAsAny[OracleConfig], Tagged(CALCULATORS, DEFAULT_CALCULATOR)]
+"""In a config: one of the table, by its `kind`."""
+
+
+def make_calculator(config: OracleConfig) -> Calculator:
+    """Build the ASE calculator that a config names.
+
+    Raises ValueError: no such module or class.
+    """
+    return CALCULATORS[config.kind].make(config)
