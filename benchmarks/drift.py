@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/drift.py --silicon Si_train.extxyz --ethanol train.xyz
 
-Both files are extended xyz with energies and forces. One model a system is trained in float32 on the first
+Both files are extended xyz with energies and forces. One model a system and preset is trained in float32 on the first
 frames, and written in both precisions, so that the four runs of 20,000 steps differ in rounding alone. Drift is the
 slope of a straight line through the total energy, its uncertainty from 20 blocks (the residuals of neighbouring
 samples are not independent); the fluctuation is what is left after the line, root mean square.
@@ -27,6 +27,7 @@ from timing import environment
 from mollifield_lammps import lammps_boundary, run_lammps, write_data
 from mollifield_train.config import TrainConfig
 from mollifield_train.export import export
+from mollifield_train.model.presets import PRESETS
 from mollifield_train.model.protocol import Potential
 from mollifield_train.model.samples import member_state, rebuilt
 from mollifield_train.training.members import load_members
@@ -88,10 +89,10 @@ def drift_of(thermo: dict[str, np.ndarray], n_atoms: int, timestep: float, n_blo
     return Drift(line[0], error, residual.std(), thermo["Temp"][len(time) // 10 :].mean())
 
 
-def trained(system: str, frames: list[Atoms], directory: Path) -> Potential:
-    """The model of `system`, from `directory` where it was trained before."""
+def trained(system: str, preset: str, frames: list[Atoms], directory: Path) -> Potential:
+    """The model of `system` with the architecture of `preset`, from `directory` where it was trained before."""
     case = CASES[system]
-    run = directory / system
+    run = directory / f"{system}-{preset}"
     if not (run / "members.pt").is_file():
         source = directory / f"{system}.extxyz"
         ase.io.write(source, frames)
@@ -100,7 +101,8 @@ def trained(system: str, frames: list[Atoms], directory: Path) -> Potential:
                 "seed": 1,
                 "directory": str(run),
                 "data": {"train": str(source)},
-                "model": {"l_max": 2, "n_layers": 2, "n_channels": 16, "r_max": 5.0},
+                "model": preset,
+                "loss": {"mollifier": None},
                 "committee": {"n_members": 1},
                 "optimiser": {"epochs": case.epochs},
             }
@@ -108,8 +110,8 @@ def trained(system: str, frames: list[Atoms], directory: Path) -> Potential:
         result = train(config, progress=sys.stderr.isatty())
         errors = result.metrics["valid"]
         print(
-            f"{system}: {len(frames)} frames, validation RMSE {errors['energy_rmse_mev_per_atom']:.2f} meV/atom, "
-            f"{errors['forces_rmse_mev_per_A']:.1f} meV/Å",
+            f"{system}, {preset}: {len(frames)} frames, validation RMSE "
+            f"{errors['energy_rmse_mev_per_atom']:.2f} meV/atom, {errors['forces_rmse_mev_per_A']:.1f} meV/Å",
             flush=True,
         )
     return load_members(run)
@@ -120,14 +122,14 @@ def in_precision(model: Potential, dtype: torch.dtype) -> Potential:
     return rebuilt(model, member_state(model), dtype=dtype)
 
 
-def measure(system: str, file: Path, directory: Path, steps: int) -> None:
+def measure(system: str, preset: str, file: Path, directory: Path, steps: int) -> None:
     """Print one line for each precision."""
     case = CASES[system]
     frames = [a for a in ase.io.read(file, index=":") if len(a) == case.n_atoms][: case.n_frames]
-    model = trained(system, frames, directory)
+    model = trained(system, preset, frames, directory)
     start = systems.silicon(2) if system == "silicon" else frames[0]
     for name in ("float32", "float64"):
-        folder = directory / f"{system}-{name}"
+        folder = directory / f"{system}-{preset}-{name}"
         folder.mkdir(exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # e3nn and torch warn of TorchScript
@@ -145,7 +147,7 @@ def measure(system: str, file: Path, directory: Path, steps: int) -> None:
         )
         found = drift_of(run_lammps(deck, folder).thermo, len(start), case.timestep)
         print(
-            f"{system:<9}{len(start):4d} atoms  {name}  {case.timestep} fs x {steps}  "
+            f"{system:<9}{preset:<9}{len(start):4d} atoms  {name}  {case.timestep} fs x {steps}  "
             f"drift {found.slope:+.1e} ± {found.slope_error:.0e} eV/atom/ps  "
             f"fluctuation {found.fluctuation:.1e} eV/atom  mean {found.temperature:.0f} K",
             flush=True,
@@ -158,6 +160,7 @@ def main() -> None:
     for system in CASES:
         parser.add_argument(f"--{system}", type=Path, help=f"training frames of {system}")
     parser.add_argument("--directory", type=Path, help="keeps the trained models; default: a temporary folder")
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=["balanced"])
     parser.add_argument("--steps", type=int, default=20000)
     options = parser.parse_args()
     print(environment())
@@ -166,8 +169,8 @@ def main() -> None:
         directory.mkdir(parents=True, exist_ok=True)
         for system in CASES:
             file = getattr(options, system)
-            if file is not None:
-                measure(system, file, directory.resolve(), options.steps)
+            for preset in options.presets if file is not None else ():
+                measure(system, preset, file, directory.resolve(), options.steps)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ environments of their own, into which torch goes first, so that all programs run
 and the same with mace-torch==0.3.16. NequIP 0.19.1 compiles under this torch with `--mode aotinductor` only
 (peer_nequip.py does it; it needs a C++ compiler). MACE 0.3.16 needs TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1
 (peer_mace.py sets it) and, in mace/modules/symmetric_contraction.py, `reshape` for the last `view`.
-All models have r_max 5 Å and random weights; Mollifield and NequIP have 2 layers, l_max 2, 32 channels of each l.
+All models have r_max 5 Å and random weights; Mollifield (preset `balanced` where no other is named) and NequIP have 2
+layers, l_max 2, 32 channels of each l.
 """
 
 import tempfile
@@ -24,8 +25,12 @@ import systems
 from timing import Run, compare_with_peers, environment, local, peer_parser, report
 
 from mollifield.potential import evaluate_edges
+from mollifield_train.model.presets import PRESETS
 
 E3NN = "e3nn TorchScript"
+COUPLED = "coupled messages, correlation 1"
+BEFORE = {"messages": "coupled", "correlation": 1}
+"""The default before there were presets."""
 
 
 def main() -> None:
@@ -44,6 +49,9 @@ def main() -> None:
     ]:
         model = systems.artefact("silicon", backend, splines=splines)
         cases[name] = local(partial(evaluate_edges, model, vectors, index, types))
+    for name, settings in {"fast": PRESETS["fast"], "accurate": PRESETS["accurate"], COUPLED: BEFORE}.items():
+        model = systems.artefact("silicon", settings=settings)
+        cases[f"{name}, splines"] = local(partial(evaluate_edges, model, vectors, index, types))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "frames.extxyz"
         systems.write_frames(path, systems.labelled([atoms]))

@@ -31,13 +31,13 @@ def measured(mode: str, n_channels: int):
 
     torch.set_num_threads(1)
     if mode == "inference":
-        artefact = systems.artefact("silicon", n_channels=n_channels)
+        artefact = systems.artefact("silicon", settings={"n_channels": n_channels})
         return partial(evaluate_edges, artefact, *systems.edges(systems.silicon(3), "silicon"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "frames.extxyz"
         systems.write_frames(path, systems.training_frames("silicon"))
         batch = collate(build_graphs(read_frames(path), systems.SPECIES["silicon"], systems.R_MAX))
-    return step_of("silicon", "native", batch, n_channels=n_channels)
+    return step_of("silicon", "native", batch, settings={"n_channels": n_channels})
 
 
 def main() -> None:

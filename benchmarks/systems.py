@@ -2,7 +2,10 @@
 
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -39,12 +42,18 @@ def ethanol(seed: int = 0) -> Atoms:
     return atoms
 
 
-def potential(system: str, backend: str, n_members: int = 1, n_channels: int = 32) -> EquivariantPotential:
-    """Untrained; 2 layers, l_max 2, `n_channels` of each l, float32."""
+Settings = Mapping[str, Any]
+"""Keys of a model's block, on top of the defaults, which are those of the preset `balanced`."""
+
+
+def potential(
+    system: str, backend: str, n_members: int = 1, settings: Settings = MappingProxyType({})
+) -> EquivariantPotential:
+    """Untrained, float32; by default 2 layers, l_max 2, 32 channels of each l."""
     species = SPECIES[system]
     return EquivariantPotential(
         Architecture(
-            settings=EquivariantConfig(r_max=R_MAX, l_max=2, n_layers=2, n_channels=n_channels, backend=backend),
+            settings=EquivariantConfig.model_validate({"r_max": R_MAX, "backend": backend, **settings}),
             species=tuple(species),
             average_neighbours=28.0 if system == "silicon" else 8.0,
             atomic_shifts=(0.0,) * len(species),
@@ -56,22 +65,31 @@ def potential(system: str, backend: str, n_members: int = 1, n_channels: int = 3
 
 
 def write_model(
-    path: Path, system: str, backend: str = "native", n_members: int = 1, splines: bool = True, n_channels: int = 32
+    path: Path,
+    system: str,
+    backend: str = "native",
+    n_members: int = 1,
+    splines: bool = True,
+    settings: Settings = MappingProxyType({}),
 ) -> None:
     """Export `potential`; the file checks itself on a small frame."""
     frame = silicon(1) if system == "silicon" else ethanol()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # e3nn and torch warn of TorchScript
-        export(potential(system, backend, n_members, n_channels), path, [frame], splines=splines)
+        export(potential(system, backend, n_members, settings), path, [frame], splines=splines)
 
 
 def artefact(
-    system: str, backend: str = "native", n_members: int = 1, splines: bool = True, n_channels: int = 32
+    system: str,
+    backend: str = "native",
+    n_members: int = 1,
+    splines: bool = True,
+    settings: Settings = MappingProxyType({}),
 ) -> Artefact:
     """The same, exported and loaded again as any user does."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.pt"
-        write_model(path, system, backend, n_members, splines, n_channels)
+        write_model(path, system, backend, n_members, splines, settings)
         return load_artefact(path, verify=False)
 
 

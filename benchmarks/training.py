@@ -11,6 +11,7 @@ they train uncompiled, as their trainers do by default.
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 
 import systems
 import torch
@@ -19,12 +20,15 @@ from timing import Run, compare_with_peers, environment, local, peer_parser, rep
 from mollifield_train.data.batches import Batch, build_graphs, collate
 from mollifield_train.data.frames import read_frames
 from mollifield_train.loss import energy_force
+from mollifield_train.model.presets import PRESETS
 from mollifield_train.predict import predict
 
 
-def step_of(system: str, backend: str, batch: Batch, n_members: int = 1, n_channels: int = 32) -> Callable[[], None]:
+def step_of(
+    system: str, backend: str, batch: Batch, n_members: int = 1, settings: systems.Settings = MappingProxyType({})
+) -> Callable[[], None]:
     """A step as the trainer makes it; the loss is 1 * energy + 1000 * forces."""
-    model = systems.potential(system, backend, n_members, n_channels)
+    model = systems.potential(system, backend, n_members, settings)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
 
     def step() -> None:
@@ -49,6 +53,8 @@ def main() -> None:
             systems.write_frames(path, systems.training_frames(system))
             batch = collate(build_graphs(read_frames(path), systems.SPECIES[system], systems.R_MAX))
             cases: dict[str, Run] = {backend: local(step_of(system, backend, batch)) for backend in ("e3nn", "native")}
+            for name in ("fast", "accurate"):
+                cases[f"native, {name}"] = local(step_of(system, "native", batch, settings=PRESETS[name]))
             cases["native, 4 members together"] = local(step_of(system, "native", batch, 4))
             times = compare_with_peers(cases, options, ("NequIP", "MACE"), ["training", str(path)])
         n_atoms, n_edges = len(batch.types), batch.edge_index.shape[1]

@@ -37,8 +37,12 @@ from .lammps_session import LammpsSession
 
 
 def build_potential(dtype: torch.dtype, n_members: int = 3, **settings: object) -> EquivariantPotential:
-    """An untrained committee: weights are random, the physics must hold all the same."""
-    config = EquivariantConfig(r_max=R_MAX, n_channels=8, **settings)
+    """An untrained committee: weights are random, the physics must hold all the same.
+
+    Messages are coupled and their products left out unless `settings` say so: the smoothest there is.
+    """
+    smooth = {"messages": "coupled", "correlation": 1}
+    config = EquivariantConfig.model_validate({"r_max": R_MAX, "n_channels": 8} | smooth | settings)
     potential = EquivariantPotential(example_architecture(config, n_members, dtype))
     initialise(potential, 7)
     with torch.no_grad():
@@ -54,7 +58,16 @@ def squared_potential() -> Potential:
     return potential
 
 
-UNTRAINED: dict[str, Callable[[torch.dtype], Potential]] = {"equivariant": build_potential}
+def default_potential(dtype: torch.dtype) -> Potential:
+    """As the defaults say; with triples of random messages it would be steeper than differences resolve."""
+    potential = build_potential(dtype, messages="scattered", correlation=3)
+    with torch.no_grad():
+        for layer in potential.layers:
+            layer.update.mix.weight.mul_(0.3)
+    return potential
+
+
+UNTRAINED: dict[str, Callable[[torch.dtype], Potential]] = {"equivariant": default_potential}
 """Where the defaults of an architecture are large for a test."""
 
 

@@ -57,6 +57,8 @@ def tiny_config(directory: Path, images: list[Atoms], name: str = "run", **secti
             "radial_hidden": [8],
             "r_max": 3.0,
             "readout_hidden": 4,
+            "messages": "coupled",
+            "correlation": 1,
         },
         "committee": {"n_members": 2},
         "loss": {"mollifier": None},

@@ -9,6 +9,8 @@ from pydantic import Field, PositiveInt, SerializeAsAny
 
 from mollifield_train.active.config import LoopConfig, check_same_run
 from mollifield_train.config import TrainConfig, load_train_config
+from mollifield_train.loss.mollifier import FORMS
+from mollifield_train.model.presets import PRESETS
 from mollifield_train.same_run import differences
 from mollifield_train.section import Kind, Section, Tagged, validated
 
@@ -21,8 +23,9 @@ def load(tmp_path: Path, text: str, *overrides: str) -> TrainConfig:
     return load_train_config(path, overrides)
 
 
-def test_defaults_weigh_the_regulariser_lightly(tmp_path):
-    config = load(tmp_path, MINIMAL)
+def test_a_regulariser_that_is_asked_for_weighs_lightly(tmp_path):
+    assert load(tmp_path, MINIMAL).loss.mollifier is None
+    config = load(tmp_path, MINIMAL, "loss.mollifier={}")
     assert config.loss.mollifier is not None
     assert config.loss.mollifier.weight / config.loss.forces == pytest.approx(1e-6)
     assert (config.loss.energy, config.loss.forces, config.loss.stress) == (1.0, 1000.0, "auto")
@@ -115,7 +118,8 @@ def test_every_field_is_documented():
         "TrainConfig.loss",
         "TrainConfig.optimiser",
     }
-    missing = [name for name, field in fields(TrainConfig) if not field.description]
+    of_forms = [found for kind in FORMS.values() for found in fields(kind.section)]
+    missing = [name for name, field in [*fields(TrainConfig), *of_forms] if not field.description]
     assert set(missing) <= sections
 
 
@@ -189,10 +193,13 @@ def test_mistakes_in_a_list_of_kinds_are_named(monkeypatch):
 
 
 def test_a_loop_that_names_no_kind_of_model_is_continued(tmp_path):
-    """Begun before there was a choice."""
-    now = LoopConfig(directory=tmp_path, frames=tmp_path / "frames.xyz").model_dump(mode="json")
+    """Begun before there was a choice of kinds, and of messages, which were all of one sort."""
+    training = {"model": {"messages": "coupled"}}
+    values = {"directory": str(tmp_path), "frames": str(tmp_path / "frames.xyz"), "training": training}
+    now = LoopConfig.model_validate(values).model_dump(mode="json")
     before = copy.deepcopy(now)
-    del before["training"]["model"]["kind"]
+    for key in ("kind", *training["model"]):
+        del before["training"]["model"][key]
     check_same_run(before, now, tmp_path)
     before["training"]["model"]["l_max"] = 7
     with pytest.raises(ValueError, match=r"holds a run with other settings: training\.model\.l_max was 7, is \d; "):
@@ -201,12 +208,8 @@ def test_a_loop_that_names_no_kind_of_model_is_continued(tmp_path):
 
 def test_differences_are_named_by_their_path():
     before = {"a": {"b": 1, "c": {}}, "free": {"x": 1}, "same": [1]}
-    now = {"kind": "k", "a": {"b": 2, "c": {"d": 3}}, "free": {"x": 2}, "freedom": None, "same": [1]}
-    assert differences(before, now, free=["free"], absent={"kind": "k"}) == [
-        "a.b was 1, is 2",
-        "a.c was {}, is None",
-        "a.c.d was None, is 3",
-    ]
+    now = {"a": {"b": 2, "c": {"d": 3}}, "free": {"x": 2}, "freedom": None, "same": [1]}
+    assert differences(before, now, free=["free"]) == ["a.b was 1, is 2", "a.c was {}, is None", "a.c.d was None, is 3"]
     assert differences(before, before) == []
     assert differences({"free": 1, "freedom": 1}, {"free": 2, "freedom": 2}, free=["free"]) == ["freedom was 1, is 2"]
 
@@ -219,3 +222,20 @@ def test_a_loop_may_change_how_it_labels_and_nothing_of_the_oracle(tmp_path):
     now["oracle"]["method"] = "PM7"
     with pytest.raises(ValueError, match=r"other settings: oracle\.method was .*, is PM7; choose another directory"):
         check_same_run(before, now, tmp_path)
+
+
+def test_a_preset_is_a_name_for_values_that_a_mapping_overrides():
+    data = {"train": "frames.xyz"}
+    for name in PRESETS:
+        alone = TrainConfig.model_validate({"data": data, "model": name}).model
+        assert alone == TrainConfig.model_validate({"data": data, "model": {"preset": name}}).model
+        wider = TrainConfig.model_validate({"data": data, "model": {"preset": name, "n_channels": 24}}).model
+        assert wider == alone.model_copy(update={"n_channels": 24})
+    assert (
+        TrainConfig.model_validate({"data": data}).model
+        == TrainConfig.model_validate({"data": data, "model": "balanced"}).model
+    )
+    with pytest.raises(ValueError, match="key 'model': preset 'quick': allowed are fast, balanced, accurate"):
+        validated(TrainConfig, {"data": data, "model": "quick"}, "train.yaml")
+    with pytest.raises(ValueError, match=r"unknown key 'model.n_chanels'; did you mean 'n_channels'\?"):
+        validated(TrainConfig, {"data": data, "model": {"preset": "fast", "n_chanels": 3}}, "train.yaml")

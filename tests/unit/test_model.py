@@ -60,7 +60,7 @@ def test_convolution_is_the_sum_over_neighbours_of_wigner_products() -> None:
     paths = tensor_product_paths(l_in, l_edge, l_out)
     default = torch.get_default_dtype()
     torch.set_default_dtype(DOUBLE)
-    convolution = ConvolutionE3nn(l_in, l_edge, l_out, channels)
+    convolution = ConvolutionE3nn(tensor_product_paths(l_in, l_edge, l_out), channels)
     torch.set_default_dtype(default)
     edge_index = torch.tensor([[0, 0, 2, 1], [1, 2, 0, 1]])
     x = torch.randn(1, 3, (l_in + 1) ** 2, channels, dtype=DOUBLE)

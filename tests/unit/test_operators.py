@@ -61,7 +61,7 @@ def operands(
 def reference(l_in: int, l_edge: int, l_out: int, channels: int, dtype: torch.dtype) -> ConvolutionE3nn:
     torch.set_default_dtype(dtype)
     try:
-        return ConvolutionE3nn(l_in, l_edge, l_out, channels)
+        return ConvolutionE3nn(tensor_product_paths(l_in, l_edge, l_out), channels)
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -192,7 +192,7 @@ def test_splines_follow_the_radial_network() -> None:
     members, channels, r_max = 2, 3, 4.0
     basis = BesselBasis(6, r_max, DOUBLE)
     torch.set_default_dtype(DOUBLE)
-    convolution = ConvolutionNative(1, 2, 2, channels)
+    convolution = ConvolutionNative(tensor_product_paths(1, 2, 2), channels)
     torch.set_default_dtype(torch.float32)
     radial = RadialNetwork(members, 6, [16], len(convolution.paths) * channels, DOUBLE, GateNative(0, 16))
     for weight in radial.parameters():
@@ -225,12 +225,22 @@ def test_splines_have_no_second_derivative() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("correlation", [1, 2])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"correlation": 1},
+        {"correlation": 2},
+        {"correlation": 3},
+        {"correlation": 2, "messages": "scattered"},
+        {"correlation": 3, "messages": "scattered"},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("l_max", [1, 3])
-def test_backends_give_one_model(dtype: torch.dtype, l_max: int, correlation: int) -> None:
+def test_backends_give_one_model(dtype: torch.dtype, l_max: int, settings: dict[str, object]) -> None:
     models = {}
     for backend in ("e3nn", "native"):
-        models[backend] = build_potential(dtype, backend=backend, l_max=l_max, n_layers=3, correlation=correlation)
+        models[backend] = build_potential(dtype, backend=backend, l_max=l_max, n_layers=3, **settings)
     load_member_state(models["native"], member_state(models["e3nn"]))
     for frame in (sheared_crystal(), ethanol()):
         ours, theirs = (eager_engine(models[name])(frame) for name in ("native", "e3nn"))

@@ -12,8 +12,11 @@ import pydantic
 import yaml
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny
 
+from .loss.mollifier import DEFAULT_FORM, FORMS
+from .loss.mollifier.sections import FormConfig, TeacherConfig
 from .model import ARCHITECTURES, DEFAULT_KIND
 from .model.config import ArchitectureConfig
+from .model.presets import with_preset
 from .oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
 from .section import Section, Tagged, validated
 
@@ -39,8 +42,11 @@ class DataConfig(Section):
     """Key of the stress; `auto` as for the energy. A stress counts where all three directions are periodic."""
 
 
-ModelConfig = Annotated[SerializeAsAny[ArchitectureConfig], Tagged(ARCHITECTURES, DEFAULT_KIND)]
-"""Architecture of one member: one of `mollifield_train.model`, by its `kind`, each with its config class there."""
+ModelConfig = Annotated[
+    SerializeAsAny[ArchitectureConfig], Tagged(ARCHITECTURES, DEFAULT_KIND), pydantic.BeforeValidator(with_preset)
+]
+"""Architecture of one member: one of `mollifield_train.model`, by its `kind`, each with its config class there; or the
+name of a preset, `fast`, `balanced` (the defaults) or `accurate`, alone or as `preset` beside keys that override it."""
 
 # A table of kinds knows sections only.
 default_model = cast(type[ArchitectureConfig], ARCHITECTURES[DEFAULT_KIND].section)
@@ -58,40 +64,8 @@ class CommitteeConfig(Section):
     """Each member sees the training frames with weights of its own, drawn with replacement."""
 
 
-class MollifierConfig(Section):
-    """Reg-M: weight / B * sum of the mollified squared gradient (`mollifield_train.loss.mollifier`)."""
-
-    form: Literal["gradient"] = "gradient"
-    """`gradient`: the integral of |dE/dr|^2 over the kernel, coordinate by coordinate."""
-    weight: NonNegativeFloat = 0.001
-    """λ_M; 0 switches the term off. What counts is λ_M / λ_F, 1e-6 by default: at convergence the
-    force term is tiny while |dE/dr|^2 is not, and a weight near λ_F shrinks the forces."""
-    kernel: Literal["gaussian", "compact"] = "gaussian"
-    """`gaussian`: width is the standard deviation σ. `compact`: C exp(-1/(1 - x²/ε²)) on |x| < ε,
-    width is ε."""
-    width: PositiveFloat = 0.05
-    """σ or ε, in Å; with `units: scaled` in units of `length_scale`."""
-    integral: Literal["monte_carlo", "quadrature"] = "monte_carlo"
-    """`monte_carlo`: seeded, antithetic pairs. `quadrature`: 3N * nodes gradients a frame, for
-    small systems."""
-    samples: PositiveInt = 2
-    """Antithetic pairs of a frame and step (`monte_carlo`)."""
-    nodes: PositiveInt = 5
-    """Nodes of a coordinate (`quadrature`)."""
-    displacement: Literal["coordinate", "joint"] = "coordinate"
-    """`coordinate`: one random coordinate of a frame moves, as the formula is written. `joint`: all
-    coordinates move together (the 3N-dimensional product kernel): a different, stronger term with
-    less noise for a sample. Monte Carlo only."""
-    sums: Literal["per_atom", "per_structure"] = "per_atom"
-    """`per_structure`: the sum over all 3N coordinates as written. `per_atom`: that divided by 3N,
-    the normalisation of the force term."""
-    every: PositiveInt = 4
-    """Evaluate on every k-th step only, times k: unbiased. Each evaluation costs about as much as
-    three steps without it."""
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Evaluate on this part of a batch only (at least one frame), drawn at random and scaled up."""
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """Weight over the run: constant, or falling to zero."""
+MollifierConfig = Annotated[SerializeAsAny[FormConfig], Tagged(FORMS, DEFAULT_FORM, "form")]
+"""The mollified term: one of `mollifield_train.loss.mollifier`, by its `form`; keys are in `sections` there."""
 
 
 class LossConfig(Section):
@@ -103,6 +77,10 @@ class LossConfig(Section):
     more. With `lengths` `energy` and `forces` are 10 where nothing else is said."""
     energy: NonNegativeFloat = 1.0
     """λ_E, of the squared error of the total energy; with `lengths` of the error of the energy an atom."""
+    final_energy: Literal["auto"] | NonNegativeFloat | None = "auto"
+    """λ_E of the last 30% of the run, and of all validation: energies are learnt best where the rate is low already,
+    and a weight that counts from the beginning costs forces. `auto`: 100 times `energy`; with `lengths` as null. Null:
+    as `energy`, throughout."""
     forces: NonNegativeFloat = 1000.0
     """λ_F, of the mean squared error of a force component; with `lengths` of the mean length of a force error."""
     stress: Literal["auto"] | NonNegativeFloat = "auto"
@@ -114,8 +92,10 @@ class LossConfig(Section):
     training frames, energies in their product; then σ = 1, λ_M = 10, λ_F = 5 are pure numbers."""
     length_scale: PositiveFloat = 1.0
     """Unit of length ℓ in Å for `units: scaled`."""
-    mollifier: MollifierConfig | None = Field(default_factory=MollifierConfig)
-    """The regulariser; null for none."""
+    mollifier: MollifierConfig | None = None
+    """A mollified term, by its `form`; `{}` for the sources' own, `gradient`, at a weight that is safe. Null: none,
+    because `gradient` at that weight changed no error that was measured, and takes two thirds more time
+    (docs/mollifier.md)."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -150,6 +130,9 @@ class OptimiserConfig(Section):
     minutes: PositiveFloat | None = None
     """Train for so long in place of `epochs`, all members together, validation included. Schedules end with the time,
     whatever the machine does. A continued run has what was left; it cannot repeat another to the last digit."""
+    sam: PositiveFloat | None = None
+    """Sharpness-aware minimisation: the gradient of a step is taken where each member's weights are moved by this
+    length up the gradient of its own data terms. A step costs twice as much. Null for none."""
     gradient_clip: PositiveFloat | None = 10.0
     """Largest norm of one member's gradient; null for none."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
@@ -235,6 +218,19 @@ class TrainConfig(Section):
     def _room_in_a_batch(self) -> "TrainConfig":
         if self.pretrain is not None and self.optimiser.batch_size == 1:
             raise ValueError("'pretrain' shares batches with the given frames: 'optimiser.batch_size' 1 is too small")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _has_teacher(self) -> "TrainConfig":
+        term = self.loss.mollifier
+        if isinstance(term, TeacherConfig):
+            if term.towards == "average" and self.optimiser.ema_decay == 0.0:
+                raise ValueError("'loss.mollifier.towards' is 'average', and 'optimiser.ema_decay' is 0: there is none")
+            together = self.committee.training == "together" and self.committee.n_members > 1
+            if term.towards == "committee" and not together:
+                raise ValueError(
+                    "'loss.mollifier.towards' is 'committee': its members must be trained together, two or more"
+                )
         return self
 
 

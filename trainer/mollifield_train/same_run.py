@@ -4,18 +4,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 
-def differences(
-    before: Mapping[str, Any],
-    now: Mapping[str, Any],
-    free: Collection[str] = (),
-    absent: Mapping[str, Any] | None = None,
-) -> list[str]:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str] = ()) -> list[str]:
     """'key was a, is b' for each key in which two nested configs in plain values differ, by its dotted path.
 
-    Keys in `free` may differ, sections among them with all that is in them. `absent` has the values, by dotted path,
-    of keys that older runs did not write; any other key that is missing counts as null.
+    Keys in `free` may differ, sections among them with all that is in them; a key that is missing counts
+    as null.
     """
-    old, new = dict(absent or {}) | _flat(before), _flat(now)
+    old, new = _flat(before), _flat(now)
     return [
         f"{key} was {old.get(key)}, is {new.get(key)}"
         for key in sorted(old.keys() | new.keys())

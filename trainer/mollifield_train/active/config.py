@@ -19,7 +19,7 @@ from ..config import (
     validated,
 )
 from ..durable import SCRATCH
-from ..model import DEFAULT_KIND
+from ..model import as_meant_today
 from ..oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
 from ..same_run import differences
 from ..section import Tagged
@@ -205,8 +205,9 @@ def check_same_run(old: dict[str, Any], new: dict[str, Any], directory: Path) ->
     Raises ValueError: naming the keys that differ, and their values.
     """
 
-    # Older runs name no kind of model.
-    changed = differences(old, new, MAY_CHANGE, {"training.model.kind": DEFAULT_KIND})
+    training = old.get("training", {})
+    training = training | {"model": as_meant_today(training.get("model", {}))}
+    changed = differences(old | {"training": training}, new, MAY_CHANGE)
     if changed:
         raise ValueError(
             f"{directory} holds a run with other settings: {'; '.join(changed)}; "

@@ -9,7 +9,7 @@ from mollifield.native import has_native
 from .convolution import ConvolutionE3nn, ConvolutionNative
 from .geometry import GeometryE3nn, GeometryNative
 from .linear import EquivariantLinear, Gate, GateNative, LinearNative
-from .product import SquareE3nn, SquareNative
+from .product import ProductE3nn, ProductNative
 
 
 class Backend(NamedTuple):
@@ -17,14 +17,14 @@ class Backend(NamedTuple):
 
     geometry: type[nn.Module]
     convolution: type[nn.Module]
-    square: type[nn.Module]
+    product: type[nn.Module]
     linear: type[EquivariantLinear]
     gate: type[Gate]
 
 
 BACKENDS = {
-    "e3nn": Backend(GeometryE3nn, ConvolutionE3nn, SquareE3nn, EquivariantLinear, Gate),
-    "native": Backend(GeometryNative, ConvolutionNative, SquareNative, LinearNative, GateNative),
+    "e3nn": Backend(GeometryE3nn, ConvolutionE3nn, ProductE3nn, EquivariantLinear, Gate),
+    "native": Backend(GeometryNative, ConvolutionNative, ProductNative, LinearNative, GateNative),
 }
 """Implementations by name; all give the same numbers."""
 

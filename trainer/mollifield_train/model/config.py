@@ -29,6 +29,9 @@ class ArchitectureConfig(Section):
     NOT_OF_THE_NETWORK: ClassVar[frozenset[str]] = frozenset({"shifts"})
     """Keys that weights do not depend on: they fit into a network with other values of these."""
 
+    EARLIER: ClassVar[dict[str, Any]] = {}
+    """What keys that came later mean for configs and weights that do not have them."""
+
     def of_the_network(self) -> dict[str, Any]:
         """Plain values of the keys that decide which weights there are, and what they mean."""
         return self.model_dump(mode="json", exclude=set(self.NOT_OF_THE_NETWORK))

@@ -10,20 +10,23 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from .coupling import coupling_table
-from .irreps import Path, paths_per_l, tensor_product_paths
+from .irreps import Path, paths_per_l
 from .native import require_native
 
 
 class ConvolutionE3nn(nn.Module):
     """Reference path: e3nn's `TensorProduct` on edges (connection mode `uvu`)."""
 
-    def __init__(self, l_max_in: int, l_max_edge: int, l_max_out: int, n_channels: int) -> None:
+    def __init__(self, paths: list[Path], n_channels: int) -> None:
+        """`paths` sorted by l_3, see `irreps.tensor_product_paths`."""
         super().__init__()
         self.n_channels = n_channels
-        self.l_max_in = l_max_in
-        self.paths: list[Path] = tensor_product_paths(l_max_in, l_max_edge, l_max_out)
-        self.paths_per_l = paths_per_l(self.paths, l_max_out)
-        irreps_in = o3.Irreps([(n_channels, (l, (-1) ** l)) for l in range(l_max_in + 1)])
+        self.paths = paths
+        self.paths_per_l = paths_per_l(paths)
+        self.l_max_in = max(path.l_1 for path in paths)
+        l_max_edge = max(path.l_2 for path in paths)
+        self.n_harmonics = (l_max_edge + 1) ** 2
+        irreps_in = o3.Irreps([(n_channels, (l, (-1) ** l)) for l in range(self.l_max_in + 1)])
         irreps_edge = o3.Irreps([(1, (l, (-1) ** l)) for l in range(l_max_edge + 1)])
         irreps_out = o3.Irreps([(n_channels, (p.l_3, (-1) ** p.l_3)) for p in self.paths])
         self.product = o3.TensorProduct(
@@ -45,9 +48,9 @@ class ConvolutionE3nn(nn.Module):
         centres are the first `n_centres` of the N atoms.
         """
         n_members = x.shape[0]
-        messages = self.product(
-            to_e3nn(x, self.l_max_in).index_select(1, edge_index[1]), harmonics.expand(n_members, -1, -1), weights
-        )
+        sent = to_e3nn(x, self.l_max_in).index_select(1, edge_index[1])
+        edges = harmonics.narrow(2, 0, self.n_harmonics).expand(n_members, -1, -1)
+        messages = self.product(sent, edges, weights)
         summed = messages.new_zeros(n_members, n_centres, messages.shape[2])
         summed = summed.index_add(1, edge_index[0], messages)
         return from_e3nn(summed, self.paths_per_l, self.n_channels)
@@ -56,11 +59,11 @@ class ConvolutionE3nn(nn.Module):
 class ConvolutionNative(nn.Module):
     """The same numbers from `torch.ops.mollifield.convolution`."""
 
-    def __init__(self, l_max_in: int, l_max_edge: int, l_max_out: int, n_channels: int) -> None:
+    def __init__(self, paths: list[Path], n_channels: int) -> None:
         super().__init__()
         require_native()
-        self.paths = tensor_product_paths(l_max_in, l_max_edge, l_max_out)
-        self.paths_per_l = paths_per_l(self.paths, l_max_out)
+        self.paths = paths
+        self.paths_per_l = paths_per_l(paths)
         terms, coefficients = coupling_table(self.paths)
         self.register_buffer("terms", terms, persistent=False)
         self.register_buffer("coefficients", coefficients, persistent=False)

@@ -28,7 +28,17 @@ def tensor_product_paths(l_max_in: int, l_max_edge: int, l_max_out: int) -> list
     ]
 
 
-def paths_per_l(paths: list[Path], l_max_out: int) -> list[int]:
-    """How many paths lead to each l_3 up to `l_max_out`."""
+def scattered_paths(l_max_in: int, l_max_edge: int, l_max_out: int) -> list[Path]:
+    """Those that couple nothing: scalars with harmonics (0, l -> l), features with the edge's scalar (l, 0 -> l)."""
+    paths = tensor_product_paths(l_max_in, l_max_edge, l_max_out)
+    return [path for path in paths if path.l_1 == 0 or path.l_2 == 0]
+
+
+MESSAGE_PATHS = {"coupled": tensor_product_paths, "scattered": scattered_paths}
+"""By the name of the choice: (l_max_in, l_max_edge, l_max_out) -> paths of a layer's messages."""
+
+
+def paths_per_l(paths: list[Path]) -> list[int]:
+    """How many paths lead to each l_3."""
     degrees = [path.l_3 for path in paths]
-    return [degrees.count(l) for l in range(l_max_out + 1)]
+    return [degrees.count(l) for l in range(max(degrees) + 1)]

@@ -1,9 +1,9 @@
-"""Products of an atom's features with themselves: pairs of neighbours seen at once.
+"""Products of an atom's features with each other: pairs and triples of neighbours seen at once.
 
-    out_i[l_3, path] = CG(A_i[l_1], A_i[l_2] -> l_3)      for each channel, l_1 <= l_2
+    out_i[l_3, path] = CG(A_i[l_1], B_i[l_2] -> l_3)      for each channel
 
 raises the body order of a layer at the cost of the atoms, not of the edges (Batatia et al., "MACE",
-NeurIPS 2022, sec. 4, correlation order 2).
+NeurIPS 2022, sec. 4). With B = A that is correlation order 2; with what a linear map makes of A x A as B, order 3.
 """
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .convolution import from_e3nn, to_e3nn
 from .coupling import coupling_table
 from .irreps import Path, paths_per_l, tensor_product_paths
+from .linear import EquivariantLinear
 from .native import require_native
 
 
@@ -21,46 +22,44 @@ def square_paths(l_max: int, l_max_out: int) -> list[Path]:
     return [p for p in tensor_product_paths(l_max, l_max, l_max_out) if p.l_1 <= p.l_2]
 
 
-class SquareE3nn(nn.Module):
+class ProductE3nn(nn.Module):
     """Reference path: e3nn's `TensorProduct` without weights (mode `uuu`)."""
 
-    def __init__(self, l_max: int, l_max_out: int, n_channels: int) -> None:
+    def __init__(self, paths: list[Path], n_channels: int) -> None:
+        """`paths` sorted by l_3, see `irreps.tensor_product_paths`."""
         super().__init__()
-        self.l_max = l_max
         self.n_channels = n_channels
-        self.paths = square_paths(l_max, l_max_out)
-        self.paths_per_l = paths_per_l(self.paths, l_max_out)
-        irreps = o3.Irreps([(n_channels, (l, (-1) ** l)) for l in range(l_max + 1)])
+        self.paths_per_l = paths_per_l(paths)
+        self.l_max_1, self.l_max_2 = max(p.l_1 for p in paths), max(p.l_2 for p in paths)
         self.product = o3.TensorProduct(
-            irreps,
-            irreps,
-            o3.Irreps([(n_channels, (l, (-1) ** l)) for _, _, l in self.paths]),
-            [(p.l_1, p.l_2, k, "uuu", False) for k, p in enumerate(self.paths)],
+            o3.Irreps([(n_channels, (l, (-1) ** l)) for l in range(self.l_max_1 + 1)]),
+            o3.Irreps([(n_channels, (l, (-1) ** l)) for l in range(self.l_max_2 + 1)]),
+            o3.Irreps([(n_channels, (p.l_3, (-1) ** p.l_3)) for p in paths]),
+            [(p.l_1, p.l_2, k, "uuu", False) for k, p in enumerate(paths)],
             irrep_normalization="component",
             path_normalization="none",
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`x [M, N, (l_max+1)^2, C]` -> `[M, N, K, C]`, rows as `EquivariantLinear` reads them."""
-        features = to_e3nn(x, self.l_max)
-        return from_e3nn(self.product(features, features), self.paths_per_l, self.n_channels)
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """`x, y [M, N, (l_max+1)^2, C]` -> `[M, N, K, C]`, rows as `EquivariantLinear` reads them."""
+        product = self.product(to_e3nn(x, self.l_max_1), to_e3nn(y, self.l_max_2))
+        return from_e3nn(product, self.paths_per_l, self.n_channels)
 
 
-class SquareNative(nn.Module):
+class ProductNative(nn.Module):
     """The same numbers from `torch.ops.mollifield.channel_product`."""
 
-    def __init__(self, l_max: int, l_max_out: int, n_channels: int) -> None:
+    def __init__(self, paths: list[Path], n_channels: int) -> None:
         super().__init__()
         require_native()
-        paths = square_paths(l_max, l_max_out)
-        self.paths_per_l = paths_per_l(paths, l_max_out)
+        self.paths_per_l = paths_per_l(paths)
         terms, coefficients = coupling_table(paths)
         self.register_buffer("terms", terms, persistent=False)
         self.register_buffer("coefficients", coefficients, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """As `SquareE3nn.forward`."""
-        return torch.ops.mollifield.channel_product(x, x, self.terms, self.coefficients)
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """As `ProductE3nn.forward`."""
+        return torch.ops.mollifield.channel_product(x, y, self.terms, self.coefficients)
 
 
 class Update(nn.Module):
@@ -104,4 +103,46 @@ class SquaredUpdate(nn.Module):
         features = self.mix(messages)
         features = features.view(features.shape[0], features.shape[1], -1, self.n_channels)
         linear = self.mix_linear(features.narrow(2, 0, self.n_out))
-        return linear + self.mix_square(self.square(features))
+        return linear + self.mix_square(self.square(features, features))
+
+
+class CubedUpdate(nn.Module):
+    """The same, with products of triples of messages as well (correlation 3).
+
+    The square, `mix_inner` of it to one path for each l, times the messages once more. `mix_square` reads those rows
+    of the square that have degrees up to `l_max_out`, `mix_cube` the last product; the others as in `SquaredUpdate`.
+    """
+
+    def __init__(
+        self,
+        square: nn.Module,
+        cube: nn.Module,
+        mix: nn.Module,
+        mix_linear: nn.Module,
+        mix_square: EquivariantLinear,
+        mix_inner: nn.Module,
+        mix_cube: nn.Module,
+        l_max_out: int,
+        n_channels: int,
+    ) -> None:
+        super().__init__()
+        self.n_out = (l_max_out + 1) ** 2
+        self.n_square = sum(mix_square.rows)
+        self.n_channels = n_channels
+        self.square = square
+        self.cube = cube
+        self.mix = mix
+        self.mix_linear = mix_linear
+        self.mix_square = mix_square
+        self.mix_inner = mix_inner
+        self.mix_cube = mix_cube
+
+    def forward(self, messages: Tensor) -> Tensor:
+        """As `Update.forward`."""
+        features = self.mix(messages)
+        features = features.view(features.shape[0], features.shape[1], -1, self.n_channels)
+        square = self.square(features, features)
+        pairs = self.mix_inner(square).view(features.shape)
+        out = self.mix_linear(features.narrow(2, 0, self.n_out))
+        out = out + self.mix_square(square.narrow(2, 0, self.n_square))
+        return out + self.mix_cube(self.cube(pairs, features))

@@ -11,7 +11,7 @@ from mollifield.artefact import is_exported, read_trained
 
 from ..config import TrainConfig
 from ..data.statistics import Statistics
-from ..model import ARCHITECTURES, DEFAULT_KIND, build
+from ..model import ARCHITECTURES, as_meant_today, build
 from ..model.architecture import Architecture
 from ..model.protocol import Potential
 from ..model.samples import initialise, load_member_state, member_state, rebuilt
@@ -65,7 +65,8 @@ def unpack(packed: dict[str, Any]) -> Potential:
     settings = dict(packed["settings"])
     species, average_neighbours = settings.pop("species"), settings.pop("average_neighbours")
     shortest = settings.pop("shortest_distances", None)  # older weights know none
-    kind = settings.setdefault("kind", DEFAULT_KIND)
+    settings = as_meant_today(settings)
+    kind = settings["kind"]
     if kind not in ARCHITECTURES:
         raise ValueError(
             f"weights of architecture '{kind}', which isn't known here; known are {', '.join(ARCHITECTURES)}"

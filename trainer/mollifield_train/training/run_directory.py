@@ -16,7 +16,7 @@ import yaml
 
 from ..config import TrainConfig
 from ..durable import write_bytes
-from ..model import DEFAULT_KIND
+from ..model import as_meant_today
 from ..same_run import differences
 from ..tensor_file import read_tensors, write_tensors
 
@@ -90,7 +90,9 @@ class RunDirectory:
             )
         checkpoint = self._read[found[0]] = read_tensors(found[0])
         now = config.model_dump(mode="json")
-        different = differences(checkpoint["config"], now, FREE_ON_RESUME, {"model.kind": DEFAULT_KIND})
+        before = checkpoint["config"]
+        before = before | {"model": as_meant_today(before["model"])}
+        different = differences(before, now, FREE_ON_RESUME)
         if different:
             raise ValueError(f"{self.path}: cannot continue with another config: {'; '.join(different)}")
         return checkpoint

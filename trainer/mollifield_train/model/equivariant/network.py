@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 
 import torch
 from ase.data import atomic_numbers
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 from ..architecture import Architecture
 from ..backends import BACKENDS, Backend, choose_backend
 from ..base import ScaledPotential
+from ..irreps import MESSAGE_PATHS, tensor_product_paths
 from ..linear import EquivariantLinear
 from ..messages import NoBasis, RadialMessages, SplineMessages
-from ..product import SquaredUpdate, Update
+from ..product import CubedUpdate, SquaredUpdate, Update, square_paths
 from ..radial import BesselBasis, RadialNetwork
 from ..repulsion import ZBLRepulsion
 from ..samples import initialise
@@ -35,7 +37,8 @@ class Layer(nn.Module):
         settings, n_members, dtype = architecture.settings, architecture.n_members, architecture.dtype
         n_channels = settings.n_channels
         l_max_messages = l_max_out if settings.correlation == 1 else l_max_edge
-        convolution = backend.convolution(l_max_in, l_max_edge, l_max_messages, n_channels)
+        paths = MESSAGE_PATHS[settings.messages](l_max_in, l_max_edge, l_max_messages)
+        convolution = backend.convolution(paths, n_channels)
         self.gate = backend.gate(l_max_out, n_channels)
         n_scalars = self.gate.n_scalars_in
 
@@ -52,20 +55,12 @@ class Layer(nn.Module):
             backend.gate(0, n_channels),
         )
         self.messages = RadialMessages(radial, convolution)
-        paths_per_l = convolution.paths_per_l
         message_scale = 1.0 / math.sqrt(max(architecture.average_neighbours, 1.0))
-        if settings.correlation == 1:
-            self.update = Update(linear(paths_per_l, n_scalars, message_scale))
-        else:
-            square = backend.square(l_max_edge, l_max_out, n_channels)
-            self.update = SquaredUpdate(
-                square,
-                linear(paths_per_l, n_channels, message_scale),
-                linear([1] * (l_max_out + 1), n_scalars),
-                linear(square.paths_per_l, n_scalars),
-                l_max_out,
-                n_channels,
-            )
+        n_mixed = n_scalars if settings.correlation == 1 else n_channels
+        mix = linear(convolution.paths_per_l, n_mixed, message_scale)
+        self.update = Update(mix)
+        if settings.correlation > 1:
+            self.update = _products(settings, backend, linear, mix, l_max_edge, l_max_out, n_scalars)
         l_self = min(l_max_in, l_max_out)
         self.n_self = (l_self + 1) ** 2
         self.n_gate_inputs = n_scalars + ((l_max_out + 1) ** 2 - 1) * n_channels
@@ -95,6 +90,30 @@ class Layer(nn.Module):
         """
         messages = self.messages(sent, harmonics, lengths, basis, edge_index, kept.shape[1])
         return self.gate(self.update(messages) + kept)
+
+
+def _products(
+    settings: EquivariantConfig,
+    backend: Backend,
+    linear: Callable[[list[int], int], EquivariantLinear],
+    mix: EquivariantLinear,
+    l_max: int,
+    l_max_out: int,
+    n_scalars: int,
+) -> nn.Module:
+    """Messages mixed to one path for each l up to `l_max`, with products of them, to the inputs of the gate."""
+    n_channels = settings.n_channels
+    mix_linear = linear([1] * (l_max_out + 1), n_scalars)
+    if settings.correlation == 2:
+        square = backend.product(square_paths(l_max, l_max_out), n_channels)
+        mix_square = linear(square.paths_per_l, n_scalars)
+        return SquaredUpdate(square, mix, mix_linear, mix_square, l_max_out, n_channels)
+    square = backend.product(square_paths(l_max, l_max), n_channels)
+    cube = backend.product(tensor_product_paths(l_max, l_max, l_max_out), n_channels)
+    mix_square = linear(square.paths_per_l[: l_max_out + 1], n_scalars)
+    mix_inner = linear(square.paths_per_l, n_channels)
+    mix_cube = linear(cube.paths_per_l, n_scalars)
+    return CubedUpdate(square, cube, mix, mix_linear, mix_square, mix_inner, mix_cube, l_max_out, n_channels)
 
 
 class Readout(nn.Module):
@@ -141,7 +160,9 @@ class EquivariantPotential(ScaledPotential):
     Members differ in weights only; every parameter carries a leading member dimension, so that
     geometry is computed once and members train and run in one pass. Inputs, outputs, units and
     signs: `mollifield.contract`. With `correlation` 2 every layer also multiplies an atom's messages
-    with each other (`SquaredUpdate`). ZBL repulsion, unless it is declined, is added to the scaled energies.
+    with each other (`SquaredUpdate`), with 3 in threes as well (`CubedUpdate`); `scattered` messages leave all
+    coupling to these products, as the density trick of the atomic cluster expansion does (Drautz, Phys. Rev. B 99,
+    014104 (2019)). ZBL repulsion, unless it is declined, is added to the scaled energies.
     """
 
     def __init__(self, architecture: Architecture[EquivariantConfig]) -> None:
@@ -168,7 +189,7 @@ class EquivariantPotential(ScaledPotential):
         for name, parameter in self.named_parameters():
             if name.endswith("type_scales"):
                 parameter.data.mul_(0.1).add_(1.0)
-            elif name == "readout.weight_2" or "mix_square" in name:
+            elif name == "readout.weight_2" or "mix_square" in name or "mix_cube" in name:
                 parameter.data.mul_(0.1)
 
     def rescale(self, energy_scale: float) -> None:
