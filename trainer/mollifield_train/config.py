@@ -20,7 +20,7 @@ from .loss.mollifier import DEFAULT_FORM, FORMS
 from .loss.mollifier.sections import FormConfig, TeacherConfig
 from .model import ARCHITECTURES, DEFAULT_KIND
 from .model.config import ArchitectureConfig
-from .model.presets import with_preset
+from .model.presets import PRESET, with_preset
 from .oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
 from .section import Section, Tagged, validated
 
@@ -302,6 +302,8 @@ def load_train_config(path: str | Path, overrides: list[str] | tuple[str, ...] =
     Raises ValueError with one line a problem: file, full path of the key, what is allowed.
     """
     values = read_yaml(path)
+    if isinstance(values.get("model"), str):
+        values["model"] = {PRESET: values["model"]}  # in which an override may set a key
     for override in overrides:
         apply_override(values, override)
     return validated(TrainConfig, values, str(path))
