@@ -12,7 +12,8 @@ from torch import Tensor
 
 from mollifield_train.loss.kernels import GaussianKernel
 from mollifield_train.loss.mollifier import FORMS, mollified
-from mollifield_train.loss.mollifier.scene import Labels, Scene, Surface
+from mollifield_train.loss.mollifier.scene import Labels, Scene
+from mollifield_train.loss.surface import Surface
 
 N_ATOMS = torch.tensor([2, 1, 3])
 POSITIONS = torch.tensor(np.random.default_rng(0).normal(size=(6, 3)))

@@ -14,7 +14,7 @@ from mollifield.gradients import differentiate, forces_of, virials_of_frames
 from mollifield.neighbours import find_edges
 
 from .data.batches import Batch, Graph, collate, concatenate_edges
-from .loss.mollifier.scene import Displaced, Surface
+from .loss.surface import Displaced, Surface
 
 if TYPE_CHECKING:  # whoever evaluates a file has no need of what models are made of
     from .model.protocol import Potential

@@ -13,9 +13,10 @@ from ..data.batches import Batch, Graph, collate
 from ..loss import energy_force, lengths
 from ..loss.kernels import Kernel
 from ..loss.mollifier import mollified
-from ..loss.mollifier.scene import Displaced, Labels, Scene, Surface
+from ..loss.mollifier.scene import Labels, Scene
 from ..loss.mollifier.sections import FormConfig, PriorFormConfig
 from ..loss.mollifier.weights import KERNELS, draw_frames, mollifier_term, scheduled_weight
+from ..loss.surface import Displaced, Surface
 from ..model.protocol import Potential
 from ..predict import BatchPrediction, displaced_surface, stress
 from ..prior import make_prior
