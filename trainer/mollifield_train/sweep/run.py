@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.io import write
 
 from ..config import TrainConfig, validated
-from ..data.frames import Frame, read_atoms
+from ..data.frames import read_atoms
 from ..durable import only_process, read_json, remove_leftovers, replacing, write_json
 from ..oracle.execution import result_or_reason
 from ..processes import single_threaded_children
@@ -35,11 +35,14 @@ def run_sweep(
     have failed. A trial that fails is recorded with its reason.
     """
     directory = SweepDirectory(config.directory)
+    frame = _cost_frame(config)
     _claim(directory, config)
     with only_process(directory.lock, "sweep"), _study(directory, config) as study:
         if config.scheduler is None:  # or somebody may be writing them
             remove_leftovers(directory.path)
-        _prepare_cost_frame(directory, config)
+        if not directory.cost_frame.exists():
+            with replacing(directory.cost_frame) as temporary:
+                write(temporary, frame, format="extxyz")
         _record(directory, study)
         with single_threaded_children(), make_executor(config, directory.path) as executor:
             _work(directory, config, study, executor, report)
@@ -84,8 +87,8 @@ def _claim(directory: SweepDirectory, config: SweepConfig) -> None:
     write_json(directory.config_file, now)
 
 
-def _prepare_cost_frame(directory: SweepDirectory, config: SweepConfig) -> None:
-    """Read the data, whose faults are no trial's; keep the frame that all trials are timed on."""
+def _cost_frame(config: SweepConfig) -> Atoms:
+    """Read the data, whose faults are no trial's; the frame that all trials are timed on, without labels."""
     base = validated(TrainConfig, config.training, "training")
     before = [] if base.initial is None else read_members(base.initial).trained_on
     data = read_data(base, before)
@@ -94,21 +97,15 @@ def _prepare_cost_frame(directory: SweepDirectory, config: SweepConfig) -> None:
             f"{base.data.train}: no frame is left for validation, by which trials are compared; give 'data.valid' or "
             "a larger 'data.valid_fraction'"
         )
-    frame = _largest(data.validation)
-    if config.cost_frame is not None:
-        frame = read_atoms(config.cost_frame)[0]
-        known = {symbol for found in data.training for symbol in found.symbols}
-        unknown = sorted(set(frame.get_chemical_symbols()) - known)
-        if unknown:
-            raise ValueError(f"{config.cost_frame}: frame 0 has {', '.join(unknown)}, which no training frame has")
-    if not directory.cost_frame.exists():
-        with replacing(directory.cost_frame) as temporary:
-            write(temporary, Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc), format="extxyz")
-
-
-def _largest(frames: list[Frame]) -> Atoms:
-    frame = max(frames, key=lambda frame: len(frame.numbers))
-    return Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
+    if config.cost_frame is None:
+        frame = max(data.validation, key=lambda frame: len(frame.numbers))
+        return Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
+    given = read_atoms(config.cost_frame)[0]
+    known = {symbol for found in data.training for symbol in found.symbols}
+    unknown = sorted(set(given.get_chemical_symbols()) - known)
+    if unknown:
+        raise ValueError(f"{config.cost_frame}: frame 0 has {', '.join(unknown)}, which no training frame has")
+    return Atoms(given.numbers, given.positions, cell=given.cell, pbc=given.pbc)
 
 
 def _work(
@@ -129,8 +126,8 @@ def _work(
                 return
             done, _ = wait(futures, timeout=progress.PATIENCE, return_when=FIRST_COMPLETED)
             for future in done:
-                number = futures.pop(future)
-                _tell(directory, config, study, number, result_or_reason(future))
+                number, result = futures.pop(future), result_or_reason(future)
+                _tell(directory, config, study, number, result)
                 progress.finished(number)
             if done:
                 _record(directory, study)

@@ -26,8 +26,9 @@ class Study:
         self._sampler, self._seed = SAMPLERS[sampler], seed
 
     def begun(self) -> dict[int, Labels]:
-        """All trials with the values that were drawn for them; the database has what came of them."""
-        return {trial.number: trial.params for trial in self._study.get_trials(deepcopy=False) if self._whole(trial)}
+        """All trials with the values that were drawn for them, in the order of the keys; failed ones too."""
+        trials = [trial for trial in self._study.get_trials(deepcopy=False) if self._whole(trial)]
+        return {trial.number: {key: trial.params[key] for key in self._space} for trial in trials}
 
     def running(self) -> list[int]:
         """Those that were not finished, for the sweep was killed."""
