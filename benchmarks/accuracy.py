@@ -23,15 +23,15 @@ the file of a piece (`accuracy_peer.Piece`) and writes `errors.json`; `settings`
 be fewer than the study's. What each is trained with, its script says.
 
 Each piece (set, variant or peer, seed) is trained for that long and judged on the tests; it is kept in a folder of its
-own, so that a study that was ended goes on where it was, and may be run by several processes at once, which share the
-pieces. `--only` runs one column. Time is CPU time, of one thread: give each process a core. The table has the mean over
-seeds and their range; force errors in meV/Å, energy errors in meV/atom, root mean squares; CPU minutes of the
-training; and CPU microseconds an atom of an evaluation where they were measured.
+own, so that a study that was ended goes on where it was (a peer's piece begins again), and may be run by several
+processes at once, which share the pieces. `--only` runs some columns. Time is CPU time, of one thread: give each
+process a core. The table has the mean over seeds and their range; force errors in meV/Å, energy errors in meV/atom,
+root mean squares; CPU minutes of the training (of ours with what is around it, and of the last process where it was
+ended in between); and CPU microseconds an atom of an evaluation where they were measured.
 """
 
 import argparse
 import fcntl
-import json
 import os
 import subprocess
 import sys
@@ -45,14 +45,15 @@ import ase.io
 import numpy as np
 import torch
 import yaml
+from accuracy_peer import CpuClock, cost
 from accuracy_peer import Piece as PeerPiece
-from accuracy_peer import cost
 from pydantic import PositiveFloat
 
 from mollifield import load_artefact
 from mollifield.neighbours import find_edges
 from mollifield.potential import evaluate_edges, types_of
 from mollifield_train.config import TrainConfig, validated
+from mollifield_train.durable import read_json, write_json
 from mollifield_train.evaluate import evaluate_file
 from mollifield_train.metrics import error_summary, key_of
 from mollifield_train.section import Section
@@ -139,7 +140,7 @@ class Piece(NamedTuple):
     def errors(self, study: Study) -> dict[str, Any] | None:
         """What was found; None where it is missing."""
         file = self.folder(study) / "errors.json"
-        return json.loads(file.read_text()) if file.exists() else None
+        return read_json(file) if file.exists() else None
 
 
 def main() -> None:
@@ -150,6 +151,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="train nothing")
     options = parser.parse_args()
     study = read_study(options.study)
+    known_columns(options.only, study, "--only")
     Clock.now = staticmethod(time.process_time)
     for piece in pieces(study):
         if not options.table and (not options.only or piece.column in options.only):
@@ -163,7 +165,16 @@ def read_study(file: Path) -> Study:
     both = sorted(set(study.variants) & set(study.peers))
     if both:
         raise ValueError(f"{file}: {both} are names of variants and of peers")
+    for name, data in study.sets.items():
+        known_columns(data.only or [], study, f"{file}: 'sets.{name}.only'")
     return study
+
+
+def known_columns(names: list[str], study: Study, source: str) -> None:
+    """Raises ValueError for a name that is neither a variant's nor a peer's."""
+    unknown = [name for name in names if name not in study.columns()]
+    if unknown:
+        raise ValueError(f"{source}: no variant or peer {unknown[0]!r}; there are {', '.join(study.columns())}")
 
 
 def complete(piece: Piece, study: Study) -> None:
@@ -180,8 +191,7 @@ def complete(piece: Piece, study: Study) -> None:
         if piece.column in study.peers:
             run_peer(piece, study)
         else:
-            errors = errors_of(piece, study)
-            (folder / "errors.json").write_text(json.dumps(errors, indent=1))
+            write_json(folder / "errors.json", errors_of(piece, study))
 
 
 def pieces(study: Study) -> Iterator[Piece]:
@@ -205,13 +215,11 @@ def errors_of(piece: Piece, study: Study) -> dict[str, Any]:
         "optimiser": {"minutes": study.minutes} | variant.get("optimiser", {}),
     }
     config = validated(TrainConfig, variant | own, f"{piece.column} of the study")
+    clock = CpuClock(study.minutes)
     result = train(config, resume=True)
+    found: dict[str, Any] = {"cpu_minutes": clock.seconds / 60.0}
+    found |= {key: result.metrics[key] for key in ("epochs", "train")}
     model = result.directory / "model.pt"
-    found = {
-        "epochs": result.metrics["epochs"],
-        "train": result.metrics["train"],
-        "cpu_minutes": config.optimiser.minutes,
-    }
     found["tests"] = {name: error_summary(evaluate_file(model, path)) for name, path in data.tests.items()}
     if data.cost is not None:
         found["us_per_atom"] = own_cost(model, data.cost, study.cost_seconds)
@@ -241,12 +249,12 @@ def run_peer(piece: Piece, study: Study) -> None:
         folder=str(folder),
         settings=peer.settings,
     )
-    (folder / "piece.json").write_text(json.dumps(asked._asdict(), indent=1))
+    write_json(folder / "piece.json", asked._asdict())
     script = peer.script or Path(__file__).with_name(f"accuracy_{piece.column}.py")
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     command = [str(peer.python.expanduser().absolute()), str(script.absolute()), str(folder / "piece.json")]
+    environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(Path(__file__).parent)}
     with open(folder / "log", "a") as log:
-        done = subprocess.run(command, stdout=log, stderr=log, env=os.environ | ONE_THREAD | {"PYTHONPATH": path})
+        done = subprocess.run(command, stdout=log, stderr=log, env=environment)
     if piece.errors(study) is None:
         print(
             f"{piece.data}, {piece.column}: ended with {done.returncode} and no errors.json; see {folder / 'log'}",

@@ -22,10 +22,20 @@ class HaloExchange : public mollifield::Halo {
     bool operator==(const Home &other) const { return rank == other.rank && index == other.index; }
   };
 
-  explicit HaloExchange(MPI_Comm the_world) : world(the_world) {}
+  // A world of its own for the messages of one pair style, so that another's never pass for them. Collective.
+  struct World {
+    MPI_Comm comm;
+    int n_exchanges = 0;  // that there were, the same number on all ranks
+    explicit World(MPI_Comm world) { MPI_Comm_dup(world, &comm); }
+    ~World() { MPI_Comm_free(&comm); }
+    World(const World &) = delete;
+    World &operator=(const World &) = delete;
+  };
 
-  // Tells every rank what is asked of it. Collective. `ghosts`: the home of each ghost of the graph, in order, ranks
-  // ascending. `node`: the node of a local atom.
+  explicit HaloExchange(World &its_world) : world(its_world.comm), turn(its_world.n_exchanges++) {}
+
+  // Tells the ranks that are asked what is asked of them. Collective. `ghosts`: the home of each ghost of the graph, in
+  // order, ranks ascending. `node`: the node of a local atom.
   void connect(const std::vector<Home> &ghosts, const std::function<int(int)> &node);
 
   const std::vector<std::int64_t> &asked() const override { return asked_nodes; }
@@ -37,9 +47,11 @@ class HaloExchange : public mollifield::Halo {
     int rank, n_rows;
   };
   MPI_Comm world;
+  int turn;
   std::vector<Partner> givers, takers;  // of ghosts' rows to this rank; of this rank's rows
   std::vector<std::int64_t> asked_nodes;
 
+  void find_takers();
   void move(const void *, const std::vector<Partner> &, void *, const std::vector<Partner> &, std::size_t);
 };
 

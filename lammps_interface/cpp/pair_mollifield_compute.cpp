@@ -132,7 +132,8 @@ void PairMollifield::connect_ghosts()
       ghosts.push_back(home);
     }
     for (int &neighbour : s.edge_neighbour) neighbour = number[neighbour];
-    s.halo = std::make_unique<HaloExchange>(world);
+    if (!s.halo_world) s.halo_world = std::make_unique<HaloExchange::World>(world);
+    s.halo = std::make_unique<HaloExchange>(*s.halo_world);
     s.halo->connect(ghosts, [&s](int i) { return s.node[i]; });
   }
   for (const int i : s.atoms) s.graph.types.push_back(map[atom->type[i]]);

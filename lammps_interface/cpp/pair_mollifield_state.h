@@ -33,6 +33,7 @@ struct PairMollifield::State {
     COMPUTE    // this rank computes their features from their own neighbours
   };
   Ghosts ghosts_asked = Ghosts::EXCHANGE, ghosts = Ghosts::EXCHANGE;
+  std::unique_ptr<HaloExchange::World> halo_world;
   std::unique_ptr<HaloExchange> halo;  // of a force computation on several ranks with Ghosts::EXCHANGE
   std::array<double, 3> work;          // pvector: edges and nodes evaluated, rows received, on this rank
   // LAMMPS's units of 1 eV, 1 Å and 1 eV/Å.

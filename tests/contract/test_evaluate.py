@@ -1,5 +1,6 @@
 """Errors of a model file on labelled frames, and the std that it states beside them."""
 
+import json
 from pathlib import Path
 
 import ase.io
@@ -9,6 +10,7 @@ import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from mollifield import MollifieldCalculator
+from mollifield_train.cli import main
 from mollifield_train.evaluate import evaluate_file
 from mollifield_train.export import export
 from mollifield_train.metrics import error_summary
@@ -47,3 +49,24 @@ def test_a_single_member_states_no_std(frames_file: Path, tmp_path: Path) -> Non
     summary = error_summary(evaluate_file(tmp_path / "model.pt", frames_file))
     assert "forces_rmse_mev_per_A" in summary
     assert not any("_std_" in key for key in summary)
+
+
+def test_commands_print_and_write(
+    model_file: Path, frames_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Errors by group, in a picture and in numbers; a model differs from itself by nothing."""
+    errors, picture = tmp_path / "errors.json", tmp_path / "parity.png"
+    command = ["evaluate", str(model_file), str(frames_file), "--by", "file", "--largest", "1"]
+    assert main([*command, "--json", str(errors), "--parity", str(picture)]) == 0
+    said = capsys.readouterr().out
+    found = json.loads(errors.read_text())
+    summary = error_summary(evaluate_file(model_file, frames_file))
+    assert found["errors"]["forces"]["rmse"] == pytest.approx(summary["forces_rmse_mev_per_A"])
+    worst = found["largest"]["forces"][0]
+    assert f"meV/Å in frame {worst['frame']} of {frames_file}, atom {worst['atom']} ({worst['symbol']}" in said
+    assert picture.stat().st_size > 10_000
+    assert main(["compare", str(model_file), str(model_file), str(frames_file), "--by", "composition"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("no difference seen") == 10 and "is better" not in said  # two groups, three and two measures
+    assert main(["evaluate", str(model_file), str(frames_file), "--by", "origin"]) == 2
+    assert "--by origin: no frame has such a key; present are file, composition" in capsys.readouterr().err

@@ -127,6 +127,11 @@ def test_what_a_study_may_say(accuracy, study, tmp_path):
     with pytest.raises(ValueError, match="unknown key 'sets.water.isolate'; did you mean 'isolated'?"):
         accuracy.read_study(file)
     del study["sets"]["water"]["isolate"]
+    study["sets"]["water"]["only"] = ["fike"]
+    file.write_text(yaml.safe_dump(study))
+    with pytest.raises(ValueError, match="'sets.water.only': no variant or peer 'fike'; there are fake"):
+        accuracy.read_study(file)
+    del study["sets"]["water"]["only"]
     study["variants"] = {"fake": {}}
     file.write_text(yaml.safe_dump(study))
     with pytest.raises(ValueError, match="names of variants and of peers"):

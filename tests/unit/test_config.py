@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt, SerializeAsAny
 
 from mollifield_train.active.config import LoopConfig, check_same_run
 from mollifield_train.config import TrainConfig, load_train_config
+from mollifield_train.loss.mollifier import FORMS
 from mollifield_train.model.presets import PRESETS
 from mollifield_train.same_run import differences
 from mollifield_train.section import Kind, Section, Tagged, validated
@@ -22,8 +23,9 @@ def load(tmp_path: Path, text: str, *overrides: str) -> TrainConfig:
     return load_train_config(path, overrides)
 
 
-def test_defaults_weigh_the_regulariser_lightly(tmp_path):
-    config = load(tmp_path, MINIMAL)
+def test_a_regulariser_that_is_asked_for_weighs_lightly(tmp_path):
+    assert load(tmp_path, MINIMAL).loss.mollifier is None
+    config = load(tmp_path, MINIMAL, "loss.mollifier={}")
     assert config.loss.mollifier is not None
     assert config.loss.mollifier.weight / config.loss.forces == pytest.approx(1e-6)
     assert (config.loss.energy, config.loss.forces, config.loss.stress) == (1.0, 1000.0, "auto")
@@ -46,7 +48,10 @@ def test_formulas_own_numbers_are_one_line_away(tmp_path):
             r"unknown key 'loss\.mollifier\.wieght'; did you mean 'weight'\?",
         ),
         ("data: {train: a.xyz}\nmodel: {rmax: 4}", r"unknown key 'model\.rmax'; did you mean 'r_max'\?"),
-        ("data: {train: a.xyz}\ncommittee: {zzz: 4}", r"'committee\.zzz'; known keys: n_members, training, bootstrap"),
+        (
+            "data: {train: a.xyz}\ncommittee: {zzz: 4}",
+            r"'committee\.zzz'; known keys: n_members, training, workers, bootstrap",
+        ),
         ("model: {l_max: 1}", r"config\.yaml: key 'data' is missing"),
         ("data: {train: a.xyz}\nmodel: {r_max: -1}", r"key 'model\.r_max'.*greater than 0, found -1"),
         (
@@ -116,7 +121,8 @@ def test_every_field_is_documented():
         "TrainConfig.loss",
         "TrainConfig.optimiser",
     }
-    missing = [name for name, field in fields(TrainConfig) if not field.description]
+    of_forms = [found for kind in FORMS.values() for found in fields(kind.section)]
+    missing = [name for name, field in [*fields(TrainConfig), *of_forms] if not field.description]
     assert set(missing) <= sections
 
 

@@ -8,7 +8,7 @@ from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from mollifield_train.data.batches import SeededBatches, average_neighbours, build_graphs, collate
-from mollifield_train.data.frames import frames_from_atoms, read_frame_sets, read_frames
+from mollifield_train.data.frames import Reading, frames_from_atoms, read_frame_sets, read_frames
 from mollifield_train.data.keys import LabelKeys
 from mollifield_train.data.statistics import THERMAL_FORCE, force_scale
 
@@ -38,7 +38,7 @@ def test_reference_keys_come_first(tmp_path, shape):
     assert frame.energy == -7.0
     assert (frame.forces == 0.5).all()
     np.testing.assert_array_equal(frame.stress, full)
-    named = read_frames(written(tmp_path, atoms), LabelKeys(energy="energy", forces="forces"))[0]
+    named = read_frames(written(tmp_path, atoms), Reading(LabelKeys(energy="energy", forces="forces")))[0]
     assert named.energy == 5.0
     np.testing.assert_allclose(named.forces, atoms.calc.results["forces"], atol=1e-8)
 
@@ -74,7 +74,7 @@ def test_levels_of_theory_never_mix_across_files(tmp_path):
         with pytest.raises(ValueError, match=r"frame 0 of \S+frames.xyz has 'REF_energy', frame 0 of \S+valid.xyz"):
             read_frame_sets(files)
     told = LabelKeys(energy="energy", forces="forces")
-    assert [[f.energy for f in frames] for frames in read_frame_sets([train, valid], told)] == [[-1.0], [-1.0]]
+    assert [[f.energy for f in frames] for frames in read_frame_sets([train, valid], Reading(told))] == [[-1.0], [-1.0]]
 
 
 def test_frames_are_used_for_the_labels_that_they_have(tmp_path):
@@ -95,7 +95,7 @@ def test_frames_are_used_for_the_labels_that_they_have(tmp_path):
     ):
         read_frames(path)
     with pytest.raises(ValueError, match=r"frames\.xyz: no frame has 'dft_energy' \(energy\)"):
-        read_frames(path, LabelKeys(energy="dft_energy"))
+        read_frames(path, Reading(LabelKeys(energy="dft_energy")))
 
 
 def test_isolated_atoms_have_no_neighbours():

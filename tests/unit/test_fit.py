@@ -13,10 +13,11 @@ from mollifield import load_artefact
 from mollifield_train.config import LossConfig, TrainConfig, validated
 from mollifield_train.data.batches import build_graphs, collate
 from mollifield_train.data.frames import frames_from_atoms
-from mollifield_train.predict import displaced_gradient, predict, stress
+from mollifield_train.predict import displaced_surface, predict, stress
 from mollifield_train.tensor_file import read_tensors
-from mollifield_train.training.lightning_fit import bootstrap_weights, clip_members
+from mollifield_train.training.frame_weights import bootstrap_weights
 from mollifield_train.training.loading import load_data
+from mollifield_train.training.member_gradients import clip_members
 from mollifield_train.training.members import build_potential, load_members
 from mollifield_train.training.objective import Objective
 from mollifield_train.training.run import export_run, train
@@ -86,7 +87,7 @@ def test_displaced_gradient_finds_new_neighbours(tmp_path):
     displacements = torch.zeros(2, 9, 3, dtype=torch.float64)
     displacements[0, 1] = torch.tensor([2.6, 0.3, -0.2])
     displacements[1, 4:6] = torch.tensor([-0.4, 0.9, 2.1])
-    found = displaced_gradient(model, batch)(displacements)
+    found = displaced_surface(model, batch)(displacements).gradient
     for k, displacement in enumerate(displacements):
         moved = labelled_water(3)
         for n, atoms in enumerate(moved):

@@ -8,14 +8,8 @@ import torch
 from torch import Tensor
 
 from mollifield_train.loss.kernels import CompactKernel, GaussianKernel
-from mollifield_train.loss.mollifier import (
-    draw_frames,
-    joint_monte_carlo,
-    mollifier_term,
-    monte_carlo,
-    quadrature,
-    scheduled_weight,
-)
+from mollifield_train.loss.mollifier.gradient import joint_monte_carlo, monte_carlo, quadrature
+from mollifield_train.loss.mollifier.weights import draw_frames, mollifier_term, scheduled_weight
 
 N_ATOMS = torch.tensor([2, 1, 3])
 POSITIONS = torch.tensor(np.random.default_rng(0).normal(size=(6, 3)))

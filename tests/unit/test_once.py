@@ -17,7 +17,7 @@ from mollifield_train.data.batches import build_graphs, collate
 from mollifield_train.data.frames import Frame
 from mollifield_train.data.nearby import Nearby
 from mollifield_train.evaluate import evaluate_file
-from mollifield_train.predict import displaced_gradient, predict
+from mollifield_train.predict import displaced_surface, predict
 from mollifield_train.training.loading import load_data
 from mollifield_train.training.members import build_potential
 from mollifield_train.training.objective import Objective, skin_of
@@ -51,7 +51,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(owner, name, call)
 
     counting(vesin.NeighborList, "compute", lambda *_: "searches")
-    counting(ase.io, "read", lambda path, *_: Path(path).name)
+    counting(ase.io, "iread", lambda path, *_: Path(path).name)
     counting(torch, "load", lambda path, *_: Path(path).name)
     return counts
 
@@ -154,7 +154,7 @@ def test_beyond_the_skin_neighbours_are_searched(tmp_path, counted):
     for skin in (0.0, 0.2):
         batch = collate(build_graphs(frames, model.species, model.r_max, skin))
         counted.clear()
-        gradients.append(displaced_gradient(model, batch)(displacement))
+        gradients.append(displaced_surface(model, batch)(displacement).gradient)
         searches.append(counted["searches"])
     assert searches == [2, 1]
     torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)

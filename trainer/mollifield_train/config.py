@@ -12,6 +12,12 @@ import pydantic
 import yaml
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny
 
+from .data.frames import Reading
+from .data.keys import LabelKeys
+from .data.origins import Origin
+from .data.units import EnergyUnit, ForcesUnit, Sign, StressUnit
+from .loss.mollifier import DEFAULT_FORM, FORMS
+from .loss.mollifier.sections import FormConfig, TeacherConfig
 from .model import ARCHITECTURES, DEFAULT_KIND
 from .model.config import ArchitectureConfig
 from .model.presets import PRESET, with_preset
@@ -19,11 +25,50 @@ from .oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
 from .section import Section, Tagged, validated
 
 
+class OriginConfig(Section):
+    """Files of one origin. Keys that are null, or not given, are those of the whole data."""
+
+    files: str = "*"
+    """Which: a pattern (`*`, `?`, `[...]`; `*` matches slashes too) for paths as they are given, or their ends. The
+    first origin of the list that matches a file counts, alone."""
+    format: str | None = None
+    """ASE's name of the format, such as `vasp-out`; null: by the name of the file and what is in it."""
+    symbols: Annotated[list[str], Field(min_length=1)] | None = None
+    """Chemical symbols of LAMMPS' atom types, from type 1 on, for dumps without a column `element`."""
+    energy_key: str | None = None
+    """Key of the energy. One that names a column of values an atom stands for their sum."""
+    forces_key: str | None = None
+    """Key of the forces."""
+    stress_key: str | None = None
+    """Key of the stress."""
+    virial_key: str | None = None
+    """Key of a virial, which takes the place of the stress in frames that have it: stress = -virial / volume."""
+    energy_unit: EnergyUnit = "eV"
+    """Unit of the energy, and of the virial."""
+    forces_unit: ForcesUnit = "eV/Å"
+    """Unit of the forces."""
+    stress_unit: StressUnit = "eV/Å^3"
+    """Unit of the stress. VASP's and Quantum ESPRESSO's own files are in eV/Å^3 once ASE has read them."""
+    stress_sign: Sign = "tension"
+    """Under what a diagonal element of the stress is positive: `tension`, as ASE has it, or `compression`."""
+    virial_sign: Sign = "compression"
+    """Likewise of the virial: `compression`, as its definition has it, or `tension`."""
+    config_type: str | None = None
+    """Group of the frames that name none themselves."""
+    weight: NonNegativeFloat = 1.0
+    """Weight of its frames in the loss, times their own and that of their group."""
+
+    def origin(self) -> Origin:
+        """As those who read files know it."""
+        return Origin(**(dict(self) | {"symbols": None if self.symbols is None else tuple(self.symbols)}))
+
+
 class DataConfig(Section):
     """Labelled frames. Units: eV, Å, eV/Å, eV/Å^3 (stress in ASE's sign: positive under tension)."""
 
     train: str | list[str]
-    """Extended-xyz file, or several."""
+    """File of frames, several, or patterns (`dft/**/*.xyz`): extended xyz, and what else ASE reads with energies or
+    forces: its databases and trajectories, LAMMPS dumps, `vasprun.xml`, OUTCAR, outputs of Quantum ESPRESSO."""
     valid: str | list[str] | None = None
     """Frames for validation. Null: a seeded part of `train` is set aside (`valid_fraction`)."""
     valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
@@ -38,6 +83,22 @@ class DataConfig(Section):
     """Key of the forces; `auto` as for the energy."""
     stress_key: str = "auto"
     """Key of the stress; `auto` as for the energy. A stress counts where all three directions are periodic."""
+    virial_key: str | None = None
+    """Key of a virial, which takes the place of the stress in frames that have it; never taken unless it is named."""
+    origins: list[OriginConfig] = []
+    """What is special about files of one origin, such as `{files: "old/*.xyz", stress_sign: compression}`."""
+    weight_key: str | None = "config_weight"
+    """Key of a frame's own weight in the loss; null for none. Weights multiply a frame's part of every term of the
+    loss, in validation too. Errors are reported without them."""
+    config_type_weights: dict[str, NonNegativeFloat] = {}
+    """Weights of groups of frames, by their `config_type`; 1 for those that are not named."""
+
+    def reading(self) -> Reading:
+        """How its files are read."""
+        keys = LabelKeys(self.energy_key, self.forces_key, self.stress_key, self.virial_key)
+        return Reading(
+            keys, tuple(origin.origin() for origin in self.origins), self.weight_key, self.config_type_weights
+        )
 
 
 ModelConfig = Annotated[
@@ -55,47 +116,18 @@ class CommitteeConfig(Section):
 
     n_members: PositiveInt = 4
     """Members of the committee."""
-    training: Literal["together", "one_by_one"] = "together"
+    training: Literal["together", "one_by_one", "parallel"] = "together"
     """`together`: all members in one vectorised pass. `one_by_one`: one fit after the other, for
-    members that do not fit in memory together. Both see the same batches in the same order."""
+    members that do not fit in memory together. `parallel`: likewise, on worker processes with one core or GPU each.
+    All see the same batches in the same order; the last two give the same numbers (with one thread)."""
+    workers: PositiveInt | None = None
+    """Worker processes of `parallel`; null: as many as there are cores or GPUs, and no more than members."""
     bootstrap: bool = False
     """Each member sees the training frames with weights of its own, drawn with replacement."""
 
 
-class MollifierConfig(Section):
-    """Reg-M: weight / B * sum of the mollified squared gradient (`mollifield_train.loss.mollifier`)."""
-
-    form: Literal["gradient"] = "gradient"
-    """`gradient`: the integral of |dE/dr|^2 over the kernel, coordinate by coordinate."""
-    weight: NonNegativeFloat = 0.001
-    """λ_M; 0 switches the term off. What counts is λ_M / λ_F, 1e-6 by default: at convergence the
-    force term is tiny while |dE/dr|^2 is not, and a weight near λ_F shrinks the forces."""
-    kernel: Literal["gaussian", "compact"] = "gaussian"
-    """`gaussian`: width is the standard deviation σ. `compact`: C exp(-1/(1 - x²/ε²)) on |x| < ε,
-    width is ε."""
-    width: PositiveFloat = 0.05
-    """σ or ε, in Å; with `units: scaled` in units of `length_scale`."""
-    integral: Literal["monte_carlo", "quadrature"] = "monte_carlo"
-    """`monte_carlo`: seeded, antithetic pairs. `quadrature`: 3N * nodes gradients a frame, for
-    small systems."""
-    samples: PositiveInt = 2
-    """Antithetic pairs of a frame and step (`monte_carlo`)."""
-    nodes: PositiveInt = 5
-    """Nodes of a coordinate (`quadrature`)."""
-    displacement: Literal["coordinate", "joint"] = "coordinate"
-    """`coordinate`: one random coordinate of a frame moves, as the formula is written. `joint`: all
-    coordinates move together (the 3N-dimensional product kernel): a different, stronger term with
-    less noise for a sample. Monte Carlo only."""
-    sums: Literal["per_atom", "per_structure"] = "per_atom"
-    """`per_structure`: the sum over all 3N coordinates as written. `per_atom`: that divided by 3N,
-    the normalisation of the force term."""
-    every: PositiveInt = 4
-    """Evaluate on every k-th step only, times k: unbiased. Each evaluation costs about as much as
-    three steps without it."""
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Evaluate on this part of a batch only (at least one frame), drawn at random and scaled up."""
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """Weight over the run: constant, or falling to zero."""
+MollifierConfig = Annotated[SerializeAsAny[FormConfig], Tagged(FORMS, DEFAULT_FORM, "form")]
+"""The mollified term: one of `mollifield_train.loss.mollifier`, by its `form`; keys are in `sections` there."""
 
 
 class LossConfig(Section):
@@ -122,8 +154,10 @@ class LossConfig(Section):
     training frames, energies in their product; then σ = 1, λ_M = 10, λ_F = 5 are pure numbers."""
     length_scale: PositiveFloat = 1.0
     """Unit of length ℓ in Å for `units: scaled`."""
-    mollifier: MollifierConfig | None = Field(default_factory=MollifierConfig)
-    """The regulariser; null for none."""
+    mollifier: MollifierConfig | None = None
+    """A mollified term, by its `form`; `{}` for the sources' own, `gradient`, at a weight that is safe. Null: none,
+    because `gradient` at that weight changed no error that was measured, and takes two thirds more time
+    (docs/mollifier.md)."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -156,8 +190,11 @@ class OptimiserConfig(Section):
     epochs: PositiveInt = N_EPOCHS
     """Passes over the training frames; with `pretrain`, over whichever frames take more batches."""
     minutes: PositiveFloat | None = None
-    """Train for so long in place of `epochs`, all members together, validation included. Schedules end with the time,
+    """Train for so long in place of `epochs`, the whole committee, validation included. Schedules end with the time,
     whatever the machine does. A continued run has what was left; it cannot repeat another to the last digit."""
+    sam: PositiveFloat | None = None
+    """Sharpness-aware minimisation: the gradient of a step is taken where each member's weights are moved by this
+    length up the gradient of its own data terms. A step costs twice as much. Null for none."""
     gradient_clip: PositiveFloat | None = 10.0
     """Largest norm of one member's gradient; null for none."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
@@ -243,6 +280,19 @@ class TrainConfig(Section):
     def _room_in_a_batch(self) -> "TrainConfig":
         if self.pretrain is not None and self.optimiser.batch_size == 1:
             raise ValueError("'pretrain' shares batches with the given frames: 'optimiser.batch_size' 1 is too small")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _has_teacher(self) -> "TrainConfig":
+        term = self.loss.mollifier
+        if isinstance(term, TeacherConfig):
+            if term.towards == "average" and self.optimiser.ema_decay == 0.0:
+                raise ValueError("'loss.mollifier.towards' is 'average', and 'optimiser.ema_decay' is 0: there is none")
+            together = self.committee.training == "together" and self.committee.n_members > 1
+            if term.towards == "committee" and not together:
+                raise ValueError(
+                    "'loss.mollifier.towards' is 'committee': its members must be trained together, two or more"
+                )
         return self
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,12 +11,11 @@ from mollifield import load_artefact, uncertainty
 from mollifield.artefact import Artefact
 from mollifield.potential import evaluate
 
-from . import parity
 from .data.batches import Graph, collate
-from .data.frames import Frame, read_frames
-from .data.keys import LabelKeys
+from .data.frames import Frame, Reading, read_frames
 from .metrics import FrameErrors
 from .predict import predict, stress
+from .progress import counted
 
 if TYPE_CHECKING:  # whoever evaluates a file has no need of what models are made of
     from .model.protocol import Potential
@@ -33,49 +32,32 @@ def committee_errors(
 
 
 def evaluate_file(
-    model_path: str | Path, frames_path: str | Path, device: str = "cpu", keys: LabelKeys | None = None
+    model_path: str | Path,
+    frames: str | Path | Sequence[str | Path],
+    device: str = "cpu",
+    reading: Reading | None = None,
 ) -> list[FrameErrors]:
-    """An exported model on the labelled frames of a file; isolated atoms are left out.
+    """An exported model on the labelled frames of files; isolated atoms are left out.
 
     Frames count for the labels that they have. Raises ValueError as `load_artefact` and `read_frames` do, naming the
     frame.
     """
+    return evaluate_frames(model_path, bound_frames(frames, reading), device)
+
+
+def bound_frames(paths: str | Path | Sequence[str | Path], reading: Reading | None = None) -> list[Frame]:
+    """Labelled frames of files, but for isolated atoms; raises ValueError as `read_frames` does, and for none."""
+    found = [frame for frame in read_frames(paths, reading) if not frame.is_isolated_atom]
+    if not found:
+        raise ValueError(f"{paths}: only isolated atoms, nothing to evaluate")
+    return found
+
+
+def evaluate_frames(model_path: str | Path, frames: Sequence[Frame], device: str = "cpu") -> list[FrameErrors]:
+    """An exported model on labelled frames; raises ValueError naming the frame that it cannot be evaluated on."""
     artefact = load_artefact(model_path, device)
-    frames = [frame for frame in read_frames(frames_path, keys) if not frame.is_isolated_atom]
-    if not frames:
-        raise ValueError(f"{frames_path}: only isolated atoms, nothing to evaluate")
-    return [_evaluate_frame(artefact, frame) for frame in frames]
-
-
-def parity_plot(frames: Sequence[FrameErrors], path: str | Path) -> None:
-    """Predicted against labelled energies and forces, and force error against committee spread.
-
-    Raises ValueError where no frame has an energy, or none has forces.
-    """
-    from matplotlib.figure import Figure
-
-    labelled = [(f.frame.forces.ravel(), f) for f in frames if f.frame.forces is not None]
-    with_energy = [f for f in frames if f.frame.energy is not None]
-    if not with_energy or not labelled:
-        raise ValueError("a parity plot needs frames with energies, and frames with forces")
-    n_atoms = np.array([len(f.frame.numbers) for f in with_energy])
-    energies = np.array([f.frame.energy for f in with_energy]) / n_atoms
-    predicted = np.array([f.energies.mean() for f in with_energy]) / n_atoms
-    forces = np.concatenate([label for label, _ in labelled])
-    mean_forces = np.concatenate([f.forces.mean(axis=0).ravel() for _, f in labelled])
-    many = len(frames[0].energies) > 1
-    figure = Figure(figsize=(12 if many else 8, 4), layout="constrained")
-    axes = figure.subplots(1, 3 if many else 2)
-    zero = energies.mean()
-    _parity(axes[0], energies - zero, predicted - zero, "energy, relative to its mean (eV/atom)")
-    _parity(axes[1], forces, mean_forces, "force component (eV/Å)")
-    variances = [f.forces_variance.ravel() for _, f in labelled if f.forces_variance is not None]
-    if many:
-        std = np.sqrt(np.concatenate(variances))
-        axes[2].loglog(std, np.abs(mean_forces - forces) + 1e-6, ".", markersize=1)
-        axes[2].set_xlabel("committee std (eV/Å)")
-        axes[2].set_ylabel("error (eV/Å)")
-    figure.savefig(path, dpi=150)
+    shown = counted(frames, f"evaluating {Path(model_path).name}", total=len(frames))
+    return [_evaluate_frame(artefact, frame) for frame in shown]
 
 
 def _predicted(
@@ -114,9 +96,3 @@ def _raw_spread(energies: np.ndarray, forces: np.ndarray) -> tuple[float, np.nda
         return None, None
     covariance = uncertainty.forces_covariance(forces)
     return float(uncertainty.energy_std(energies)), covariance.diagonal(axis1=1, axis2=2)
-
-
-def _parity(axes: Any, reference: np.ndarray, predicted: np.ndarray, label: str) -> None:
-    parity.draw(axes, reference, predicted)
-    axes.set_xlabel(f"reference {label}")
-    axes.set_ylabel(f"predicted {label}")

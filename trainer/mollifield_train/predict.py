@@ -14,7 +14,7 @@ from mollifield.gradients import differentiate, forces_of, virials_of_frames
 from mollifield.neighbours import find_edges
 
 from .data.batches import Batch, Graph, collate, concatenate_edges
-from .loss.mollifier import Gradient
+from .loss.mollifier.scene import Displaced, Surface
 
 if TYPE_CHECKING:  # whoever evaluates a file has no need of what models are made of
     from .model.protocol import Potential
@@ -80,14 +80,14 @@ def stress(prediction: BatchPrediction, batch: Batch) -> Tensor:
     return -prediction.virials / batch.volumes[:, None, None]
 
 
-def displaced_gradient(model: "Potential", batch: Batch, create_graph: bool = True) -> Gradient:
-    """∂Ê/∂r of displaced copies of a batch: [S, N, 3] Å -> [M, S, N, 3] eV/Å.
+def displaced_surface(model: "Potential", batch: Batch, create_graph: bool = True) -> Displaced:
+    """Energies and their gradients of displaced copies of a batch: [S, N, 3] Å -> [M, S, B] eV, [M, S, N, 3] eV/Å.
 
     Neighbours are those of the displaced atoms, for a displacement may be as long as a bond. They are searched anew
     only where the frames' lists with a skin (`data.nearby`) do not reach so far.
     """
 
-    def gradient(displacements: Tensor) -> Tensor:
+    def surface(displacements: Tensor) -> Surface:
         n_copies = len(displacements)
         device = batch.types.device
         vectors, index = _displaced_edges(batch.graphs, displacements.numpy(), model.r_max)
@@ -95,9 +95,13 @@ def displaced_gradient(model: "Potential", batch: Batch, create_graph: bool = Tr
         found = differentiate(model, vectors.to(device), index, types, model.n_members, model.dtype, create_graph)
         with torch.enable_grad():
             forces = forces_of(found.gradients, index, len(types))
-        return -forces.view(len(forces), n_copies, -1, 3)
+            atomic = found.outputs[contract.ATOMIC_ENERGIES].view(len(forces), n_copies, -1)
+            energies = atomic.new_zeros(len(forces), n_copies, batch.n_frames)
+            energies = energies.index_add(2, batch.frame_of_atom, atomic)
+        gradient = -forces.view(len(forces), n_copies, -1, 3)
+        return Surface(energies, gradient) if create_graph else Surface(energies.detach(), gradient.detach())
 
-    return gradient
+    return surface
 
 
 def _displaced_edges(graphs: tuple[Graph, ...], displacements: np.ndarray, r_max: float) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Child processes with one thread each that never outlive the loop."""
+"""Child processes with one thread each that never outlive whoever started them."""
 
 from __future__ import annotations
 

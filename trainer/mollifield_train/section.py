@@ -34,9 +34,10 @@ class Kind(NamedTuple):
     make: Callable[..., Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a table has no hash, and unions ask for one
 class Tagged:
-    """`Annotated[SerializeAsAny[Base], Tagged(table, "default")]`: one of the sections in a table, by its `kind`.
+    """`Annotated[SerializeAsAny[Base], Tagged(table, "default")]`: one of the sections in a table, by its `kind`
+    or another `tag`.
 
     The table is asked when a file is read, not when this is written, so that kinds may be added to it at any time.
     """
@@ -44,10 +45,12 @@ class Tagged:
     table: Mapping[str, Kind]
     default: str
     """The kind of a block that doesn't say."""
+    tag: str = TAG
+    """The key that says it."""
 
     def section(self, values: Any) -> type[Section] | None:
         """The class for a block of the file; None where there is no such kind."""
-        name = values.get(TAG, self.default) if isinstance(values, dict) else self.default
+        name = values.get(self.tag, self.default) if isinstance(values, dict) else self.default
         kind = self.table.get(name) if isinstance(name, str) else None
         return None if kind is None else kind.section
 
@@ -60,8 +63,10 @@ class Tagged:
         section = self.section(values)
         if section is None:
             names = " or ".join(repr(name) for name in self.table)
-            problem = InitErrorDetails(type="literal_error", loc=(TAG,), input=values[TAG], ctx={"expected": names})
-            raise pydantic.ValidationError.from_exception_data(TAG, [problem])
+            problem = InitErrorDetails(
+                type="literal_error", loc=(self.tag,), input=values[self.tag], ctx={"expected": names}
+            )
+            raise pydantic.ValidationError.from_exception_data(self.tag, [problem])
         return section.model_validate(values)
 
 

@@ -13,9 +13,9 @@ from mollifield.artefact import Artefact, save_calibrated
 from mollifield.calibration import Array, Calibration
 from mollifield.potential import evaluate
 
-from ..data.frames import Frame, read_frames
-from ..data.keys import LabelKeys
+from ..data.frames import Frame, Reading, read_frames
 from ..metrics import coverage, ratio
+from ..progress import counted
 from . import MAPS, CalibrationMap
 
 N_LEAST = 30
@@ -56,11 +56,11 @@ class Score:
 
 def calibrate_file(
     model: str | Path,
-    frames: str | Path,
+    frames: str | Path | Sequence[str | Path],
     output: str | Path,
     kind: str = "factor",
     device: str = "cpu",
-    keys: LabelKeys | None = None,
+    reading: Reading | None = None,
 ) -> dict[str, Score]:
     """Write `output`, the model with calibration tables fitted to labelled frames it was not trained on.
 
@@ -72,7 +72,7 @@ def calibrate_file(
         raise ValueError(f"calibration map '{kind}' isn't known; known are {', '.join(MAPS)}")
     artefact = load_artefact(model, device)
     uncertainty.require_committee(artefact.n_members)
-    labelled = [frame for frame in read_frames(frames, keys) if not frame.is_isolated_atom]
+    labelled = [frame for frame in read_frames(frames, reading) if not frame.is_isolated_atom]
     forces, energies = observe(artefact, labelled)
     if len(forces.raw) < 2 * N_LEAST:
         raise ValueError(f"{frames}: {len(forces.raw)} atoms with forces to calibrate with; needed are {2 * N_LEAST}")
@@ -92,7 +92,7 @@ def observe(artefact: Artefact, frames: Sequence[Frame]) -> tuple[Observed, Obse
     """Forces and energies of a committee on labelled frames, each as far as there are labels."""
     forces: list[Array] = []
     energies: list[Array] = []
-    for number, frame in enumerate(frames):
+    for number, frame in enumerate(counted(frames, "evaluating", total=len(frames))):
         out = evaluate(artefact, frame.symbols, frame.positions, frame.cell, frame.pbc, members=True)
         inside = uncertainty.outside_std(artefact.latent_space, out.latent, out.types).cpu().numpy() == 0.0
         types = out.types.cpu().numpy()

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import calibrate, evaluate, export, info, lammps_check, loop, sweep, train
+from . import calibrate, compare, data, evaluate, export, info, lammps_check, loop, sweep, train
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,13 @@ class Command:
 
 
 COMMANDS = {
+    "data": Command("look at labelled frames before training on them", data.add_arguments, data.run),
     "train": Command("train a committee and export it", train.add_arguments, train.run),
     "sweep": Command("train over ranges of keys: error against cost", sweep.add_arguments, sweep.run),
     "export": Command("write the model file of a run's best weights", export.add_arguments, export.run),
     "info": Command("print what a model file is, and check it", info.add_arguments, info.run),
     "evaluate": Command("errors of a model file on labelled frames", evaluate.add_arguments, evaluate.run),
+    "compare": Command("two model files on the same labelled frames", compare.add_arguments, compare.run),
     "calibrate": Command("fit a model file's stds to labelled frames", calibrate.add_arguments, calibrate.run),
     "loop": Command("active learning: explore, select, label, retrain", loop.add_arguments, loop.run),
     "lammps-check": Command("test LAMMPS and the plugin on a model file", lammps_check.add_arguments, lammps_check.run),

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from .labelled_frames import add_frames, keys_of
+from .labelled_frames import add_frames, reading_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> None:
     from ..calibrate.fitting import calibrate_file
 
     scores = calibrate_file(
-        options.model, options.frames, options.output, options.map, options.device, keys_of(options)
+        options.model, options.frames, options.output, options.map, options.device, reading_of(options)
     )
     print("judged on half of the frames, fitted to the other, both ways:")
     print("            values   rms of error/std: before    after   errors within 1 std")

@@ -17,6 +17,7 @@ from torch.utils.data import Sampler
 
 from mollifield.neighbours import find_edges
 
+from ..progress import counted
 from .frames import Frame
 from .nearby import Nearby
 
@@ -73,6 +74,8 @@ class Batch:
     """[B] bool."""
     index: Tensor
     """[B] int64: positions in the data set."""
+    weights: Tensor | None
+    """[B] float64: of the frames in the loss; None where all are 1."""
     graphs: tuple[Graph, ...]
     """The frames themselves, on the CPU."""
 
@@ -95,13 +98,16 @@ class Batch:
         return replace(self, **moved)
 
 
-def build_graphs(frames: Sequence[Frame], species: Sequence[str], r_max: float, skin: float = 0.0) -> list[Graph]:
+def build_graphs(
+    frames: Sequence[Frame], species: Sequence[str], r_max: float, skin: float = 0.0, progress: bool = False
+) -> list[Graph]:
     """Graphs of frames; raises ValueError on an unknown species and on atoms on top of each other.
 
     With a `skin` (Å) neighbours out to `r_max + skin` are found by the same search and kept for displaced copies.
     """
     columns = {atomic_numbers[symbol]: k for k, symbol in enumerate(species)}
-    return [_graph(frame, k, columns, r_max, skin) for k, frame in enumerate(frames)]
+    shown = counted(frames, "neighbours", total=len(frames), shown=progress)
+    return [_graph(frame, k, columns, r_max, skin) for k, frame in enumerate(shown)]
 
 
 def shortest_distances(graphs: Sequence[Graph], n_species: int, r_max: float) -> tuple[tuple[float, ...], ...]:
@@ -142,8 +148,15 @@ def collate(graphs: Sequence[Graph]) -> Batch:
         stress=torch.from_numpy(np.array(stresses)),
         has_stress=torch.tensor([f.stress is not None for f in frames]),
         index=torch.tensor([graph.index for graph in graphs]),
+        weights=_weights(frames),
         graphs=tuple(graphs),
     )
+
+
+def _weights(frames: Sequence[Frame]) -> Tensor | None:
+    if all(frame.weight == 1.0 for frame in frames):
+        return None
+    return torch.tensor([frame.weight for frame in frames], dtype=torch.float64)
 
 
 def concatenate_edges(edge_indices: Sequence[Tensor], n_atoms: Sequence[int]) -> Tensor:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from .frames import Frame
 from .shifts import least_absolute_shifts
@@ -58,14 +59,9 @@ def odd_forces(frames: Sequence[Frame]) -> list[str]:
 
 def odd_energies(frames: Sequence[Frame]) -> list[str]:
     """Frames whose energy is far from what their composition says, by `ENERGY_WIDTHS` and `ENERGY_LEAST`."""
-    labelled = [frame for frame in frames if frame.energy is not None]
+    labelled, residuals = energies_beside_composition(frames)
     if len(labelled) < N_ENOUGH:
         return []
-    species = species_of(labelled)
-    energies = np.array([frame.energy for frame in labelled])
-    counts = np.array([[frame.symbols.count(symbol) for symbol in species] for frame in labelled])
-    shifts = least_absolute_shifts(labelled, energies[None], species)[0]
-    residuals = (energies - counts @ shifts) / counts.sum(axis=1)
     deviations = np.abs(residuals - np.median(residuals))
     allowed = max(ENERGY_WIDTHS * 1.4826 * float(np.median(deviations)), ENERGY_LEAST)
     odd = [k for k in np.argsort(-deviations, kind="stable") if deviations[k] > allowed]
@@ -75,6 +71,18 @@ def odd_energies(frames: Sequence[Frame]) -> list[str]:
         f"energies up to {deviations[odd[0]]:.4g} eV/atom from those of the other frames, composition apart: "
         f"{names(labelled[k] for k in odd)}"
     ]
+
+
+def energies_beside_composition(frames: Sequence[Frame]) -> tuple[list[Frame], np.ndarray]:
+    """Frames with an energy, and what their compositions do not explain of it, [those frames] in eV/atom."""
+    labelled = [frame for frame in frames if frame.energy is not None]
+    if not labelled:
+        return [], np.zeros(0)
+    species = species_of(labelled)
+    energies = np.array([frame.energy for frame in labelled])
+    counts = np.array([[np.sum(frame.numbers == atomic_numbers[symbol]) for symbol in species] for frame in labelled])
+    shifts = least_absolute_shifts(labelled, energies[None], species)[0]
+    return labelled, (energies - counts @ shifts) / counts.sum(axis=1)
 
 
 def zero_stress(frames: Sequence[Frame]) -> list[str]:

@@ -1,28 +1,36 @@
-"""Labelled frames from extended-xyz files.
+"""Labelled frames, from files of any kind or from ASE's objects.
 
 Every problem is a ValueError that names file, frame, key and atom; frames and atoms count from 0.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import ase
-import ase.io
 import numpy as np
 from ase.data import chemical_symbols
+from ase.formula import Formula
 from ase.geometry.minkowski_reduction import minkowski_reduce
-from ase.stress import voigt_6_to_full_3x3_stress
 
+from ..progress import counted
 from .content import content_key
-from .keys import LabelKeys, Source, find_label, present, resolve_keys
+from .files import find_files, iterate_atoms
+from .keys import LabelKeys, Source, resolve_keys
+from .labels import labels_of, require_finite
+from .origins import PLAIN, Origin, origin_of, require_files
 
 ISOLATION = 8.0
 """Å. An atom whose periodic images are all farther away is a free atom in a box, not a crystal."""
 
 
 LABELS = ("energy", "forces", "stress")
+CONFIG_TYPE = "config_type"
+"""Key of the group of a frame."""
+LONGEST_TAG = 100
+"""Characters of a text that tells frames apart; longer ones are comments."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,10 @@ class Frame:
     """[3, 3], eV/Å^3; None also where not all directions are periodic, whatever the file says."""
     origin: str
     """Where it came from, for messages: 'frame 12 of train.xyz'."""
+    weight: float = 1.0
+    """Weight in the loss."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Words and whole numbers that the file says of it, by their keys: what it may be grouped by."""
 
     @classmethod
     def unlabelled(cls, atoms: ase.Atoms, origin: str) -> "Frame":
@@ -56,6 +68,34 @@ class Frame:
     def content(self) -> str:
         """The key of its geometry (`data.content`)."""
         return content_key(self.numbers, self.positions, self.cell, self.pbc)
+
+    @property
+    def config_type(self) -> str:
+        """The group that it belongs to; empty where nobody says."""
+        return self.tags.get(CONFIG_TYPE, "")
+
+    @property
+    def file(self) -> str:
+        """The file that it came from."""
+        return self.origin.partition(" of ")[2]
+
+    @property
+    def number(self) -> int:
+        """Which one of the file, from 0."""
+        return int(self.origin.split()[1])
+
+    @cached_property
+    def formula(self) -> str:
+        """'C2H6O', as Hill has it."""
+        numbers, counts = np.unique(self.numbers, return_counts=True)
+        symbols = [chemical_symbols[z] for z in numbers]
+        return str(Formula.from_dict(dict(zip(symbols, counts.tolist(), strict=True))).format("hill"))
+
+    def group(self, by: str) -> str:
+        """What it is of: 'file', 'composition', or a key of its tags; '-' where it has no such tag."""
+        if by == "file":
+            return self.file
+        return self.formula if by == "composition" else self.tags.get(by) or "-"
 
     @property
     def symbols(self) -> list[str]:
@@ -78,171 +118,157 @@ class Frame:
         return bool(np.linalg.norm(cell[self.pbc], axis=1).min() > ISOLATION)
 
 
-def read_frames(paths: str | Path | Sequence[str | Path], keys: LabelKeys | None = None) -> list[Frame]:
-    """All frames of one or several files, in order; raises ValueError as described above."""
-    return read_frame_sets([paths], keys)[0]
+@dataclass(frozen=True)
+class Reading:
+    """How files are read: the names of labels, what is said about origins, and weights."""
+
+    keys: LabelKeys = field(default_factory=LabelKeys)
+    origins: Sequence[Origin] = ()
+    weight_key: str | None = "config_weight"
+    """Key of a frame's own weight."""
+    group_weights: Mapping[str, float] = field(default_factory=dict)
+    """Weights of groups, by their config_type."""
+    all_origins: bool = True
+    """Whether an origin that no file is of is an error."""
+
+
+@dataclass(frozen=True)
+class _Read(Source):
+    """A file's configurations, and what is said about it."""
+
+    origin: Origin
+
+
+Refused = Callable[[str], None]
+"""Told of a file or a frame that cannot be used."""
+
+
+def read_frames(
+    paths: str | Path | Sequence[str | Path], reading: Reading | None = None, progress: bool = True
+) -> list[Frame]:
+    """All frames of files and patterns, in order; raises ValueError as described above."""
+    return read_frame_sets([paths], reading, progress)[0]
 
 
 def read_frame_sets(
-    sets: Sequence[str | Path | Sequence[str | Path]], keys: LabelKeys | None = None
+    sets: Sequence[str | Path | Sequence[str | Path]],
+    reading: Reading | None = None,
+    progress: bool = True,
+    refused: Refused | None = None,
 ) -> list[list[Frame]]:
-    """The same for several sets of files, whose labels have the same keys throughout (`resolve_keys`)."""
-    files = [[paths] if isinstance(paths, str | Path) else paths for paths in sets]
-    sources = [[Source(str(path), read_atoms(path)) for path in paths] for paths in files]
-    names = resolve_keys([source for group in sources for source in group], keys or LabelKeys())
-    return [[frame for source in group for frame in _frames(source, names)] for group in sources]
+    """The same for several sets of files, whose labels have the same keys throughout (`resolve_keys`).
 
-
-def read_atoms(path: str | Path) -> list[ase.Atoms]:
-    """The configurations of an extended-xyz file; raises ValueError if unreadable or empty."""
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file (looked for {path.absolute()})")
-    try:
-        images = ase.io.read(path, index=":", format="extxyz")
-    except Exception as error:  # ASE raises many kinds, KeyError and IndexError among them
-        raise ValueError(f"{path}: cannot be read as extended xyz: {_first_bad_frame(path) or error}") from error
-    if not images:
-        raise ValueError(f"{path}: contains no frames")
-    return images if isinstance(images, list) else [images]
+    With `refused`, files and frames that cannot be used are left out, and it is told why.
+    """
+    reading = reading or Reading()
+    files = [find_files(paths) for paths in sets]
+    if reading.all_origins:
+        require_files(reading.origins, [path for paths in files for path in paths])
+    sources = [_read_files(paths, reading, progress, refused) for paths in files]
+    names = _names([source for group in sources for source in group], reading.keys)
+    frames = [[_frames(source, names[source.name], reading, refused) for source in group] for group in sources]
+    found = [[frame for source in group for frame in source] for group in frames]
+    _require_groups(reading.group_weights, [frame for group in found for frame in group])
+    return found
 
 
 def frames_from_atoms(images: Iterable[ase.Atoms], source: str, keys: LabelKeys | None = None) -> list[Frame]:
     """Checked frames from ASE objects; `source` names them in messages."""
-    found = Source(source, list(images))
-    return _frames(found, resolve_keys([found], keys or LabelKeys()))
+    found, keys = _Read(source, list(images), PLAIN), keys or LabelKeys()
+    return _frames(found, resolve_keys([found], keys), Reading(keys))
 
 
-def _first_bad_frame(path: Path) -> str:
-    """Which frame the file breaks at, and why."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        return "not a text file"
-    frame = 0
-    while lines and lines[0].strip():
-        problem = _problem_of_block(lines)
-        if problem:
-            return f"frame {frame} {problem}"
-        lines = lines[2 + int(lines[0]) :]
-        frame += 1
-    frame = 0
-    try:
-        for _ in ase.io.iread(path, index=":", format="extxyz"):
-            frame += 1
-    except KeyError as error:
-        return f"frame {frame}: {error} is no chemical symbol"
-    except Exception as error:  # the reason why `read_atoms` came here
-        return f"frame {frame}: {error}"
-    return ""
+def _read_files(paths: Sequence[Path], reading: Reading, progress: bool, refused: Refused | None) -> list[_Read]:
+    found = []
+    for path in paths:
+        origin = origin_of(path, reading.origins)
+        try:
+            images = list(counted(iterate_atoms(path, origin), f"reading {path.name}", shown=progress))
+        except ValueError as error:
+            _refuse(refused, error)
+            continue
+        found.append(_Read(str(path), images, origin))
+    return found
 
 
-def _problem_of_block(lines: list[str]) -> str:
-    """What is wrong with the layout of the frame that `lines` begins with, or nothing."""
-    count = lines[0].strip()
-    if not count.isdecimal():
-        return f"should start with a number of atoms, found {count[:40]!r}"
-    rows = lines[2 : 2 + int(count)]
-    if len(rows) < int(count):
-        return f"is truncated: {count} atoms announced, {len(rows)} lines found"
-    columns = [len(row.split()) for row in rows]
-    for atom, n in enumerate(columns):
-        if n != columns[0]:
-            return f"has {n} columns in the line of atom {atom}, {columns[0]} in that of atom 0"
-    return ""
+def _names(sources: Sequence[_Read], common: LabelKeys) -> dict[str, dict[str, str]]:
+    """Names of the labels in each file; files of which the same is said are judged together."""
+    alike: dict[LabelKeys, list[_Read]] = defaultdict(list)
+    for source in sources:
+        alike[source.origin.keys(common)].append(source)
+    return {
+        source.name: names for keys, group in alike.items() for names in [resolve_keys(group, keys)] for source in group
+    }
 
 
-def _frames(source: Source, names: dict[str, str]) -> list[Frame]:
-    return [_frame(atoms, f"frame {k} of {source.name}", names) for k, atoms in enumerate(source.images)]
+def _require_groups(weights: Mapping[str, float], frames: Sequence[Frame]) -> None:
+    present = {frame.config_type for frame in frames}
+    for group in weights:
+        if group not in present:
+            raise ValueError(
+                f"data.config_type_weights: no frame has config_type '{group}'; present: "
+                f"{', '.join(sorted(present - {''})) or 'none'}"
+            )
 
 
-def _frame(atoms: ase.Atoms, origin: str, names: dict[str, str]) -> Frame:
-    _require_finite(atoms.positions, "positions", atoms, origin)
-    frame = Frame(
-        numbers=_numbers(atoms, origin),
+def _frames(source: _Read, names: Mapping[str, str], reading: Reading, refused: Refused | None = None) -> list[Frame]:
+    found = []
+    for k, atoms in enumerate(source.images):
+        try:
+            found.append(_frame(atoms, f"frame {k} of {source.name}", names, source.origin, reading))
+        except ValueError as error:
+            _refuse(refused, error)
+    return found
+
+
+def _refuse(refused: Refused | None, error: ValueError) -> None:
+    if refused is None:
+        raise error
+    refused(str(error))
+
+
+def _frame(atoms: ase.Atoms, where: str, names: Mapping[str, str], origin: Origin, reading: Reading) -> Frame:
+    require_finite(atoms.positions, "positions", atoms, where)
+    tags, labels = _tags(atoms, origin), labels_of(atoms, names, origin, where)
+    return Frame(
+        numbers=_numbers(atoms, where),
         positions=np.array(atoms.positions, dtype=np.float64),
         cell=np.array(atoms.cell.array, dtype=np.float64),
         pbc=np.array(atoms.pbc, dtype=bool),
-        energy=_energy(atoms, names["energy"], origin),
-        forces=_forces(atoms, names["forces"], origin),
-        stress=_stress(atoms, names["stress"], origin),
-        origin=origin,
+        energy=labels.energy,
+        forces=labels.forces,
+        stress=labels.stress,
+        origin=where,
+        weight=_weight(atoms, where, reading)
+        * origin.weight
+        * reading.group_weights.get(tags.get(CONFIG_TYPE, ""), 1.0),
+        tags=tags,
     )
-    if not frame.labels:
-        keys = ", ".join(f"'{key}'" for key in names.values())
-        raise ValueError(f"{origin}: none of {keys}; {present(atoms)}")
-    return frame
 
 
-def _numbers(atoms: ase.Atoms, origin: str) -> np.ndarray:
+def _tags(atoms: ase.Atoms, origin: Origin) -> dict[str, str]:
+    tags = {} if origin.config_type is None else {CONFIG_TYPE: origin.config_type}
+    words = {str(key): str(value) for key, value in atoms.info.items() if isinstance(value, str | int | np.integer)}
+    return tags | {key: value for key, value in words.items() if len(value) <= LONGEST_TAG}
+
+
+def _weight(atoms: ase.Atoms, where: str, reading: Reading) -> float:
+    value = None if reading.weight_key is None else atoms.info.get(reading.weight_key)
+    if value is None:
+        return 1.0
+    if not isinstance(value, int | float | np.number) or not np.isfinite(value) or value < 0.0:
+        raise ValueError(f"{where}: '{reading.weight_key}' must be a number of at least 0, found {value}")
+    return float(value)
+
+
+def _numbers(atoms: ase.Atoms, where: str) -> np.ndarray:
     if len(atoms) == 0:
-        raise ValueError(f"{origin}: has no atoms")
+        raise ValueError(f"{where}: has no atoms")
     unknown = np.flatnonzero(atoms.numbers < 1)
     if unknown.size:
-        raise ValueError(f"{origin}: atom {unknown[0]} has no chemical element (symbol 'X')")
+        raise ValueError(f"{where}: atom {unknown[0]} has no chemical element (symbol 'X')")
     cell = atoms.cell.array
     periodic = cell[atoms.pbc]
     if not np.isfinite(cell).all() or np.linalg.matrix_rank(periodic) < len(periodic):
-        raise ValueError(f"{origin}: periodic, but its lattice vectors are not: {cell.tolist()}")
+        raise ValueError(f"{where}: periodic, but its lattice vectors are not: {cell.tolist()}")
     return np.array(atoms.numbers, dtype=np.int64)
-
-
-def _energy(atoms: ase.Atoms, key: str, origin: str) -> float | None:
-    value = find_label(atoms, key)
-    if value is None:
-        return None
-    value = _as_floats(value, key, origin)
-    if value.size != 1:
-        raise ValueError(f"{origin}: '{key}' must be one number, found shape {value.shape}")
-    if not np.isfinite(value).all():
-        raise ValueError(f"{origin}: '{key}' is not finite: {value.item()}")
-    return float(value.item())
-
-
-def _forces(atoms: ase.Atoms, key: str, origin: str) -> np.ndarray | None:
-    value = find_label(atoms, key)
-    if value is None:
-        return None
-    value = _as_floats(value, key, origin)
-    if value.shape != (len(atoms), 3):
-        raise ValueError(f"{origin}: '{key}' has shape {value.shape}, expected ({len(atoms)}, 3)")
-    _require_finite(value, key, atoms, origin)
-    return value
-
-
-def _stress(atoms: ase.Atoms, key: str, origin: str) -> np.ndarray | None:
-    value = find_label(atoms, key)
-    # Programs write zeros, or what is left of a box of vacuum, for molecules and slabs.
-    if value is None or not atoms.pbc.all():
-        return None
-    value = _as_floats(value, key, origin)
-    if value.size == 6 and value.ndim == 1:
-        value = voigt_6_to_full_3x3_stress(value)
-    elif value.shape in ((9,), (3, 3)):
-        value = value.reshape(3, 3)
-    else:
-        raise ValueError(
-            f"{origin}: '{key}' has shape {value.shape}; allowed are (6,) in Voigt order "
-            "xx yy zz yz xz xy, (9,) and (3, 3)"
-        )
-    if not np.isfinite(value).all():
-        raise ValueError(f"{origin}: '{key}' is not finite: {value.tolist()}")
-    largest = np.abs(value).max()
-    if np.abs(value - value.T).max() > 1e-3 * largest + 1e-8:
-        raise ValueError(f"{origin}: '{key}' is not symmetric: {value.tolist()}")
-    return 0.5 * (value + value.T)
-
-
-def _as_floats(value: object, key: str, origin: str) -> np.ndarray:
-    try:
-        return np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{origin}: '{key}' is not numeric: {value!r}") from None
-
-
-def _require_finite(value: np.ndarray, key: str, atoms: ase.Atoms, origin: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(value).all(axis=1))
-    if bad.size:
-        k = int(bad[0])
-        symbol = atoms.get_chemical_symbols()[k]
-        raise ValueError(f"{origin}: '{key}' of atom {k} ({symbol}) not finite: {value[k].tolist()}")

@@ -1,6 +1,6 @@
 """Under which names labels lie in a file, so that levels of theory never mix silently."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import ase
@@ -16,6 +16,8 @@ class LabelKeys:
     energy: str = AUTO
     forces: str = AUTO
     stress: str = AUTO
+    virial: str | None = None
+    """None is taken unless it is named: its sign and unit are nobody's convention."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +45,24 @@ def resolve_keys(sources: Iterable[Source], keys: LabelKeys) -> dict[str, str]:
     """
     sources = list(sources)
     automatic = [label for label in REFERENCE_KEYS if getattr(keys, label) == AUTO]
-    for label in REFERENCE_KEYS.keys() - set(automatic):
-        _require_somewhere(sources, getattr(keys, label), label)
-    reference = _first(sources, {REFERENCE_KEYS[label]: () for label in automatic})
+    given = {label: key for label, key in vars(keys).items() if label not in automatic and key is not None}
+    for label, key in given.items():
+        _require_somewhere(sources, key, label)
+    return {**given, **_automatic_keys(sources, automatic)}
+
+
+def _automatic_keys(sources: Sequence[Source], labels: Sequence[str]) -> Mapping[str, str]:
+    reference = _first(sources, {REFERENCE_KEYS[label]: () for label in labels})
     if reference is None:
-        return {label: label if label in automatic else getattr(keys, label) for label in REFERENCE_KEYS}
-    plain = _first(sources, {label: (REFERENCE_KEYS[label],) for label in automatic})
+        return {label: label for label in labels}
+    plain = _first(sources, {label: (REFERENCE_KEYS[label],) for label in labels})
     if plain is not None:
         raise ValueError(
             f"{reference[0]} has '{reference[1]}', {plain[0]} has '{plain[1]}' and no '{REFERENCE_KEYS[plain[1]]}': "
             "two levels of theory? Make the names the same, or say which to take with energy_key, forces_key and "
             "stress_key"
         )
-    return {label: REFERENCE_KEYS[label] if label in automatic else getattr(keys, label) for label in REFERENCE_KEYS}
+    return {label: REFERENCE_KEYS[label] for label in labels}
 
 
 def _first(sources: Iterable[Source], wanted: dict[str, Sequence[str]]) -> tuple[str, str] | None:

@@ -7,11 +7,11 @@ from the checkpoint of an epoch's end repeats the uninterrupted one.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -22,15 +22,16 @@ from ..config import OptimiserConfig, TrainConfig
 from ..data.batches import Batch, Graph, SeededBatches, SharedBatches, collate
 from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
-from ..predict import Evaluable, first_frames, predict
+from ..predict import BatchPrediction, Evaluable, first_frames, predict
 from .beside import Beside, Corrected, beside_of
 from .error_sums import ErrorSums
+from .frame_weights import frame_weights
 from .loading import TrainingData
+from .member_gradients import Ascent, Balance, balanced_gradients, clip_members
 from .members import pack
 from .objective import Objective
-from .progress import EpochBar
 from .run_directory import Checkpoint, FitFolder, Row
-from .schedules import PATIENT_ABOVE, BestMembers, Clock, MovingAverage, Plateau, cosine_rate
+from .schedules import PATIENT_ABOVE, BestMembers, Clock, MovingAverage, Plateau, between, cosine_rate
 
 VALID_BATCH = 4  # validation keeps no graph of gradients, so its batches may be this many times larger
 
@@ -79,6 +80,9 @@ class CommitteeFit(lightning.LightningModule):
         self.best = BestMembers(self._weights(), model.n_members)
         self.plateau = Plateau(optimiser.patience // 3)
         self.average: MovingAverage | None = None
+        self.balance = Balance(model.n_members)
+        self._apart: tuple[Tensor, Tensor] | None = None
+        self._ascent: Ascent | None = None
         self._resumed: Checkpoint | None = None
         self._n_batches = len(self.order)
         if folder is not None and folder.checkpoint is not None:
@@ -124,25 +128,60 @@ class CommitteeFit(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss summed over members; raises ValueError where it is not finite."""
-        virials = self.objective.needs_virials(batch)
-        prediction = predict(self._model_of(batch), batch, create_graph=True, virials=virials)
         weights = None if self.frame_weights is None else self.frame_weights[:, batch.index]
-        losses = self.objective.data_loss(prediction, batch, weights, self.progress)
-        given, own, own_losses = prediction, batch, losses.detach()
-        if self.correction is not None:
-            n_given = sum(graph.index < self.n_given for graph in batch.graphs)
-            given, own = first_frames(prediction, batch, n_given)
-            own_weights = None if weights is None else weights[:, :n_given]
-            own_losses = self.objective.data_loss(given, own, own_weights, self.progress).detach()
-        self._train_errors.add(given, own, own_losses)
-        term = self.objective.mollifier_loss(self.model, own, given, self.steps, self.progress)
+        prediction, losses = self._predicted(batch, weights)
+        given, own, own_weights = self._given(prediction, batch, weights)
+        own_losses = losses if own is batch else self.objective.data_loss(given, own, own_weights, self.progress)
+        self._train_errors.add(given, own, own_losses.detach())
+        if self.settings.sam is not None:
+            self._ascent = Ascent(list(self.parameters()), losses.sum(), self.settings.sam)
+            prediction, losses = self._predicted(batch, weights)
+            given, own, own_weights = self._given(prediction, batch, weights)
+        # With the averaged weights in the model for as long as their surface is computed.
+        average = None if self.average is None else partial(between, self._swap_average)
+        term = self.objective.mollifier_loss(self.model, own, given, self.steps, self.progress, own_weights, average)
+        self._apart = None if term is None or not self.objective.is_adaptive else (losses, term)
         if term is not None:
-            self._mollifier_sum += term.detach()
             losses = losses + term
+            self._mollifier_sum += term.detach() * (self._apart is None)  # else once its weight is known
         total = losses.sum()
         if not torch.isfinite(total):
             raise ValueError(self._not_finite(losses, batch))
         return total
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Gradients of the step; where the weight of the mollified term is adaptive, this is where it is found."""
+        if self._apart is None:
+            loss.backward(*args, **kwargs)
+            return
+        parameters, (losses, term) = list(self.parameters()), self._apart
+        share = self.objective.mollifier_weight(self.progress) * self.objective.every
+        found = balanced_gradients(parameters, losses.sum(), term.sum(), share, self.balance)
+        for parameter, gradient in zip(parameters, found, strict=True):
+            parameter.grad = gradient
+        self._mollifier_sum += share * self.balance.ratio().to(term.device) * term.detach()
+        self._apart = None
+
+    def on_after_backward(self) -> None:
+        """Back from where the gradient was taken, if that was elsewhere."""
+        if self._ascent is not None:
+            self._ascent.undo()
+            self._ascent = None
+
+    def _predicted(self, batch: Batch, weights: Tensor | None) -> tuple[BatchPrediction, Tensor]:
+        """And the data terms of the loss, [M]."""
+        virials = self.objective.needs_virials(batch)
+        prediction = predict(self._model_of(batch), batch, create_graph=True, virials=virials)
+        return prediction, self.objective.data_loss(prediction, batch, weights, self.progress)
+
+    def _given(
+        self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None
+    ) -> tuple[BatchPrediction, Batch, Tensor | None]:
+        """Of the frames with the given labels alone, which are the first of a batch."""
+        if self.correction is None:
+            return prediction, batch, weights
+        n_given = sum(graph.index < self.n_given for graph in batch.graphs)
+        return *first_frames(prediction, batch, n_given), None if weights is None else weights[:, :n_given]
 
     def configure_gradient_clipping(
         self,
@@ -234,6 +273,7 @@ class CommitteeFit(lightning.LightningModule):
             "best": pack(self.model, member_state(self.model) | self.best.weights),
             "best_members": self.best.state(),
             "plateau": self.plateau.state(),
+            "balance": self.balance.state(),
             "optimiser": self._adam().state_dict(),
             "average": None if self.average is None else self.average.state(),
             "correction": None if self.correction is None else self.correction.state_dict(),
@@ -257,6 +297,7 @@ class CommitteeFit(lightning.LightningModule):
         best = {name: checkpoint["best"]["state"][name] for name in names}
         self.best.load(checkpoint["best_members"], best)
         self.plateau.load(checkpoint["plateau"])
+        self.balance.load(checkpoint.get("balance", self.balance.state()))  # older ones have none
         if self.correction is not None:
             self.correction.load_state_dict(checkpoint["correction"])
 
@@ -288,7 +329,8 @@ class CommitteeFit(lightning.LightningModule):
         row: Row = {"epoch": self.finished_epochs, "step": self.steps, "learning_rate": self.learning_rate}
         row |= self._train_errors.row("train")
         row["train_mollifier"] = float(self._mollifier_sum.mean()) / self._n_batches
-        row["mollifier_weight"] = self.objective.mollifier_weight(self.progress)
+        ratio = float(self.balance.ratio().mean()) if self.objective.is_adaptive else 1.0
+        row["mollifier_weight"] = ratio * self.objective.mollifier_weight(self.progress)
         if self._validated:
             row |= self._valid_errors.row("valid")
         row["seconds"] = time.perf_counter() - self._started
@@ -315,17 +357,15 @@ def fit_members(
     seeds: Sequence[int],
     folder: FitFolder,
     device: torch.device,
-    bar: str | None,
+    shown: lightning.Callback | None,
+    seconds: float | None = None,
 ) -> tuple[Potential, list[Row]]:
     """Train `model`, whose members have `seeds`, or go on where `folder` has a checkpoint: best weights, and history.
 
-    `bar` names the bar that shows how far it is; None for none.
+    `shown` shows how far it is. It ends after `seconds`, or where they are None with the last epoch.
     """
-    objective = Objective(config.loss, data.statistics.force_scale, config.seed)
+    objective = Objective(config.loss, data.statistics.force_scale, config.seed, data.training)
     optimiser = config.optimiser
-    seconds = None
-    if optimiser.minutes is not None:
-        seconds = (60.0 * optimiser.minutes - data.oracle_seconds) * len(seeds) / config.committee.n_members
     fit = CommitteeFit(
         model,
         objective,
@@ -344,7 +384,7 @@ def fit_members(
             devices=1 if device.index is None else [device.index],
             max_epochs=optimiser.epochs - fit.finished_epochs if seconds is None else -1,
             logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
-            callbacks=[] if bar is None else [EpochBar(bar, optimiser.epochs, seconds)],
+            callbacks=[] if shown is None else [shown],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -355,29 +395,3 @@ def fit_members(
         )
         trainer.fit(fit)
     return fit.best_model(), fit.history
-
-
-def frame_weights(config: TrainConfig, data: TrainingData, seeds: Sequence[int]) -> Tensor | None:
-    """Of each member's frames, [M, frames], those of a cheap method last; None where all are 1."""
-    weight = 1.0 if config.pretrain is None else config.pretrain.weight
-    if not config.committee.bootstrap and weight == 1.0:
-        return None
-    n_frames = len(data.training)
-    rows = [bootstrap_weights(n_frames, seed) if config.committee.bootstrap else np.ones(n_frames) for seed in seeds]
-    others = np.full((len(seeds), len(data.oracle)), weight)
-    return torch.from_numpy(np.concatenate([np.stack(rows), others], axis=1))
-
-
-def bootstrap_weights(n_frames: int, seed: int) -> np.ndarray:
-    """How often each frame is drawn when `n_frames` are drawn with replacement: [n_frames] float64."""
-    rng = np.random.default_rng([seed, 2])
-    return rng.multinomial(n_frames, np.full(n_frames, 1.0 / n_frames)).astype(np.float64)
-
-
-def clip_members(parameters: Iterable[Tensor], largest: float) -> None:
-    """Scale each member's gradient to a norm of at most `largest`; leading dimension M throughout."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    squares = torch.stack([g.square().flatten(1).sum(dim=1) for g in gradients])
-    scale = (largest / (squares.sum(dim=0).sqrt() + 1e-12)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))

@@ -8,10 +8,10 @@ from ..config import ModelConfig, TrainConfig
 from ..data.batches import Graph, average_neighbours, build_graphs, shortest_distances
 from ..data.checks import check_frames, names
 from ..data.frames import LABELS, Frame, read_frame_sets
-from ..data.keys import LabelKeys
 from ..data.shifts import Shifts, energy_shifts
 from ..data.splits import split_frames, validation_from
 from ..data.statistics import Statistics, force_scale, species_of
+from ..data.work import odd_works
 from ..model.protocol import Potential
 from ..pretrain.frames import oracle_frames
 from .objective import skin_of
@@ -51,13 +51,13 @@ class FrameSets:
     notes: list[str]
 
 
-def read_data(config: TrainConfig, trained_before: Collection[str] = ()) -> FrameSets:
+def read_data(config: TrainConfig, trained_before: Collection[str] = (), progress: bool = True) -> FrameSets:
     """Read and split; frames with a key in `trained_before` are trained on again, never validated with.
 
     Raises ValueError for unusable files.
     """
-    keys = LabelKeys(config.data.energy_key, config.data.forces_key, config.data.stress_key)
-    sets = read_frame_sets([paths for paths in (config.data.train, config.data.valid) if paths is not None], keys)
+    paths = [paths for paths in (config.data.train, config.data.valid) if paths is not None]
+    sets = read_frame_sets(paths, config.data.reading(), progress)
     isolated = [frame for frame in sets[0] if frame.is_isolated_atom]
     frames, *others = [[frame for frame in found if not frame.is_isolated_atom] for found in sets]
     if not frames:
@@ -70,25 +70,26 @@ def read_data(config: TrainConfig, trained_before: Collection[str] = ()) -> Fram
 
 
 def load_data(
-    config: TrainConfig, model: Potential | None = None, trained_before: Collection[str] = ()
+    config: TrainConfig, model: Potential | None = None, trained_before: Collection[str] = (), progress: bool = True
 ) -> TrainingData:
     """Training data of a config; species of `model` (a warm start) come first, and keep their shifts.
 
     Raises ValueError as `read_data` does, where the loss weighs no label that the training frames have, and for
     validation frames with an element that neither the model knows nor any training frame has.
     """
-    found = read_data(config, trained_before)
+    found = read_data(config, trained_before, progress)
     labels = _trained_labels(config, found.training)
     species = species_of(found.training)
     if model is not None:
         species = [*model.species, *(symbol for symbol in species if symbol not in model.species)]
     _require_elements(found.validation, species)
     r_max = config.model.r_max
-    training = build_graphs(found.training, species, r_max, skin_of(config.loss, r_max))
-    validation = build_graphs(found.validation, species, r_max)
+    training = build_graphs(found.training, species, r_max, skin_of(config.loss, r_max), progress)
+    validation = build_graphs(found.validation, species, r_max, progress=progress)
     shifts = energy_shifts(found.training, found.isolated, species, config.model.shifts)
     scale = force_scale(found.training)
-    notes = [*found.notes, *check_frames([*found.training, *found.validation])]
+    frames = [*found.training, *found.validation]
+    notes = [*found.notes, *check_frames(frames), *odd_works(frames)]
     notes += _shift_notes(config.model, found.isolated, shifts, species, model)
     return TrainingData(
         training,

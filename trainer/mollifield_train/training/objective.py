@@ -1,5 +1,6 @@
 """The loss of a run: its configured terms on a batch, one value for each member."""
 
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
@@ -7,12 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import LossConfig, MollifierConfig
-from ..data.batches import Batch, collate
-from ..loss import energy_force, lengths, mollifier
+from ..config import LossConfig
+from ..data.batches import Batch, Graph, collate
+from ..loss import energy_force, lengths
 from ..loss.kernels import Kernel
+from ..loss.mollifier import mollified
+from ..loss.mollifier.scene import Displaced, Labels, Scene, Surface
+from ..loss.mollifier.sections import FormConfig, PriorFormConfig
+from ..loss.mollifier.weights import KERNELS, draw_frames, mollifier_term, scheduled_weight
 from ..model.protocol import Potential
-from ..predict import BatchPrediction, displaced_gradient, stress
+from ..predict import BatchPrediction, displaced_surface, stress
+from ..prior import make_prior
+from ..prior.surface import PriorSurface
 
 VIRIAL_WEIGHT = 0.1
 """Weight of a squared virial an atom in (eV)² over that of a squared force component in (eV/Å)², with `stress: auto`.
@@ -32,6 +39,10 @@ LARGEST_SKIN = 0.2
 """Over the cutoff: a list of neighbours is then 1.7 times as long."""
 
 _MOLLIFIER_STREAM = 1  # keeps its random numbers apart from the batch order's, which share the seed
+
+
+Averaged = Callable[[Displaced], Displaced]
+"""From the surface of the model as it is to that of its averaged weights."""
 
 
 class Units(NamedTuple):
@@ -63,18 +74,22 @@ def skin_of(config: LossConfig, r_max: float) -> float:
     if term is None or term.weight == 0.0:
         return 0.0
     reach = _kernel(term, units_of(config, 1.0)).reach
-    return min(2.0 * reach if term.displacement == "joint" else reach, LARGEST_SKIN * r_max)
+    return min(2.0 * reach if term.moves_all else reach, LARGEST_SKIN * r_max)
 
 
-def _kernel(term: MollifierConfig, units: Units) -> Kernel:
-    return mollifier.KERNELS[term.kernel](term.width * units.length)
+def _kernel(term: FormConfig, units: Units) -> Kernel:
+    return KERNELS[term.kernel](term.width * units.length)
 
 
 class Objective:
-    """L = λ_E, λ_F, λ_S terms (`loss.energy_force`) + λ_M Reg-M (`loss.mollifier`)."""
+    """L = λ_E, λ_F, λ_S terms (`loss.energy_force`) + the mollified term (`loss.mollifier`)."""
 
-    def __init__(self, config: LossConfig, force_scale: float, seed: int) -> None:
+    def __init__(self, config: LossConfig, force_scale: float, seed: int, training: Sequence[Graph] = ()) -> None:
+        """`training`: the frames to which a prior of the mollified term is fitted, where it is a fitted one."""
         self.config = config
+        self._prior: PriorSurface | None = None
+        if isinstance(config.mollifier, PriorFormConfig) and config.mollifier.prior is not None:
+            self._prior = make_prior(config.mollifier.prior, training)
         self.units = units_of(config, force_scale)
         self.seed = seed
 
@@ -95,12 +110,14 @@ class Objective:
     def data_loss(
         self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None = None, progress: float = 1.0
     ) -> Tensor:
-        """λ_E, λ_F and λ_S terms, [M]; `weights` [M, B] are the members' bootstrap weights.
+        """λ_E, λ_F and λ_S terms, [M]; `weights` [M, B] are the members' bootstrap weights, times the frames' own.
 
         At the `progress` of the end, unless another is given: what validation compares must weigh alike throughout.
         """
         config, units = self.config, self.units
         energy_weight = self.energy_weight(progress)
+        if batch.weights is not None:
+            weights = batch.weights.expand(len(prediction.energies), -1) if weights is None else weights * batch.weights
         terms: ModuleType
         if config.measure == "lengths":
             terms, power = lengths, 1  # of an error
@@ -123,42 +140,75 @@ class Objective:
         stresses = terms.stress_term(predicted, batch.stress, batch.has_stress, weights)
         return loss + stresses * (config.stress * (units.length**2 / units.force) ** power)
 
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether λ_M is found from gradients, which the loss knows nothing of."""
+        return self.config.mollifier is not None and self.config.mollifier.share is not None
+
+    @property
+    def every(self) -> int:
+        """The mollified term stands in every k-th step, k times."""
+        return 1 if self.config.mollifier is None else self.config.mollifier.every
+
     def mollifier_weight(self, progress: float) -> float:
-        """λ_M where the run has come so far, from 0 to 1, schedule included."""
+        """λ_M where the run has come so far, from 0 to 1, schedule included; with `share`, the share."""
         term = self.config.mollifier
         if term is None:
             return 0.0
-        return mollifier.scheduled_weight(term.schedule, term.weight, progress)
+        return scheduled_weight(term.schedule, term.weight if term.share is None else term.share, progress)
 
     def mollifier_loss(
-        self, model: Potential, batch: Batch, prediction: BatchPrediction, step: int, progress: float
+        self,
+        model: Potential,
+        batch: Batch,
+        prediction: BatchPrediction,
+        step: int,
+        progress: float,
+        weights: Tensor | None = None,
+        average: Averaged | None = None,
     ) -> Tensor | None:
-        """λ_M Reg-M, [M], or None where this step has none.
+        """λ_M times the mollified term, [M], or None where this step has none; without λ_M where that is adaptive.
 
-        Random numbers depend on seed and step alone, so a resumed run repeats them.
+        `weights` [M, B] are the members' bootstrap weights, which count where the form learns labels. `average` makes
+        of a surface that of the averaged weights. Random numbers depend on seed and step alone, so a resumed
+        run repeats them.
         """
         term = self.config.mollifier
         weight = self.mollifier_weight(progress)
         if term is None or weight == 0.0 or step % term.every:
             return None
         rng = np.random.default_rng([self.seed, _MOLLIFIER_STREAM, step])
-        chosen = mollifier.draw_frames(batch.n_frames, term.fraction, rng)
+        chosen = draw_frames(batch.n_frames, term.fraction, rng)
         at_rest = -prediction.forces
         if len(chosen) < batch.n_frames:
             kept = torch.isin(batch.frame_of_atom, torch.from_numpy(chosen).to(batch.types.device))
             at_rest = at_rest[:, kept]
             batch = collate([batch.graphs[k] for k in chosen]).to(batch.types.device)
-        per_frame = self._integral(term, model, batch, at_rest, rng)
-        total = mollifier.mollifier_term(per_frame, batch.n_atoms, term.sums)
-        return total * (weight * term.every / self.units.force**2)
+        per_frame = mollified(term, self._scene(term, model, batch, at_rest, rng, average))
+        if weights is not None and term.learns_labels:
+            per_frame = per_frame * weights[:, torch.from_numpy(chosen).to(weights.device)]
+        total = mollifier_term(per_frame, batch.n_atoms, term.sums)
+        scale = 1.0 if self.is_adaptive else weight * term.every
+        return total * (scale / self.units.force**2)
 
-    def _integral(
-        self, term: MollifierConfig, model: Potential, batch: Batch, at_rest: Tensor, rng: np.random.Generator
-    ) -> Tensor:
-        kernel = _kernel(term, self.units)
-        gradient = displaced_gradient(model, batch)
-        if term.integral == "quadrature":
-            return mollifier.quadrature(gradient, batch.n_atoms, kernel, term.nodes)
-        if term.displacement == "joint":
-            return mollifier.joint_monte_carlo(gradient, batch.n_atoms, kernel, term.samples, rng)
-        return mollifier.monte_carlo(gradient, batch.n_atoms, kernel, term.samples, rng, at_rest)
+    def _scene(
+        self,
+        term: FormConfig,
+        model: Potential,
+        batch: Batch,
+        at_rest: Tensor,
+        rng: np.random.Generator,
+        average: Averaged | None,
+    ) -> Scene:
+        prior = self._prior
+        return Scene(
+            n_atoms=batch.n_atoms,
+            model=displaced_surface(model, batch),
+            at_rest=at_rest,
+            labels=Labels(batch.energies, batch.has_energy, -batch.forces, batch.has_forces),
+            kernel=_kernel(term, self.units),
+            rng=rng,
+            prior=None if prior is None else lambda s: Surface(*prior.displaced(batch.graphs, s)),
+            average=None if average is None else average(displaced_surface(model, batch, create_graph=False)),
+            length=self.units.length,
+        )

@@ -1,10 +1,12 @@
 """A training run from beginning to end: frames in, one model.pt out."""
 
+import contextlib
 import dataclasses
 import datetime
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,13 @@ from ..evaluate import committee_errors
 from ..export import export
 from ..metrics import FrameErrors, error_summary
 from ..model.protocol import Potential, Rescalable
-from ..model.samples import member_state, one_member, rebuilt, stack_members
+from ..model.samples import load_member_state, member_state, one_member, rebuilt, stack_members
+from .learning_curves import LearningCurves
 from .lightning_fit import fit_members
 from .loading import TrainingData, load_data, with_oracle_frames
 from .members import build_potential, pack, read_members, warm_start, with_species
-from .progress import quiet_lightning
+from .parallel import Task, Told, fit_in_processes, worker_devices
+from .progress import EpochBar, MembersBar, quiet_lightning
 from .run_directory import CONFIG_FILE, PRETRAIN_FOLDER, Row, RunDirectory
 
 N_REFERENCE_FRAMES = 3
@@ -65,12 +69,12 @@ def train(
         config = config.model_copy(update={"initial": str(initial)})
     directory = RunDirectory(config.directory)
     device = choose_device(config.device)
-    data, model = _data_and_model(config, directory.begin(config, resume))
+    data, model = _data_and_model(config, directory.begin(config, resume), progress)
     for note in data.notes:
         report(f"data: {note}")
     directory.write_config(config)
     with quiet_lightning():
-        best, histories = _fit(config, data, model, directory, device, progress)
+        best, histories = _fit(config, data, model, directory, device, progress, report)
     if data.statistics.shifts.fitted:
         found = committee_errors(best, data.training, _batch_size(config), device)
         refit_shifts(best, found, data.statistics.shifts.fitted)
@@ -142,17 +146,19 @@ def refit_shifts(model: Potential, predicted: Sequence[FrameErrors], species: Se
     model.atomic_shifts[:, columns] += torch.from_numpy(least_absolute_shifts(frames, residuals, species))
 
 
-def _data_and_model(config: TrainConfig, checkpoint: dict[str, Any] | None = None) -> tuple[TrainingData, Potential]:
+def _data_and_model(
+    config: TrainConfig, checkpoint: dict[str, Any] | None = None, progress: bool = True
+) -> tuple[TrainingData, Potential]:
     """What to train, and on what; a continued run has the split that it began with."""
     folder = Path(config.directory) / PRETRAIN_FOLDER
     if config.initial is None:
         before = [] if checkpoint is None else checkpoint["trained_before"]
-        data = with_oracle_frames(config, load_data(config, trained_before=before), folder)
+        data = with_oracle_frames(config, load_data(config, trained_before=before, progress=progress), folder)
         return data, build_potential(config, data.statistics, config.seed, config.committee.n_members)
     known, before = warm_start(config, config.initial)
     if checkpoint is not None:
         before = checkpoint["trained_before"]
-    data = with_oracle_frames(config, load_data(config, known, before), folder)
+    data = with_oracle_frames(config, load_data(config, known, before, progress), folder)
     model = with_species(known, data.statistics.species, config.seed)
     _set_new_shifts(model, known.species, data)
     # The repulsion makes room for what comes nearer in the new frames.
@@ -210,21 +216,88 @@ def _fit(
     directory: RunDirectory,
     device: torch.device,
     progress: bool,
+    report: Callable[[str], None],
 ) -> tuple[Potential, list[list[Row]]]:
     """Best weights of all members, and the history of each fit: one of all together, or one a member."""
+    if config.committee.training == "parallel":
+        return _fit_parallel(config, data, committee, directory, device, progress, report)
     seeds, provenance = _member_seeds(config), data.provenance()
-    if config.committee.training == "together":
-        folder = directory.fit_folder(config, provenance)
-        best, history = fit_members(config, data, committee, seeds, folder, device, "training" if progress else None)
-        return best, [history]
+    together = config.committee.training == "together"
+    names = ["all members"] if together else [f"member {m}" for m in range(len(seeds))]
+    seconds = _seconds(config, data, len(names))
     members, histories = [], []
-    for m, seed in enumerate(seeds):
-        bar = f"member {m + 1} of {len(seeds)}" if progress else None
-        folder = directory.fit_folder(config, provenance, m)
-        best, history = fit_members(config, data, one_member(committee, m), [seed], folder, device, bar)
-        members.append(best)
-        histories.append(history)
+    with _curves(config, directory, names, seconds, 1, progress) as curves:
+        for m, name in enumerate(names):
+            folder = directory.fit_folder(config, provenance, None if together else m)
+            folder = dataclasses.replace(folder, watch=partial(curves.epoch, m))
+            shown = EpochBar("training" if together else name) if progress else None
+            model, own = (committee, seeds) if together else (one_member(committee, m), [seeds[m]])
+            best, history = fit_members(config, data, model, own, folder, device, shown, seconds)
+            curves.over(m)
+            members.append(best)
+            histories.append(history)
+    return members[0] if together else stack_members(members), histories
+
+
+@contextlib.contextmanager
+def _curves(
+    config: TrainConfig,
+    directory: RunDirectory,
+    names: Sequence[str],
+    seconds: float | None,
+    n_at_a_time: int,
+    progress: bool,
+) -> Iterator[LearningCurves]:
+    """The picture of a run's fits; who looks at its progress has one at the end, however short it was."""
+    epochs = config.optimiser.epochs if seconds is None else None
+    curves = LearningCurves(directory.path, names, epochs, seconds, n_at_a_time)
+    try:
+        yield curves
+    finally:
+        if progress:
+            curves.draw()
+
+
+def _fit_parallel(
+    config: TrainConfig,
+    data: TrainingData,
+    committee: Potential,
+    directory: RunDirectory,
+    device: torch.device,
+    progress: bool,
+    report: Callable[[str], None],
+) -> tuple[Potential, list[list[Row]]]:
+    """The same on worker processes: what they leave in the members' folders."""
+    seeds = _member_seeds(config)
+    devices = worker_devices(device, len(seeds), config.committee.workers)
+    seconds = _seconds(config, data, -(-len(seeds) // len(devices)))
+    task = Task(config, data, committee.architecture, member_state(committee), seeds, seconds)
+    names = [f"member {m}" for m in range(len(seeds))]
+    with (
+        MembersBar(len(seeds), progress) as bar,
+        _curves(config, directory, names, seconds, len(devices), progress) as curves,
+    ):
+
+        def epoch(m: int, history: Sequence[Row]) -> None:
+            bar.epoch(m, history[-1])
+            curves.epoch(m, history)
+
+        fit_in_processes(task, devices, Told(bar.step, epoch, curves.over, report))
+    members, histories = [], []
+    for m in range(len(seeds)):
+        checkpoint = directory.fit_folder(config, data.provenance(), m).checkpoint
+        assert checkpoint is not None
+        member = one_member(committee, m)
+        load_member_state(member, checkpoint["best"]["state"])
+        members.append(member)
+        histories.append(checkpoint["history"])
     return stack_members(members), histories
+
+
+def _seconds(config: TrainConfig, data: TrainingData, n_turns: int) -> float | None:
+    """For each of `n_turns` fits one after the other, labelling before them apart; None where epochs are counted."""
+    minutes = config.optimiser.minutes
+    return None if minutes is None else (60.0 * minutes - data.oracle_seconds) / n_turns
 
 
 def _member_seeds(config: TrainConfig) -> list[int]:

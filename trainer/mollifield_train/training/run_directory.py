@@ -7,7 +7,7 @@ trained one by one have a folder of the same kind each, members/0, members/1, ..
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,14 @@ FREE_ON_RESUME = (
     "initial",
     "optimiser.patience",
     "committee.training",
+    "committee.workers",
     "pretrain.oracle.workers",
     "pretrain.oracle.timeout",
 )
 """Keys that a continued run may change without becoming a different run: the initial model may have moved."""
+
+DATA_BEFORE: dict[str, Any] = {"origins": [], "weight_key": "config_weight", "config_type_weights": {}}
+"""Keys of the data that runs of earlier versions do not name, and what they did."""
 
 Row = dict[str, float]
 """Of metrics.csv, and of a fit's history."""
@@ -52,6 +56,8 @@ class FitFolder:
     """What a checkpoint says beside the state of the fit: config, and frames that were trained on."""
     checkpoint: Checkpoint | None
     """Of the last epoch that was finished before, where the run is continued."""
+    watch: Callable[[Sequence[Row]], None] | None = None
+    """Told of all epochs after each, when it is on disk."""
 
     def keep_epoch(self, state: Checkpoint, history: Sequence[Row]) -> None:
         """Write the checkpoint of an epoch's end, and metrics.csv."""
@@ -61,6 +67,8 @@ class FitFolder:
         writer.writeheader()
         writer.writerows(history)
         write_bytes(self.path / METRICS_FILE, text.getvalue().encode())
+        if self.watch is not None:
+            self.watch(history)
 
 
 class RunDirectory:
@@ -91,10 +99,17 @@ class RunDirectory:
         checkpoint = self._read[found[0]] = read_tensors(found[0])
         now = config.model_dump(mode="json")
         before = checkpoint["config"]
-        before = before | {"model": as_meant_today(before["model"])}
+        before = before | {"model": as_meant_today(before["model"]), "data": DATA_BEFORE | before["data"]}
         different = differences(before, now, FREE_ON_RESUME)
         if different:
             raise ValueError(f"{self.path}: cannot continue with another config: {'; '.join(different)}")
+        together = found[0] == self.path / LAST_CHECKPOINT
+        if together != (config.committee.training == "together"):
+            before, allowed = ("together", "together") if together else ("one by one", "one_by_one or parallel")
+            raise ValueError(
+                f"{self.path}: its members were trained {before}; committee.training is {config.committee.training}, "
+                f"allowed to continue is {allowed}"
+            )
         return checkpoint
 
     def fit_folder(self, config: TrainConfig, provenance: Mapping[str, Any], member: int | None = None) -> FitFolder:
@@ -120,8 +135,10 @@ class RunDirectory:
         found = [folder for folder in self._folders() if (folder / LAST_CHECKPOINT).is_file()]
         if not found:
             return f"no epoch was finished in {self.path}; start again"
-        epoch = read_tensors(found[-1] / LAST_CHECKPOINT)["epoch"]
-        return f"epoch {epoch} of {length} is kept in {found[-1]}; continue with --resume"
+        epochs = [str(read_tensors(folder / LAST_CHECKPOINT)["epoch"]) for folder in found]
+        if len(found) == 1:
+            return f"epoch {epochs[0]} of {length} is kept in {found[0]}; continue with --resume"
+        return f"epochs {', '.join(epochs)} of {length} are kept in {found[0].parent}; continue with --resume"
 
     def _folders(self) -> list[Path]:
         """That of the run and those of its members, in order."""

@@ -2,7 +2,8 @@
 
 import math
 import time
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -78,6 +79,23 @@ class MovingAverage:
         self.n_steps = state["n_steps"]
         for name, shadow in self.shadow.items():
             shadow.copy_(state["shadow"][name])
+
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def between(swap: Callable[[], None], function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A function that runs with weights swapped, and swaps them back."""
+
+    def swapped(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        swap()
+        try:
+            return function(*arguments, **named)
+        finally:
+            swap()
+
+    return swapped
 
 
 class Plateau:

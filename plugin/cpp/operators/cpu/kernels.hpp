@@ -8,6 +8,15 @@
 
 namespace mollifield::operators::cpu {
 
+// A path that couples nothing, since one of its factors is a scalar: with weights w = weights[path] it sends
+//   row m = Y[edge + m] * (w x[in]),              scalars times harmonics,
+//   row m = (w Y[edge]) * x[in + m], if carried,  features times the edge's scalar,
+// to rows first_row, first_row + row_step, ... of the output.
+struct PlainPath {
+  int weights, n_components, first_row, row_step, in, edge;
+  bool carried;
+};
+
 // Which components couple: operators/coupling.hpp. A[q] depends on the edge only: neither on the channel nor on the
 // member. For an edge's kernels it is a product with a matrix,
 // A[q] = sum over k of dense[k * stride + q] * Y[k]: mostly zeros, but whole vectors without indices.
@@ -16,6 +25,7 @@ template <class T> struct Coupling {
   int stride;  // n_pairs, or n_edge if that is more, padded with zeros to whole vectors
   const int *row_path, *row_begin, *pair_in, *pair_begin, *term_edge;
   const T *coefficient, *dense;
+  const PlainPath *plain;  // [n_paths], where no path couples anything; else null
 };
 
 // Weights of an edge tabulated over its length: cubic Hermite between equidistant knots, value and
@@ -68,6 +78,15 @@ template <class T> struct GateArguments {
   T *out, *grad_inputs, *second_inputs, *second_grad_out;
 };
 
+// Lengths [E] and harmonics [E, (l_max+1)^2] of vectors [E, 3] for l_max up to 3 (operators/harmonics.cpp). The
+// gradient by the vectors needs those by the other two; of the double backward, `tangent` is a cotangent of that
+// gradient, and `harmonics` and `lengths` are gradients by `grad_harmonics` and `grad_lengths`.
+template <class T> struct EdgeGeometry {
+  int l_max;
+  const T *vectors, *grad_harmonics, *grad_lengths, *tangent;
+  T *harmonics, *lengths, *grad_vectors;
+};
+
 // c[i, j] = alpha * sum_k a[i, k] b[k, j], added to what `c` holds where `accumulate` is set. Element a[i, k] is
 // a[i * a_row + k * a_depth]; rows of b and c are contiguous, b_row and c_row apart.
 template <class T> struct MatrixProduct {
@@ -96,6 +115,10 @@ template <class T> struct Kernels {
   void (*gate_forward)(const GateArguments<T> &, std::int64_t begin, std::int64_t end);
   void (*gate_backward)(const GateArguments<T> &, std::int64_t begin, std::int64_t end);
   void (*gate_double_backward)(const GateArguments<T> &, std::int64_t begin, std::int64_t end);
+  // Geometry, its gradient, and the gradient of <tangent, gradient>, for edges in [begin, end).
+  void (*geometry_forward)(const EdgeGeometry<T> &, std::int64_t begin, std::int64_t end);
+  void (*geometry_backward)(const EdgeGeometry<T> &, std::int64_t begin, std::int64_t end);
+  void (*geometry_double_backward)(const EdgeGeometry<T> &, std::int64_t begin, std::int64_t end);
 };
 
 // Elements of T that `workspace` must hold for one thread.

@@ -1,12 +1,40 @@
 #include "layout.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace mollifield::operators::cpu {
+namespace {
+
+// All paths where none of them couples anything, otherwise none. Degrees up to 3 have kernels.
+std::vector<PlainPath> plain_paths(const CouplingTable &table)
+{
+  std::vector<PlainPath> paths(table.n_paths);
+  for (int row = 0; row < table.n_rows; ++row) {
+    const int pair = table.row_begin[row], term = table.pair_begin[pair];
+    const bool one_term = table.row_begin[row + 1] == pair + 1 && table.pair_begin[pair + 1] == term + 1;
+    if (!one_term || std::abs(table.coefficient[term] - 1.0) > 1e-12) return {};
+    const int in = table.pair_in[pair], edge = table.term_edge[term];
+    PlainPath &path = paths[table.row_path[row]];
+    const int m = path.n_components++;
+    if (m == 0) path = {table.row_path[row], 1, row, 0, in, edge, false};
+    if (m == 1) {
+      path.row_step = row - path.first_row;
+      path.carried = in != path.in;
+    }
+    if (row != path.first_row + m * path.row_step) return {};
+    if (in != path.in + (path.carried ? m : 0) || edge != path.edge + (path.carried ? 0 : m)) return {};
+  }
+  for (const PlainPath &path : paths)
+    if (path.n_components % 2 == 0 || path.n_components > 7) return {};
+  return paths;
+}
+
+}  // namespace
 
 template <class T>
 CouplingLayout<T>::CouplingLayout(const CouplingTable &table) :
-    table_(table), coefficient_(table.coefficient.begin(), table.coefficient.end())
+    table_(table), coefficient_(table.coefficient.begin(), table.coefficient.end()), plain_(plain_paths(table))
 {
   const int n_pairs = static_cast<int>(table.pair_in.size());
   stride_ = (std::max(n_pairs, table.n_edge) + 15) / 16 * 16;
@@ -30,7 +58,8 @@ template <class T> Coupling<T> CouplingLayout<T>::view() const
           table_.pair_begin.data(),
           table_.term_edge.data(),
           coefficient_.data(),
-          dense_.data()};
+          dense_.data(),
+          plain_.empty() ? nullptr : plain_.data()};
 }
 
 template class CouplingLayout<float>;

@@ -8,7 +8,7 @@
 
 namespace mollifield::operators::cpu {
 
-// Coefficients as `T`, sparse and dense; the table must outlive it.
+// Coefficients as `T`, sparse and dense, and paths that couple nothing; the table must outlive it.
 template <class T> class CouplingLayout {
  public:
   explicit CouplingLayout(const CouplingTable &table);
@@ -18,6 +18,7 @@ template <class T> class CouplingLayout {
   const CouplingTable &table_;
   int stride_;
   std::vector<T> coefficient_, dense_;
+  std::vector<PlainPath> plain_;
 };
 
 // Edges grouped by one end; inside a group they keep the order of `visit` (null: ascending), so that sums

@@ -12,7 +12,8 @@ term, so that λ_M/λ_F compares like with like.
 the minimum is a potential with shrunken forces. With forces of RMS F_rms and a converged error δ, the
 term outweighs the data unless λ_M/λ_F is small against (δ/F_rms)²: about 1e-6 is the default.
 
-Nothing here knows a model. Gradients come from a callable,
+Source: the formula of the mollifier-regularised loss; nobody has published it for interatomic potentials elsewhere.
+Gradients come from a callable,
 
     gradient(displacements [S, N, 3] float64, Å) -> ∂Ê/∂r [M, S, N, 3], eV/Å
 
@@ -20,7 +21,6 @@ for S displaced copies of a batch of N atoms in B frames; it must see the neighb
 atoms, and must be differentiable by the parameters of the model.
 """
 
-import math
 from collections.abc import Callable
 from functools import reduce
 
@@ -28,10 +28,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .kernels import CompactKernel, GaussianKernel, Kernel
+from ..kernels import Kernel
+from .scene import Scene, sum_over_frames
+from .sections import GradientConfig
 
 Gradient = Callable[[Tensor], Tensor]
-KERNELS: dict[str, Callable[[float], Kernel]] = {"gaussian": GaussianKernel, "compact": CompactKernel}
+
+
+def term(settings: GradientConfig, scene: Scene) -> Tensor:
+    """R of each frame, [M, B]: by quadrature, or one of the two estimates from random displacements."""
+
+    def gradient(displacements: Tensor) -> Tensor:
+        return scene.model(displacements).gradient
+
+    if settings.integral == "quadrature":
+        return quadrature(gradient, scene.n_atoms, scene.kernel, settings.nodes)
+    if settings.displacement == "joint":
+        return joint_monte_carlo(gradient, scene.n_atoms, scene.kernel, settings.samples, scene.rng)
+    return monte_carlo(gradient, scene.n_atoms, scene.kernel, settings.samples, scene.rng, scene.at_rest)
 
 
 def monte_carlo(
@@ -67,7 +81,7 @@ def monte_carlo(
         return 3.0 * n_atoms * squares.mean(dim=1)
     rest = at_rest.double().flatten(1).square()  # [M, 3N]
     change = squares - rest[:, chosen].repeat(1, 2, 1)
-    return _sum_over_frames(rest, n_atoms) + 3.0 * n_atoms * change.mean(dim=1)
+    return sum_over_frames(rest, n_atoms) + 3.0 * n_atoms * change.mean(dim=1)
 
 
 def joint_monte_carlo(
@@ -81,7 +95,7 @@ def joint_monte_carlo(
     steps = kernel.sample(rng, (n_pairs, int(n_atoms.sum()), 3))
     gradients = gradient(torch.from_numpy(np.concatenate([steps, -steps]))).double().flatten(2)
     squares = gradients.square()
-    return _sum_over_frames(squares.flatten(0, 1), n_atoms).view(*squares.shape[:2], -1).mean(dim=1)
+    return sum_over_frames(squares.flatten(0, 1), n_atoms).view(*squares.shape[:2], -1).mean(dim=1)
 
 
 def quadrature(gradient: Gradient, n_atoms: Tensor, kernel: Kernel, n_nodes: int) -> Tensor:
@@ -106,39 +120,3 @@ def quadrature(gradient: Gradient, n_atoms: Tensor, kernel: Kernel, n_nodes: int
         zeros = integrals.new_zeros(len(integrals), len(counts))
         terms.append(zeros.index_add(1, torch.from_numpy(frames).to(zeros.device), integrals))
     return reduce(torch.add, terms)
-
-
-def mollifier_term(per_frame: Tensor, n_atoms: Tensor, sums: str) -> Tensor:
-    """1/B Σ of R (`per_structure`) or of R/(3N) (`per_atom`): [M, B], [B] -> [M]."""
-    if sums not in ("per_atom", "per_structure"):
-        raise ValueError(f"sums '{sums}': allowed are per_atom, per_structure")
-    return (per_frame if sums == "per_structure" else per_frame / (3.0 * n_atoms)).mean(dim=1)
-
-
-def draw_frames(n_frames: int, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Sorted indices of a random part of a batch, at least one frame.
-
-    The mean over the part estimates the mean over the batch without bias: it is the sum over the
-    part scaled by B/b.
-    """
-    n_chosen = max(1, round(fraction * n_frames))
-    return np.sort(rng.permutation(n_frames)[:n_chosen])
-
-
-def scheduled_weight(schedule: str, weight: float, progress: float) -> float:
-    """λ_M at `progress` (0 to 1) of a run: constant, or falling to zero linearly or as a cosine."""
-    match schedule:
-        case "constant":
-            return weight
-        case "linear":
-            return weight * max(0.0, 1.0 - progress)
-        case "cosine":
-            return weight * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
-    raise ValueError(f"schedule '{schedule}': allowed are constant, linear, cosine")
-
-
-def _sum_over_frames(squares: Tensor, n_atoms: Tensor) -> Tensor:
-    """Sum [K, 3N] over the coordinates of each frame -> [K, B]."""
-    frame = torch.repeat_interleave(torch.arange(len(n_atoms), device=squares.device), 3 * n_atoms)
-    sums = torch.zeros(len(squares), len(n_atoms), dtype=squares.dtype, device=squares.device)
-    return sums.index_add(1, frame, squares)

@@ -1,0 +1,1 @@
+"""What errors on labelled frames say: tables, pictures, and whether one model is better than another."""
