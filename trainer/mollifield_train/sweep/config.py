@@ -39,7 +39,7 @@ class SweepConfig(Section):
     seed: NonNegativeInt = 0
     """Of the sampler. With one worker the same trials come again."""
     cost_frame: str | None = None
-    """Extended-xyz file whose first frame the cost is measured on. Null: the largest of the validation frames."""
+    """File of frames whose first one the cost is measured on. Null: the largest of the validation frames."""
     workers: PositiveInt = 1
     """Trials at a time, each in a process of its own with one thread."""
     timeout: PositiveFloat | None = None

@@ -11,7 +11,7 @@ from mollifield import load_artefact
 from mollifield.neighbours import find_edges
 from mollifield.potential import evaluate_edges, types_of
 
-from ..data.frames import read_atoms
+from ..data.files import iterate_atoms
 
 SECONDS = 1.0
 """Spent on a measurement at least, once the code is warm."""
@@ -23,7 +23,7 @@ def inference_cost(model: Path, frame: Path, device: str) -> float:
 
     CPU time where the model runs on a CPU, which counts all threads and no waiting; else the time that passes.
     """
-    artefact, atoms = load_artefact(model, device), read_atoms(frame)[0]
+    artefact, atoms = load_artefact(model, device), next(iterate_atoms(frame))
     edges = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, artefact.r_max)
     types = torch.from_numpy(types_of(atoms.get_chemical_symbols(), artefact.species))
     vectors, index = torch.from_numpy(edges.edge_vectors), torch.from_numpy(edges.edge_index)

@@ -6,6 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..progress import DELAY, interval
 from .folder import COST, ERRORS, REASON, SweepDirectory
 from .table import FORCES
 
@@ -27,8 +28,8 @@ class Progress:
             initial=self._initial,
             unit="trial",
             file=sys.stderr,
-            delay=2.0,
-            mininterval=0.5 if sys.stderr.isatty() else 10.0,
+            delay=DELAY,
+            mininterval=interval(),
             dynamic_ncols=True,
         )
         return self

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.io import write
 
 from ..config import TrainConfig, validated
-from ..data.frames import read_atoms
+from ..data.files import iterate_atoms
 from ..durable import only_process, read_json, remove_leftovers, replacing, write_json
 from ..oracle.execution import result_or_reason
 from ..processes import single_threaded_children
@@ -100,7 +100,7 @@ def _cost_frame(config: SweepConfig) -> Atoms:
     if config.cost_frame is None:
         frame = max(data.validation, key=lambda frame: len(frame.numbers))
         return Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
-    given = read_atoms(config.cost_frame)[0]
+    given = next(iterate_atoms(Path(config.cost_frame)))
     known = {symbol for found in data.training for symbol in found.symbols}
     unknown = sorted(set(given.get_chemical_symbols()) - known)
     if unknown:
