@@ -3,10 +3,13 @@
 import contextlib
 import math
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from ..config import TrainConfig, validated
 from ..durable import one_after_another
@@ -41,6 +44,8 @@ def run_trial(task: TrialTask) -> dict[str, Any]:
     Raises ValueError for values that a training refuses, and for errors that are no numbers.
     """
     task.folder.mkdir(parents=True, exist_ok=True)
+    # The default is a semaphore between processes, which a worker that is ended would leak, with a warning.
+    tqdm.set_lock(threading.RLock())
     # Where a sweep was killed, a worker on another machine may be at it still.
     with one_after_another(task.folder / "lock"), _working_in(task.working_directory):
         found = read_result(task.folder)
