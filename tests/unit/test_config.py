@@ -227,7 +227,7 @@ def test_a_loop_may_change_how_it_labels_and_nothing_of_the_oracle(tmp_path):
         check_same_run(before, now, tmp_path)
 
 
-def test_a_preset_is_a_name_for_values_that_a_mapping_overrides():
+def test_a_preset_is_a_name_for_values_that_a_mapping_overrides(tmp_path):
     data = {"train": "frames.xyz"}
     for name in PRESETS:
         alone = TrainConfig.model_validate({"data": data, "model": name}).model
@@ -238,6 +238,9 @@ def test_a_preset_is_a_name_for_values_that_a_mapping_overrides():
         TrainConfig.model_validate({"data": data}).model
         == TrainConfig.model_validate({"data": data, "model": "balanced"}).model
     )
+    (tmp_path / "train.yaml").write_text("data: {train: frames.xyz}\nmodel: fast\n")
+    changed = load_train_config(tmp_path / "train.yaml", ["model.n_channels=24"]).model
+    assert (changed.n_layers, changed.n_channels) == (PRESETS["fast"]["n_layers"], 24)
     with pytest.raises(ValueError, match="key 'model': preset 'quick': allowed are fast, balanced, accurate"):
         validated(TrainConfig, {"data": data, "model": "quick"}, "train.yaml")
     with pytest.raises(ValueError, match=r"unknown key 'model.n_chanels'; did you mean 'n_channels'\?"):

@@ -88,8 +88,6 @@ def _forces(axes: Any, found: Survey, frames: Sequence[Frame], by: str, groups: 
 
 
 def _outliers(axes: Any, found: Survey, frames: Sequence[Frame], by: str, groups: dict[str, str]) -> None:
-    from matplotlib.ticker import NullFormatter
-
     axes.set_title("outliers are far from the others")
     labelled, energies = energies_beside_composition(frames)
     centre = np.median(energies) if len(energies) else 0.0
@@ -97,8 +95,7 @@ def _outliers(axes: Any, found: Survey, frames: Sequence[Frame], by: str, groups
         rows = [k for k, frame in enumerate(labelled) if frame.group(by) == name and frame.forces is not None]
         largest = [_lengths(labelled[k]).max() for k in rows]
         axes.plot(largest, np.abs(energies[rows] - centre) + 1e-6, ".", markersize=3, color=colour)
-    axes.set(xscale="log", yscale="log", xlabel="largest force (eV/Å)", ylabel="|energy - median| (eV/atom)")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set(yscale="log", xlabel="largest force (eV/Å)", ylabel="|energy - median| (eV/atom)")
 
 
 def _distances(axes: Any, found: Survey, frames: Sequence[Frame], by: str, groups: dict[str, str]) -> None:
@@ -124,6 +121,8 @@ def _works(axes: Any, found: Survey, frames: Sequence[Frame], by: str, groups: d
     if axes.lines:
         axes.axline((0.0, 0.0), slope=1.0, color="black", linewidth=0.7, alpha=0.6)
         axes.legend(frameon=False, fontsize=8)
+    else:
+        axes.text(0.5, 0.5, "no two frames near each other", transform=axes.transAxes, ha="center", color=OTHER)
     axes.set_xlabel("work of forces, or of stress (eV)")
     axes.set_ylabel("change of energy, the other work apart (eV)")
 
