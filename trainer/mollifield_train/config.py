@@ -351,14 +351,26 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     if not equals or not name.strip():
         raise ValueError(f"--set {override}: expected section.key=value")
-    *sections, key = name.strip().split(".")
+    try:
+        set_key(values, name.strip(), yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ValueError(f"--set {override}: '{text}' is not valid YAML") from error
+    except ValueError as error:
+        raise ValueError(f"--set {override}: {error}") from None
+
+
+def set_key(values: dict[str, Any], name: str, value: Any) -> None:
+    """Set the key with the dotted path `name` in nested `values`; raises ValueError for a path through a value.
+
+    The name of a model's preset becomes a section, in which the key overrides one of its values.
+    """
+    *sections, key = name.split(".")
     for section in sections:
         if values.get(section) is None:
             values[section] = {}
+        if section == "model" and isinstance(values[section], str):
+            values[section] = {PRESET: values[section]}
         values = values[section]
         if not isinstance(values, dict):
-            raise ValueError(f"--set {override}: '{section}' is a value, not a section")
-    try:
-        values[key] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"--set {override}: '{text}' is not valid YAML") from error
+            raise ValueError(f"'{section}' is a value, not a section")
+    values[key] = value

@@ -99,14 +99,22 @@ class NamedDatabase:
 
 
 @contextlib.contextmanager
-def only_process(path: Path) -> Iterator[None]:
+def only_process(path: Path, what: str = "loop") -> Iterator[None]:
     """Hold an exclusive lock on `path`; the kernel frees it however the process ends.
 
-    Raises ValueError: another process holds it.
+    Raises ValueError: another process, `what` in the message, holds it.
     """
     with open(path, "w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"{path.parent}: another loop is running in this directory") from None
+            raise ValueError(f"{path.parent}: another {what} is running in this directory") from None
+        yield
+
+
+@contextlib.contextmanager
+def one_after_another(path: Path) -> Iterator[None]:
+    """The same, waiting for a process that holds it."""
+    with open(path, "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import calibrate, compare, data, evaluate, export, info, lammps_check, loop, train
+from . import calibrate, compare, data, evaluate, export, info, lammps_check, loop, sweep, train
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Command:
 COMMANDS = {
     "data": Command("look at labelled frames before training on them", data.add_arguments, data.run),
     "train": Command("train a committee and export it", train.add_arguments, train.run),
+    "sweep": Command("train over ranges of keys: error against cost", sweep.add_arguments, sweep.run),
     "export": Command("write the model file of a run's best weights", export.add_arguments, export.run),
     "info": Command("print what a model file is, and check it", info.add_arguments, info.run),
     "evaluate": Command("errors of a model file on labelled frames", evaluate.add_arguments, evaluate.run),

@@ -59,11 +59,11 @@ class WorkerPool(ThreadPoolExecutor):
     The calls' functions and arguments must be picklable. A worker is used again as long as it lives.
     """
 
-    def __init__(self, n_workers: int, folder: Path, timeout: float) -> None:
+    def __init__(self, n_workers: int, folder: Path, timeout: float | None) -> None:
         """
         `n_workers`: calls at a time. `folder`: where the workers' folders are made; `durable.remove_leftovers` of it
         deletes what is left there after a power cut. `timeout`: seconds for a call, or between two calls of
-        `still_working` in it.
+        `still_working` in it; None: as long as they take.
         """
         super().__init__(n_workers)
         self._folder = folder.resolve()
@@ -126,7 +126,7 @@ class _Worker:
             self.process.start()
         theirs.close()
 
-    def run(self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float) -> Any:
+    def run(self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float | None) -> Any:
         """Call `function` over there; raises what it raises, or `WorkerDied`."""
         limit = None  # starting Python and importing are not the calculation's time
         try:
