@@ -302,8 +302,6 @@ def load_train_config(path: str | Path, overrides: list[str] | tuple[str, ...] =
     Raises ValueError with one line a problem: file, full path of the key, what is allowed.
     """
     values = read_yaml(path)
-    if isinstance(values.get("model"), str):
-        values["model"] = {PRESET: values["model"]}  # in which an override may set a key
     for override in overrides:
         apply_override(values, override)
     return validated(TrainConfig, values, str(path))
