@@ -10,7 +10,7 @@ PRESET = "preset"
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {TAG: "equivariant", "n_layers": 1, "n_channels": 16},
     "balanced": {TAG: "equivariant"},
-    "accurate": {TAG: "equivariant", "n_channels": 64},
+    "accurate": {TAG: "equivariant", "messages": "coupled"},
 }
 """What each sets; all else is as the defaults of its kind say, which are those of `balanced`."""
 
