@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms, units
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from mollifield_train.config import PretrainConfig, TrainConfig, validated
@@ -20,6 +20,7 @@ from mollifield_train.pretrain import frames as frames_module
 from mollifield_train.pretrain import hot
 from mollifield_train.pretrain.frames import oracle_frames
 from mollifield_train.pretrain.hot import hot_trajectory
+from mollifield_train.pretrain.pulled import pulled
 from mollifield_train.tensor_file import read_tensors
 from mollifield_train.training.lightning_fit import CommitteeFit
 from mollifield_train.training.run import _data_and_model, train
@@ -153,6 +154,33 @@ def test_a_broken_frame_is_left_out(images, monkeypatch):
     assert found.energies == whole.energies[:highest]
     assert len(found.positions) == highest
     assert "eV above what 600 K can do" in found.reason
+
+
+def test_a_bond_is_pulled_apart():
+    """The smaller part moves along the bond, as it is; of a ring one atom; a lone atom has no bond."""
+    ethanol, moved = molecule("CH3CH2OH"), set()
+    for seed in range(40):
+        apart = pulled(ethanol, np.random.default_rng(seed))
+        part = np.flatnonzero(np.abs(apart.positions - ethanol.positions).max(axis=1) > 0.0)
+        moved.add("".join(sorted(apart.symbols[part])))
+        steps = (apart.positions - ethanol.positions)[part]
+        np.testing.assert_allclose(steps, np.tile(steps[0], (len(part), 1)), atol=1e-12)
+        stretches = apart.get_all_distances() / (ethanol.get_all_distances() + np.eye(9))
+        assert 1.2 <= stretches.max() <= 3.0 + 1e-9
+    assert moved == {"H", "HO", "CHHH"}
+    benzene = molecule("C6H6")
+    parts = [np.abs(pulled(benzene, np.random.default_rng(k)).positions - benzene.positions).max(1) for k in range(20)]
+    assert {int((part > 0.0).sum()) for part in parts} == {1}
+    assert pulled(Atoms("He"), np.random.default_rng(0)) is None
+
+
+def test_pulled_frames_are_kept_beside_the_dynamics(images):
+    """Which goes on as without them; where the oracle fails on one, the frame stays as it was."""
+    plain = hot_trajectory(images[0].copy(), 40, 300.0, settings().oracle, [0])
+    mixed = hot_trajectory(images[0].copy(), 40, 300.0, settings().oracle, [0], 0.3)
+    same = [a == b for a, b in zip(plain.positions, mixed.positions, strict=True)]
+    assert 20 <= sum(same) < 38
+    assert all(e > p for e, p, s in zip(mixed.energies, plain.energies, same, strict=True) if not s)
 
 
 def test_crystals_are_strained(tmp_path):

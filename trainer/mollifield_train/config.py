@@ -229,6 +229,9 @@ class PretrainConfig(Section):
     """How many."""
     temperature: tuple[PositiveFloat, PositiveFloat] = (300.0, 1500.0)
     """K. Each trajectory has a temperature between these: half as much again as where the model is to be used."""
+    pulled: Annotated[float, Field(ge=0.0, le=1.0)] = 0.15
+    """Part of the frames of a molecule in which a bond is pulled apart, up to three times its length. Without them a
+    model knows nothing of bonds that break, and hot dynamics finds out."""
     share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.6
     """Part of each batch that they are; at least one frame, and one is left for the given ones."""
     weight: PositiveFloat = 1.0

@@ -82,7 +82,7 @@ def oracle_frames(
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     tasks = _tasks(config, seed, given)
-    key = {"seed": seed, **config.model_dump(mode="json", include={"frames", "temperature"})}
+    key = {"seed": seed, **config.model_dump(mode="json", include={"frames", "temperature", "pulled"})}
     key["oracle"] = config.oracle.model_dump(mode="json", exclude={"workers", "retries", "timeout"})
     kept = [(task, _kept(task, key, folder)) for task in tasks]
     found = [_Run(task, trajectory) for task, trajectory in kept if trajectory is not None]
@@ -147,7 +147,7 @@ def _run(
             while waiting and len(running) < n_workers and (limit is None or spent < limit):
                 task = waiting.pop()
                 arguments = task.atoms(), task.n_frames, task.temperature, config.oracle, [seed, _STREAM, task.number]
-                running[pool.submit(hot_trajectory, *arguments)] = task
+                running[pool.submit(hot_trajectory, *arguments, config.pulled)] = task
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..oracle.calculators import OracleConfig
 from ..oracle.dynamics import langevin
 from ..oracle.labels import stress_of
 from ..oracle.workers import still_working
+from .pulled import pulled
 
 MASS = 12.0
 """u, of every atom: what is sampled does not depend on masses, and with light atoms as heavy as the others a step may
@@ -26,6 +27,7 @@ EVERY = 5
 """Steps between two frames: half of the shortest period."""
 STRAIN = 0.02
 """Standard deviation of each component of the strain of a cell that is periodic in three directions."""
+_PULLS = 1  # keeps its random numbers apart from those of the dynamics
 HIGHEST = 3.0
 """Potential energy above the start's, in k_B T for each atom, at which a trajectory counts as broken. A harmonic system
 has 1.5, and for ten atoms or more next to never twice as much."""
@@ -52,10 +54,11 @@ class Trajectory:
 
 
 def hot_trajectory(
-    start: Atoms, n_frames: int, temperature: float, oracle: OracleConfig, seed: Sequence[int]
+    start: Atoms, n_frames: int, temperature: float, oracle: OracleConfig, seed: Sequence[int], part_pulled: float = 0.0
 ) -> Trajectory:
     """`n_frames` of Langevin dynamics at `temperature` (K) from `start`, strained where it is a crystal.
 
+    Of a molecule's frames `part_pulled` (0 to 1) have a bond pulled apart; the dynamics goes on from what they were.
     Run in a worker; each calculation has the oracle's time limit. Never raises for what the calculator does.
     """
     found = Trajectory(None)
@@ -63,13 +66,26 @@ def hot_trajectory(
         atoms = Atoms(start.numbers, start.get_positions(), cell=start.cell, pbc=start.pbc)
         atoms.calc = make_calculator(oracle)
         found.energy = float(atoms.get_potential_energy())
-        _run(atoms, found, n_frames, temperature, np.random.default_rng(seed))
+        pulls = np.random.default_rng([*seed, _PULLS])
+
+        def kept(frame: Atoms) -> Atoms:
+            as_it_is = frame.pbc.any() or pulls.random() >= part_pulled
+            return frame if as_it_is else _apart(frame, oracle, pulls)
+
+        _run(atoms, found, n_frames, temperature, np.random.default_rng(seed), kept)
     except Exception as error:  # a calculator may raise anything
         found.reason = f"{type(error).__name__}: {error}"
     return found
 
 
-def _run(atoms: Atoms, found: Trajectory, n_frames: int, temperature: float, rng: np.random.Generator) -> None:
+def _run(
+    atoms: Atoms,
+    found: Trajectory,
+    n_frames: int,
+    temperature: float,
+    rng: np.random.Generator,
+    kept: Callable[[Atoms], Atoms],
+) -> None:
     if atoms.pbc.all():
         strain = rng.normal(scale=STRAIN, size=(3, 3))
         atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.5 * (strain + strain.T)), scale_atoms=True)
@@ -83,13 +99,32 @@ def _run(atoms: Atoms, found: Trajectory, n_frames: int, temperature: float, rng
             forces = dynamics.step(forces)
             still_working()
         energy = float(atoms.get_potential_energy())
-        if not np.isfinite([energy, *np.ravel(forces)]).all():
-            raise ValueError("the oracle returned numbers that are not finite")
-        if energy > highest:
+        if np.isfinite(energy) and energy > highest:
             raise ValueError(f"broken: {energy - highest:.3g} eV above what {temperature:.0f} K can do")
-        stress = stress_of(atoms)
-        found.cells.append(atoms.cell.array.tolist())
-        found.positions.append(atoms.get_positions().tolist())
-        found.energies.append(energy)
-        found.forces.append(np.array(forces).tolist())
-        found.stresses.append(None if stress is None else voigt_6_to_full_3x3_stress(stress).tolist())
+        _keep(kept(atoms), found)
+
+
+def _apart(atoms: Atoms, oracle: OracleConfig, rng: np.random.Generator) -> Atoms:
+    """The frame with a bond pulled apart; as it was where it has none, or the oracle fails on it, as many do there."""
+    found = pulled(atoms, rng)
+    if found is None:
+        return atoms
+    found.calc = make_calculator(oracle)
+    try:
+        found.get_potential_energy()
+    except Exception:  # a calculator may raise anything
+        return atoms
+    still_working()
+    return found
+
+
+def _keep(atoms: Atoms, found: Trajectory) -> None:
+    energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
+    if not np.isfinite([energy, *np.ravel(forces)]).all():
+        raise ValueError("the oracle returned numbers that are not finite")
+    stress = stress_of(atoms)
+    found.cells.append(atoms.cell.array.tolist())
+    found.positions.append(atoms.get_positions().tolist())
+    found.energies.append(energy)
+    found.forces.append(np.array(forces).tolist())
+    found.stresses.append(None if stress is None else voigt_6_to_full_3x3_stress(stress).tolist())
