@@ -15,6 +15,7 @@ matplotlib.use("Agg")
 import numpy as np
 from accuracy import QUANTITIES, Piece, Study, at, read_study
 from matplotlib import pyplot as plt
+from matplotlib.ticker import ScalarFormatter
 
 
 def points(study: Study, data: str, test: str) -> dict[str, tuple[float, float]]:
@@ -46,7 +47,10 @@ def main() -> None:
     axes.set(xscale="log", yscale="log", xlabel="CPU µs/atom, energy and forces", ylabel="force RMSE, meV/Å")
     axes.set_title(f"{options.set}, {study.minutes:g} CPU minutes of training, one core")
     axes.grid(which="both", alpha=0.3)
-    axes.margins(0.25)
+    for axis in (axes.xaxis, axes.yaxis):  # less than a decade has no round powers of ten
+        axis.set_major_formatter(ScalarFormatter())
+        axis.set_minor_formatter(ScalarFormatter())
+    axes.margins(0.4)
     figure.savefig(options.picture, dpi=150)
 
 
