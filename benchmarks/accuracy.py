@@ -31,32 +31,26 @@ ended in between); and CPU microseconds an atom of an evaluation where they were
 """
 
 import argparse
-import fcntl
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ase.io
 import numpy as np
-import torch
 import yaml
 from accuracy_peer import CpuClock, cost
 from accuracy_peer import Piece as PeerPiece
 from pydantic import PositiveFloat
 
-from mollifield import load_artefact
-from mollifield.neighbours import find_edges
-from mollifield.potential import evaluate_edges, types_of
 from mollifield_train.config import TrainConfig, validated
-from mollifield_train.durable import read_json, write_json
+from mollifield_train.durable import claimed, read_json, write_json
 from mollifield_train.evaluate import evaluate_file
 from mollifield_train.metrics import error_summary, key_of
 from mollifield_train.section import Section
+from mollifield_train.sweep.cost import evaluation
 from mollifield_train.training.run import train
 from mollifield_train.training.schedules import Clock
 
@@ -181,12 +175,8 @@ def complete(piece: Piece, study: Study) -> None:
     """Train and judge, unless that is done or another process is at it."""
     folder = piece.folder(study)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        if piece.errors(study) is not None:
+    with claimed(folder / "lock") as mine:
+        if not mine or piece.errors(study) is not None:
             return
         if piece.column in study.peers:
             run_peer(piece, study)
@@ -228,11 +218,8 @@ def errors_of(piece: Piece, study: Study) -> dict[str, Any]:
 
 def own_cost(model: Path, frame: Path, seconds: float) -> float:
     """CPU microseconds an atom, neighbours at hand."""
-    artefact, atoms = load_artefact(model), ase.io.read(frame)
-    edges = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, artefact.r_max)
-    types = types_of(atoms.get_chemical_symbols(), artefact.species)
-    vectors, index = torch.from_numpy(edges.edge_vectors), torch.from_numpy(edges.edge_index)
-    return cost(partial(evaluate_edges, artefact, vectors, index, torch.from_numpy(types)), len(atoms), seconds)
+    call, n_atoms, _ = evaluation(model, frame)
+    return cost(call, n_atoms, seconds)
 
 
 def run_peer(piece: Piece, study: Study) -> None:

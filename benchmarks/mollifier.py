@@ -21,7 +21,6 @@ those of `none`, and epochs are given out accordingly. Prints tables, and writes
 """
 
 import argparse
-import fcntl
 import json
 import tempfile
 import time
@@ -39,6 +38,7 @@ from scipy.stats import spearmanr
 from mollifield_train.config import TrainConfig, validated
 from mollifield_train.data.batches import build_graphs
 from mollifield_train.data.frames import Frame, read_frames
+from mollifield_train.durable import claimed
 from mollifield_train.evaluate import committee_errors
 from mollifield_train.metrics import FrameErrors, error_summary, key_of
 from mollifield_train.model.protocol import Potential
@@ -96,12 +96,8 @@ def run(study: Values) -> Values:
     for piece in pieces(study):
         folder = piece.folder(study)
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            if not (folder / "piece.json").exists():
+        with claimed(folder / "lock") as mine:
+            if mine and not (folder / "piece.json").exists():
                 (folder / "piece.json").write_text(json.dumps(measured(piece, study), indent=1))
     results = gathered(study)
     Path(study["directory"], "results.json").write_text(json.dumps(results, indent=1))

@@ -1,6 +1,8 @@
 """A tiny labelled data set and config for tests of the fit."""
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import ase.io
@@ -12,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 import mollifield_train.training.run
 from mollifield_train.config import TrainConfig, validated
+from mollifield_train.training.run_directory import FitFolder
 
 
 def labelled_water(n_frames: int, seed: int = 0, box: float | None = None) -> list[Atoms]:
@@ -67,6 +70,43 @@ def tiny_config(directory: Path, images: list[Atoms], name: str = "run", **secti
     for section, content in sections.items():
         values[section] = values.get(section, {}) | content if isinstance(content, dict) else content
     return validated(TrainConfig, values, "test")
+
+
+@contextmanager
+def power_cut(monkeypatch, epochs: int = 2) -> Iterator[list[dict]]:
+    """A run in the block ends when so many epochs of it are on disk; their states."""
+    keep, kept = FitFolder.keep_epoch, []
+
+    def keep_and_end(self, state, rows):
+        keep(self, state, rows)
+        kept.append(state)
+        if len(kept) == epochs:
+            raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FitFolder, "keep_epoch", keep_and_end)
+        with pytest.raises(RuntimeError, match="power cut"):
+            yield kept
+
+
+@contextmanager
+def power_cut_in_an_epoch(monkeypatch, steps: int) -> Iterator[None]:
+    """A run in the block ends after so many steps."""
+    from mollifield_train.training.lightning_fit import CommitteeFit
+
+    take_step, taken = CommitteeFit.training_step, 0
+
+    def step(self, batch, batch_idx):
+        nonlocal taken
+        taken += 1
+        if taken > steps:
+            raise RuntimeError("power cut")
+        return take_step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CommitteeFit, "training_step", step)
+        with pytest.raises(RuntimeError, match="power cut"):
+            yield
 
 
 @pytest.fixture(name="exporting")

@@ -23,7 +23,7 @@ from mollifield_train.training.objective import Objective
 from mollifield_train.training.run import export_run, train
 from mollifield_train.training.run_directory import CONFIG_FILE, LAST_CHECKPOINT
 
-from .fitting import history, labelled_water, later_export, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
+from .fitting import history, labelled_water, later_export, no_export, power_cut_in_an_epoch, tiny_config, with_export  # noqa: F401  (fixtures)
 
 MOLLIFIER = {"mollifier": {"weight": 0.01, "width": 0.1, "samples": 1}}
 
@@ -232,23 +232,9 @@ def test_interrupted_run_equals_the_uninterrupted(tmp_path, images, monkeypatch,
     whole = train(tiny_config(tmp_path, images, "whole", **options), progress=False)
     config = tiny_config(tmp_path, images, "parts", **options)
 
-    from mollifield_train.training.lightning_fit import CommitteeFit
-
-    take_step = CommitteeFit.training_step
     for steps_before_the_end in (4, 5):  # three steps an epoch: in the middle of the second, ...
-        taken = 0
-
-        def step(self, batch, batch_idx, enough=steps_before_the_end):
-            nonlocal taken
-            taken += 1
-            if taken > enough:
-                raise RuntimeError("power cut")
-            return take_step(self, batch, batch_idx)
-
-        monkeypatch.setattr(CommitteeFit, "training_step", step)
-        with pytest.raises(RuntimeError, match="power cut"):
+        with power_cut_in_an_epoch(monkeypatch, steps_before_the_end):
             train(config, resume=True, progress=False)
-    monkeypatch.setattr(CommitteeFit, "training_step", take_step)
     parts = train(config, resume=True, progress=False)
 
     same_weights(parts.model, whole.model)

@@ -6,12 +6,11 @@ import torch
 from mollifield_train.config import LossConfig, TrainConfig, validated
 from mollifield_train.data.batches import collate
 from mollifield_train.predict import predict
-from mollifield_train.training.lightning_fit import CommitteeFit
 from mollifield_train.training.loading import load_data
 from mollifield_train.training.objective import Objective
 from mollifield_train.training.run import train
 
-from .fitting import history, labelled_water, later_export, no_export, tiny_config  # noqa: F401  (fixtures)
+from .fitting import history, labelled_water, later_export, no_export, power_cut_in_an_epoch, tiny_config  # noqa: F401  (fixtures)
 
 SPRINGS = {"kind": "springs"}
 FORMS = {
@@ -38,19 +37,8 @@ def same_weights(one, other, tolerance=1e-9):
 
 def in_parts(config, monkeypatch, enough=4):
     """A run that is cut off in the middle of an epoch of three steps, then continued."""
-    take_step, taken = CommitteeFit.training_step, 0
-
-    def step(self, batch, batch_idx):
-        nonlocal taken
-        taken += 1
-        if taken > enough:
-            raise RuntimeError("power cut")
-        return take_step(self, batch, batch_idx)
-
-    monkeypatch.setattr(CommitteeFit, "training_step", step)
-    with pytest.raises(RuntimeError, match="power cut"):
+    with power_cut_in_an_epoch(monkeypatch, enough):
         train(config, progress=False)
-    monkeypatch.setattr(CommitteeFit, "training_step", take_step)
     return train(config, resume=True, progress=False)
 
 

@@ -18,9 +18,9 @@ from mollifield_train.predict import predict
 from mollifield_train.tensor_file import read_tensors
 from mollifield_train.training.members import load_members
 from mollifield_train.training.run import _data_and_model, export_run, train
-from mollifield_train.training.run_directory import LAST_CHECKPOINT, MEMBERS_FILE, FitFolder
+from mollifield_train.training.run_directory import LAST_CHECKPOINT, MEMBERS_FILE
 
-from .fitting import history, labelled_water, later_export, no_export, tiny_config, with_export  # noqa: F401  (fixtures)
+from .fitting import history, labelled_water, later_export, no_export, power_cut, tiny_config, with_export  # noqa: F401  (fixtures)
 
 
 @pytest.fixture(scope="module")
@@ -114,18 +114,8 @@ def test_a_run_with_new_species_is_continued(tmp_path, images, sulphide, monkeyp
     folder.mkdir()
     whole = train(tiny_config(folder, sulphide, "whole", initial=str(first.directory)), progress=False)
     config = tiny_config(folder, sulphide, "continued", initial=str(first.directory))
-    keep, kept = FitFolder.keep_epoch, []
-
-    def power_cut(self, state, rows):
-        keep(self, state, rows)
-        kept.append(state)
-        if len(kept) == 2:
-            raise RuntimeError("power cut")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FitFolder, "keep_epoch", power_cut)
-        with pytest.raises(RuntimeError, match="power cut"):
-            train(config, progress=False)
+    with power_cut(monkeypatch):
+        train(config, progress=False)
     first.directory.rename(tmp_path / "moved")
     continued = train(config.model_copy(update={"initial": str(tmp_path / "moved")}), resume=True, progress=False)
     assert history(continued.directory) == history(whole.directory)

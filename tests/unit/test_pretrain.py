@@ -24,9 +24,9 @@ from mollifield_train.pretrain.pulled import pulled
 from mollifield_train.tensor_file import read_tensors
 from mollifield_train.training.lightning_fit import CommitteeFit
 from mollifield_train.training.run import _data_and_model, train
-from mollifield_train.training.run_directory import LAST_CHECKPOINT, FitFolder
+from mollifield_train.training.run_directory import LAST_CHECKPOINT
 
-from .fitting import history, labelled_water, later_export, no_export, tiny_config  # noqa: F401  (fixtures)
+from .fitting import history, labelled_water, later_export, no_export, power_cut, tiny_config  # noqa: F401  (fixtures)
 from .springs import ZERO, Springs
 
 SPRINGS = {"kind": "ase", "calculator": "tests.unit.springs.Springs"}
@@ -276,18 +276,8 @@ def test_together_equals_one_by_one(tmp_path, images):
 def test_interrupted_run_equals_the_uninterrupted(tmp_path, images, monkeypatch):
     whole = train(pretrained(tmp_path, images, "whole"), progress=False)
     config = pretrained(tmp_path, images, "continued")
-    keep, kept = FitFolder.keep_epoch, []
-
-    def power_cut(self, state, rows):
-        keep(self, state, rows)
-        kept.append(state)
-        if len(kept) == 2:
-            raise RuntimeError("power cut")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FitFolder, "keep_epoch", power_cut)
-        with pytest.raises(RuntimeError, match="power cut"):
-            train(config, progress=False)
+    with power_cut(monkeypatch) as kept:
+        train(config, progress=False)
     monkeypatch.setattr(frames_module, "local_workers", None)  # nothing is labelled again
     continued = train(config, resume=True, progress=False)
     assert history(continued.directory) == history(whole.directory)

@@ -99,22 +99,30 @@ class NamedDatabase:
 
 
 @contextlib.contextmanager
-def only_process(path: Path, what: str = "loop") -> Iterator[None]:
-    """Hold an exclusive lock on `path`; the kernel frees it however the process ends.
-
-    Raises ValueError: another process, `what` in the message, holds it.
-    """
+def claimed(path: Path) -> Iterator[bool]:
+    """Hold an exclusive lock on `path`, if no other process does; the kernel frees it however the process ends."""
     with open(path, "w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"{path.parent}: another {what} is running in this directory") from None
+            mine = False
+        else:
+            mine = True
+        yield mine
+
+
+@contextlib.contextmanager
+def only_process(path: Path, what: str = "loop") -> Iterator[None]:
+    """The same; raises ValueError where another process, `what` in the message, holds it."""
+    with claimed(path) as mine:
+        if not mine:
+            raise ValueError(f"{path.parent}: another {what} is running in this directory")
         yield
 
 
 @contextlib.contextmanager
 def one_after_another(path: Path) -> Iterator[None]:
-    """The same, waiting for a process that holds it."""
+    """Hold it, waiting for a process that does."""
     with open(path, "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -19,13 +19,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 
 from .. import parity
+from ..palette import COLOURS
 from . import structures
 from .explore.trajectory import MAX_STD, STEP, Trace
 
 Array = NDArray[np.float64]
 
-COLOURS = ("#c2571a", "#4a7fb5", "#5d8a3a", "#8a5ba6", "#a3862b", "#4f8f8b")
-"""Of the arms, in their order; other figures have the first."""
 _INK = "#010203"
 """Stands for the page's own text colour until the figure is SVG."""
 _STYLE: dict[Any, Any] = {

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from ..palette import COLOURS
 from .checks import energies_beside_composition
 from .frames import CONFIG_TYPE, LABELS, Frame
 from .survey import Survey, counts
 from .work import works
 
-COLOURS = ("#c2571a", "#4a7fb5", "#5d8a3a", "#8a5ba6", "#a3862b", "#4f8f8b", "#b0476a")
-"""Of the largest groups; the others share `OTHER`."""
 OTHER = "#909090"
+"""Of groups beyond as many as there are colours, the largest first."""
 N_BARS = 12
 
 

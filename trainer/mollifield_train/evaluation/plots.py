@@ -9,10 +9,11 @@ import numpy as np
 from .. import parity
 from ..data.checks import energies_beside_composition
 from ..metrics import MILLI, FrameErrors, rmse
+from ..palette import COLOURS
 from .calibration import N_LEAST, bins, observed
 from .tables import groups_of
 
-COLOUR, OTHER = "#4a7fb5", "#c2571a"
+OTHER, COLOUR = COLOURS[:2]
 N_BARS = 15
 TITLES = {"energy": "energy, composition and offset apart (eV/atom)", "forces": "force component (eV/Å)"}
 TITLES |= {"stress": "stress component (eV/Å³)"}

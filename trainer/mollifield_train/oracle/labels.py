@@ -24,13 +24,17 @@ class Label:
 
 
 def compute_label(config: OracleConfig, atoms: Atoms) -> Label:
-    """One reference calculation.
-
-    Raises ValueError: the calculator returned something that is not finite. Raises Exception: whatever the calculator
-    raises.
-    """
+    """One reference calculation. Raises as `label_of` does."""
     atoms = atoms.copy()
     atoms.calc = make_calculator(config)
+    return label_of(atoms)
+
+
+def label_of(atoms: Atoms) -> Label:
+    """What the calculator of `atoms` says about them.
+
+    Raises ValueError: it returned something that is not finite. Raises Exception: whatever the calculator raises.
+    """
     energy, forces = float(atoms.get_potential_energy()), np.array(atoms.get_forces())
     stress = stress_of(atoms)
     numbers = [energy, *forces.ravel(), *(stress if stress is not None else [])]

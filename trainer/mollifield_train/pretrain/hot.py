@@ -14,7 +14,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from ..oracle import make_calculator
 from ..oracle.calculators import OracleConfig
 from ..oracle.dynamics import langevin
-from ..oracle.labels import stress_of
+from ..oracle.labels import label_of
 from ..oracle.workers import still_working
 from .pulled import pulled
 
@@ -111,7 +111,7 @@ def _apart(atoms: Atoms, oracle: OracleConfig, rng: np.random.Generator) -> Atom
         return atoms
     found.calc = make_calculator(oracle)
     try:
-        found.get_potential_energy()
+        label_of(found)
     except Exception:  # a calculator may raise anything
         return atoms
     still_working()
@@ -119,12 +119,9 @@ def _apart(atoms: Atoms, oracle: OracleConfig, rng: np.random.Generator) -> Atom
 
 
 def _keep(atoms: Atoms, found: Trajectory) -> None:
-    energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
-    if not np.isfinite([energy, *np.ravel(forces)]).all():
-        raise ValueError("the oracle returned numbers that are not finite")
-    stress = stress_of(atoms)
+    label = label_of(atoms)
     found.cells.append(atoms.cell.array.tolist())
     found.positions.append(atoms.get_positions().tolist())
-    found.energies.append(energy)
-    found.forces.append(np.array(forces).tolist())
-    found.stresses.append(None if stress is None else voigt_6_to_full_3x3_stress(stress).tolist())
+    found.energies.append(label.energy)
+    found.forces.append(label.forces.tolist())
+    found.stresses.append(None if label.stress is None else voigt_6_to_full_3x3_stress(label.stress).tolist())

@@ -3,6 +3,7 @@
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
+from scipy.sparse.csgraph import connected_components
 
 BONDED = 1.3
 """Times the sum of covalent radii."""
@@ -24,24 +25,14 @@ def pulled(atoms: Atoms, rng: np.random.Generator) -> Atoms | None:
         return None
     first, second = rng.permutation(bonds[rng.integers(len(bonds))])
     bonded[first, second] = bonded[second, first] = False
-    part = _part_of(second, bonded)
-    if first in part:
-        part = {second}
-    elif len(part) > len(atoms) / 2:
-        first, second = second, first
-        part = _part_of(second, bonded)
+    _, part = connected_components(bonded, directed=False)
+    if part[first] == part[second]:
+        moved = np.arange(len(atoms)) == second
+    else:
+        if np.sum(part == part[second]) > len(atoms) / 2:
+            first, second = second, first
+        moved = part == part[second]
     along = atoms.positions[second] - atoms.positions[first]
     other = atoms.copy()
-    other.positions[sorted(part)] += (rng.uniform(1.2, LONGEST) - 1.0) * along
+    other.positions[moved] += (rng.uniform(1.2, LONGEST) - 1.0) * along
     return other
-
-
-def _part_of(atom: int, bonded: np.ndarray) -> set[int]:
-    """Atoms that bonds lead to from one of them, itself among them."""
-    found, front = {int(atom)}, [int(atom)]
-    while front:
-        for neighbour in np.flatnonzero(bonded[front.pop()]).tolist():
-            if neighbour not in found:
-                found.add(neighbour)
-                front.append(neighbour)
-    return found

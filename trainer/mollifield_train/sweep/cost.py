@@ -23,16 +23,21 @@ def inference_cost(model: Path, frame: Path, device: str) -> float:
 
     CPU time where the model runs on a CPU, which counts all threads and no waiting; else the time that passes.
     """
+    call, n_atoms, on_cpu = evaluation(model, frame, device)
+    return 1e6 * median_seconds(call, time.process_time if on_cpu else time.perf_counter) / n_atoms
+
+
+def evaluation(model: Path, frame: Path, device: str = "cpu") -> tuple[Callable[[], None], int, bool]:
+    """A call to be timed, of the first frame in a file; its number of atoms, and whether it runs on a CPU."""
     artefact, atoms = load_artefact(model, device), next(iterate_atoms(frame))
     edges = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, artefact.r_max)
     types = torch.from_numpy(types_of(atoms.get_chemical_symbols(), artefact.species))
     vectors, index = torch.from_numpy(edges.edge_vectors), torch.from_numpy(edges.edge_index)
-    clock = time.process_time if artefact.device.type == "cpu" else time.perf_counter
 
-    def evaluation() -> None:
+    def call() -> None:
         evaluate_edges(artefact, vectors, index, types).forces.cpu()  # which waits for a GPU
 
-    return 1e6 * median_seconds(evaluation, clock) / len(atoms)
+    return call, len(atoms), artefact.device.type == "cpu"
 
 
 def median_seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..durable import replacing
 from ..metrics import key_of
+from ..palette import COLOURS
 from .run_directory import Row
 
 PICTURE = "learning_curves.png"
@@ -20,7 +21,8 @@ N_POINTS = 400
 """Epochs of a line, evenly spread; more are not seen."""
 N_RECENT = 10
 """Epochs whose time says how long the next ones take."""
-COLOURS = ("#c2571a", "#4a7fb5", "#5d8a3a", "#8a5ba6", "#a3862b", "#4f8f8b", "#b0476a", "#6b6b6b")
+MEMBERS = (*COLOURS, "#6b6b6b")
+"""Colours of fits."""
 PANELS = (
     ("loss", "loss"),
     (key_of("energy", "rmse"), "energy RMSE (meV/atom)"),
@@ -105,12 +107,12 @@ def _draw(path: Path, histories: dict[str, Sequence[Row]], title: str) -> None:
     for axes, (key, label) in zip(places, shown, strict=False):
         for k, history in enumerate(histories.values()):
             for part, style in (("train", ":"), ("valid", "-")):
-                _line(axes, history, f"{part}_{key}", style, COLOURS[k % len(COLOURS)])
+                _line(axes, history, f"{part}_{key}", style, MEMBERS[k % len(MEMBERS)])
         axes.set(yscale="log")
         axes.set_title(label, fontsize=9, loc="left")
     rate = places[len(shown)]
     for k, (name, history) in enumerate(histories.items()):
-        _line(rate, history, "learning_rate", "-", COLOURS[k % len(COLOURS)], name)
+        _line(rate, history, "learning_rate", "-", MEMBERS[k % len(MEMBERS)], name)
     rate.set(yscale="log")
     rate.set_title("learning rate", fontsize=9, loc="left")
     rate.legend(frameon=False, fontsize=8)

@@ -58,9 +58,11 @@ class Layer(nn.Module):
         message_scale = 1.0 / math.sqrt(max(architecture.average_neighbours, 1.0))
         n_mixed = n_scalars if settings.correlation == 1 else n_channels
         mix = linear(convolution.paths_per_l, n_mixed, message_scale)
-        self.update = Update(mix)
-        if settings.correlation > 1:
-            self.update = _products(settings, backend, linear, mix, l_max_edge, l_max_out, n_scalars)
+        self.update = (
+            Update(mix)
+            if settings.correlation == 1
+            else _products(settings, backend, linear, mix, l_max_edge, l_max_out, n_scalars)
+        )
         l_self = min(l_max_in, l_max_out)
         self.n_self = (l_self + 1) ** 2
         self.n_gate_inputs = n_scalars + ((l_max_out + 1) ** 2 - 1) * n_channels
