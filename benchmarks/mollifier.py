@@ -181,7 +181,8 @@ def fitted(config: TrainConfig, folder: Path | None) -> tuple[Potential, list[di
         best, history = fit_members(config, data, model, seeds, place, CPU, None)
         cpu = time.process_time() - started
     if data.statistics.shifts.fitted:
-        refit_shifts(best, committee_errors(best, data.training, 16, CPU), data.statistics.shifts.fitted)
+        found = committee_errors(best, data.training, 16, CPU)
+        refit_shifts(best, data.training.frames, found, data.statistics.shifts.fitted)
     return best, history, cpu
 
 

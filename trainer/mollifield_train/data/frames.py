@@ -19,7 +19,7 @@ from ase.geometry.minkowski_reduction import minkowski_reduce
 from ..progress import counted
 from .content import content_key
 from .files import find_files, iterate_atoms
-from .keys import LabelKeys, Source, resolve_keys
+from .keys import LabelKeys, Presence, presence, resolve_keys
 from .labels import labels_of, require_finite
 from .origins import PLAIN, Origin, origin_of, require_files
 from .summary import Summary
@@ -173,10 +173,16 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class _Read(Source):
+class _Read:
     """A file's configurations, and what is said about it."""
 
+    name: str
+    images: Sequence[ase.Atoms]
     origin: Origin
+
+    def presence(self, common: LabelKeys) -> Presence:
+        """Of its labels."""
+        return presence(self.name, self.images, self.origin.keys(common))
 
 
 Refused = Callable[[str], None]
@@ -205,7 +211,8 @@ def read_frame_sets(
     if reading.all_origins:
         require_files(reading.origins, [path for paths in files for path in paths])
     sources = [_read_files(paths, reading, progress, refused) for paths in files]
-    names = _names([source for group in sources for source in group], reading.keys)
+    read = [source for group in sources for source in group]
+    names = label_names([(source.origin, source.presence(reading.keys)) for source in read], reading.keys)
     frames = [[_frames(source, names[source.name], reading, refused) for source in group] for group in sources]
     found = [[frame for source in group for frame in source] for group in frames]
     require_groups(reading.group_weights, [frame for group in found for frame in group])
@@ -215,7 +222,7 @@ def read_frame_sets(
 def frames_from_atoms(images: Iterable[ase.Atoms], source: str, keys: LabelKeys | None = None) -> list[Frame]:
     """Checked frames from ASE objects; `source` names them in messages."""
     found, keys = _Read(source, list(images), PLAIN), keys or LabelKeys()
-    return _frames(found, resolve_keys([found], keys), Reading(keys))
+    return _frames(found, resolve_keys([found.presence(keys)], keys), Reading(keys))
 
 
 def _read_files(paths: Sequence[Path], reading: Reading, progress: bool, refused: Refused | None) -> list[_Read]:
@@ -231,11 +238,14 @@ def _read_files(paths: Sequence[Path], reading: Reading, progress: bool, refused
     return found
 
 
-def _names(sources: Sequence[_Read], common: LabelKeys) -> dict[str, dict[str, str]]:
-    """Names of the labels in each file; files of which the same is said are judged together."""
-    alike: dict[LabelKeys, list[_Read]] = defaultdict(list)
-    for source in sources:
-        alike[source.origin.keys(common)].append(source)
+def label_names(sources: Sequence[tuple[Origin, Presence]], common: LabelKeys) -> dict[str, dict[str, str]]:
+    """Names of the labels in each file; files of which the same is said are judged together.
+
+    Raises ValueError as `resolve_keys`.
+    """
+    alike: dict[LabelKeys, list[Presence]] = defaultdict(list)
+    for origin, found in sources:
+        alike[origin.keys(common)].append(found)
     return {
         source.name: names for keys, group in alike.items() for names in [resolve_keys(group, keys)] for source in group
     }
@@ -256,7 +266,7 @@ def _frames(source: _Read, names: Mapping[str, str], reading: Reading, refused: 
     found = []
     for k, atoms in enumerate(source.images):
         try:
-            found.append(_frame(atoms, f"frame {k} of {source.name}", names, source.origin, reading))
+            found.append(read_frame(atoms, f"frame {k} of {source.name}", names, source.origin, reading))
         except ValueError as error:
             _refuse(refused, error)
     return found
@@ -268,7 +278,8 @@ def _refuse(refused: Refused | None, error: ValueError) -> None:
     refused(str(error))
 
 
-def _frame(atoms: ase.Atoms, where: str, names: Mapping[str, str], origin: Origin, reading: Reading) -> Frame:
+def read_frame(atoms: ase.Atoms, where: str, names: Mapping[str, str], origin: Origin, reading: Reading) -> Frame:
+    """A checked frame; `where` names it, `names` are those of its labels. Raises ValueError."""
     require_finite(atoms.positions, "positions", atoms, where)
     tags, labels = _tags(atoms, origin), labels_of(atoms, names, origin, where)
     return Frame(

@@ -16,10 +16,11 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from ..config import OptimiserConfig, TrainConfig
 from ..data.batches import Batch, Graph, SeededBatches, SharedBatches, collate
+from ..data.graph_sets import graph_set
 from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
 from ..predict import BatchPrediction, Evaluable, first_frames, predict
@@ -62,10 +63,11 @@ class CommitteeFit(lightning.LightningModule):
         self.objective = objective
         self.settings = optimiser
         self.n_given = len(training)
-        self.training_graphs = [*training, *([] if beside is None else beside.graphs)]
+        self.training_graphs = _dataset(training)
+        if beside is not None:
+            self.training_graphs = ConcatDataset([self.training_graphs, _dataset(beside.graphs)])
         self.validation_graphs = validation
-        sizes = [graph.edge_index.shape[1] for graph in training]
-        by_edges = sizes if optimiser.batch_by == "edges" else None
+        by_edges = graph_set(training).n_edges.tolist() if optimiser.batch_by == "edges" else None
         share = 0 if beside is None else beside.share
         order = SeededBatches(len(training), optimiser.batch_size - share, seed, by_edges)
         self.order = order if beside is None else SharedBatches(order, beside.batches(seed))
@@ -101,7 +103,7 @@ class CommitteeFit(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Graph]:
         """Batches in an order that depends on seed and epoch."""
-        return DataLoader(_dataset(self.training_graphs), batch_sampler=self.order, collate_fn=collate)
+        return DataLoader(self.training_graphs, batch_sampler=self.order, collate_fn=collate)
 
     def val_dataloader(self) -> DataLoader[Graph]:
         """Validation frames in file order."""
