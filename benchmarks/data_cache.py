@@ -11,21 +11,20 @@ import argparse
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase.build import molecule
 
-ROUNDS = 5
-"""Of the comparison, in turns."""
-STEPS = 40
-"""Training steps of a round."""
+BATCH = 5
+"""Frames, as the default has it."""
+STEPS = 1000
+"""Of the comparison, at most: a batch from memory and one from the cache by turns."""
 
 
 def write_frames(path: Path, n_frames: int) -> None:
@@ -88,22 +87,22 @@ def phase_memory(frames: Path, cache: Path, workers: int) -> dict[str, float]:
 
 def phase_start(frames: Path, cache: Path, workers: int) -> dict[str, float]:
     """Imports alone."""
-    import mollifield_train.training.run  # noqa: F401
+    import mollifield_train.training.loading  # noqa: F401
 
     return {}
 
 
-def batches(graphs: Any, size: int = 5) -> Iterator[Any]:
+def batches(graphs: Any) -> Iterator[Any]:
     """As a training has them."""
     from torch.utils.data import DataLoader
 
     from mollifield_train.data.batches import SeededBatches, collate
 
-    return iter(DataLoader(graphs, batch_sampler=SeededBatches(len(graphs), size, 0), collate_fn=collate))
+    return iter(DataLoader(graphs, batch_sampler=SeededBatches(len(graphs), BATCH, 0), collate_fn=collate))
 
 
 def phase_compare(frames: Path, cache: Path, workers: int) -> dict[str, float]:
-    """CPU and wall seconds a frame, cached over in memory, of batches alone and of training steps, by turns."""
+    """Microseconds a frame of batches alone and of training steps with them, from memory and from the cache."""
     from mollifield_train.predict import predict
     from mollifield_train.training.loading import load_data
     from mollifield_train.training.members import build_potential
@@ -117,38 +116,28 @@ def phase_compare(frames: Path, cache: Path, workers: int) -> dict[str, float]:
     model = build_potential(given, data.statistics, 0, 1)
     objective = Objective(given.loss, data.statistics.force_scale, 0)
 
-    def loop(graphs: Any) -> int:
-        return sum(batch.n_frames for batch in batches(graphs))
+    def step(batch: Any) -> None:
+        loss = objective.data_loss(predict(model, batch, create_graph=True), batch)
+        loss.sum().backward()
 
-    def steps(graphs: Any) -> int:
-        n_frames = 0
-        for step, batch in enumerate(batches(graphs)):
-            if step == STEPS:
-                break
-            loss = objective.data_loss(predict(model, batch, create_graph=True), batch)
-            loss.sum().backward()
-            n_frames += batch.n_frames
-        return n_frames
+    def nothing(batch: Any) -> None:
+        pass
 
     found: dict[str, float] = {}
-    for what, work in (("batches", loop), ("steps", steps)):
-        measured: dict[str, list[tuple[float, float]]] = {name: [] for name in sets}
-        for _ in range(ROUNDS):
-            for name, graphs in sets.items():
-                measured[name].append(timed(work, graphs))
+    for what, work in (("batches", nothing), ("steps", step)):
+        spent = {name: np.zeros(2) for name in sets}
+        turns = {name: batches(graphs) for name, graphs in sets.items()}
+        n_steps = min(STEPS, len(data.training) // BATCH)
+        for _ in range(n_steps):
+            for name, source in turns.items():
+                started = np.array([time.process_time(), time.perf_counter()])
+                work(next(source))
+                spent[name] += np.array([time.process_time(), time.perf_counter()]) - started
         for k, clock in enumerate(("cpu", "wall")):
-            middle = {name: statistics.median(pair[k] for pair in pairs) for name, pairs in measured.items()}
-            found[f"{what}_{clock}_us_memory"] = 1e6 * middle["memory"]
-            found[f"{what}_{clock}_us_cache"] = 1e6 * middle["cache"]
-            found[f"{what}_{clock}_ratio"] = middle["memory"] / middle["cache"]
+            for name in sets:
+                found[f"{what}_{clock}_us_{name}"] = 1e6 * spent[name][k] / (n_steps * BATCH)
+            found[f"{what}_{clock}_ratio"] = spent["memory"][k] / spent["cache"][k]
     return found
-
-
-def timed(work: Callable[[Any], int], graphs: Any) -> tuple[float, float]:
-    """CPU and wall seconds a frame."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    n_frames = work(graphs)
-    return (time.process_time() - cpu) / n_frames, (time.perf_counter() - wall) / n_frames
 
 
 PHASES = {name.removeprefix("phase_"): found for name, found in globals().items() if name.startswith("phase_")}

@@ -1,6 +1,7 @@
 """Frames and neighbour lists on disk: the same as in memory, whoever was killed, changed or damaged what."""
 
 import os
+import pickle
 import resource
 import signal
 import subprocess
@@ -102,6 +103,8 @@ def test_it_gives_what_memory_has(tmp_path):
         on_disk = StoredGraphs(stored, species, CUTOFF, with_nearby)
         assert all(map(same, on_disk, graphs)) and len(on_disk) == len(graphs)
         assert same(on_disk.n_edges, graphs.n_edges)
+        on_disk = pickle.loads(pickle.dumps(on_disk))  # as worker processes get it
+        assert same(on_disk[-1], graphs[-1]) and all(map(same, on_disk[2:5], graphs[2:5]))
     assert (graphs[6].nearby is None) and graphs.n_edges[6] == 12  # of one atom in a small cell
     near = shortest_distances([on_disk], species, 3.0)
     assert near == shortest_distances([graphs], species, 3.0)

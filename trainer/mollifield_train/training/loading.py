@@ -3,16 +3,11 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
 
 from ..config import ModelConfig, TrainConfig
 from ..data.batches import build_graphs
-from ..data.cache.graphs import StoredGraphs, stored_frame_sets
-from ..data.cache.stored import Store, StoredFrame, StoredFrames
 from ..data.checks import check_frames, names
-from ..data.frames import LABELS, Frame, read_frame_sets
+from ..data.frames import LABELS
 from ..data.graph_sets import GraphSet, InMemory, average_neighbours, shortest_distances
 from ..data.shifts import Shifts, energy_shifts
 from ..data.splits import split_frames, validation_from
@@ -21,7 +16,7 @@ from ..data.summary import Summary
 from ..data.work import odd_works
 from ..model.protocol import Potential
 from ..pretrain.frames import oracle_frames
-from .objective import skin_of
+from .holders import Holder, holder_of
 
 
 @dataclass(frozen=True)
@@ -48,60 +43,6 @@ class TrainingData:
         return {"trained_before": self.trained_before, "trained_on": sorted(seen)}
 
 
-class Holder(Protocol):
-    """Where frames are: read from files into memory, or in a cache."""
-
-    def frame_sets(self, progress: bool) -> list[Sequence[Any]]:
-        """Frames (`Summary`) of `data.train` and, where it is given, `data.valid`."""
-        ...
-
-    def graphs(self, frames: Sequence[Any], species: Sequence[str], progress: bool, with_nearby: bool) -> GraphSet:
-        """Of some of these frames, which it has given out."""
-        ...
-
-
-class HeldInMemory:
-    """All frames and all graphs in memory."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        self._config = config
-
-    def frame_sets(self, progress: bool) -> list[Sequence[Frame]]:
-        """As `Holder`."""
-        return list(read_frame_sets(_paths(self._config), self._config.data.reading(), progress))
-
-    def graphs(self, frames: Sequence[Frame], species: Sequence[str], progress: bool, with_nearby: bool) -> GraphSet:
-        """As `Holder`."""
-        return InMemory(build_graphs(frames, species, *_cutoff(self._config), progress, with_nearby))
-
-
-class HeldInCache:
-    """Frames and edges in `data.cache`, read when they are needed."""
-
-    def __init__(self, config: TrainConfig, cache: Path) -> None:
-        self._config = config
-        self._cache = cache
-        self._store: Store | None = None
-
-    def frame_sets(self, progress: bool) -> list[Sequence[StoredFrame]]:
-        """As `Holder`."""
-        data = self._config.data
-        cutoff = _cutoff(self._config)
-        sets = stored_frame_sets(
-            _paths(self._config), data.reading(), cutoff, self._cache, data.cache_workers, progress
-        )
-        self._store = sets[0].store
-        return list(sets)
-
-    def graphs(
-        self, frames: Sequence[StoredFrame], species: Sequence[str], progress: bool, with_nearby: bool
-    ) -> GraphSet:
-        """As `Holder`."""
-        assert self._store is not None
-        numbers = np.array([frame.k for frame in frames], dtype=np.int64)
-        return StoredGraphs(StoredFrames(self._store, numbers), species, _cutoff(self._config), with_nearby)
-
-
 @dataclass(frozen=True)
 class FrameSets:
     """Frames as they were read and split."""
@@ -119,8 +60,7 @@ def read_data(config: TrainConfig, trained_before: Collection[str] = (), progres
 
     Raises ValueError for unusable files.
     """
-    cache = config.data.cache
-    holder: Holder = HeldInMemory(config) if cache is None else HeldInCache(config, Path(cache))
+    holder = holder_of(config)
     sets = holder.frame_sets(progress)
     isolated = [frame for frame in sets[0] if frame.is_isolated_atom]
     frames, *others = [[frame for frame in found if not frame.is_isolated_atom] for found in sets]
@@ -132,15 +72,6 @@ def read_data(config: TrainConfig, trained_before: Collection[str] = (), progres
     training, validation = split_frames(frames, fraction, config.seed, trained_before)
     notes = _split_notes(frames, validation, fraction, trained_before)
     return FrameSets(training, validation, isolated, notes, holder)
-
-
-def _paths(config: TrainConfig) -> list[str | list[str]]:
-    return [paths for paths in (config.data.train, config.data.valid) if paths is not None]
-
-
-def _cutoff(config: TrainConfig) -> tuple[float, float]:
-    """Of the edges, and the skin beyond it, in Å."""
-    return config.model.r_max, skin_of(config.loss, config.model.r_max)
 
 
 def load_data(

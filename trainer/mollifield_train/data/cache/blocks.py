@@ -1,8 +1,11 @@
 """Where the pieces of a large extended-xyz file begin, so that several processes may read it."""
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from ...progress import counted
 
 
 class Limits(NamedTuple):
@@ -31,25 +34,36 @@ class Block(NamedTuple):
     end: int
 
 
-def blocks_of(path: Path, limits: Limits) -> list[Block] | None:
+def blocks_of(path: Path, limits: Limits, progress: bool) -> list[Block] | None:
     """Pieces of an extended-xyz file, each for a shard; None where its layout is not plain numbers of atoms and lines.
 
     Then whoever reads the whole of it says what is wrong.
     """
-    blocks: list[Block] = []
+    try:
+        return list(counted(_blocks(path, limits), f"looking for frames in {path.name}", "shard", shown=progress))
+    except _OtherLayout:
+        return None
+
+
+class _OtherLayout(Exception):
+    pass
+
+
+def _blocks(path: Path, limits: Limits) -> Iterator[Block]:
     first = start = position = n_frames = n_atoms = 0
     with open(path, "rb") as file:
         while (line := file.readline()).strip():
             if not line.strip().isdigit():
-                return None
+                raise _OtherLayout
             rows = list(map(len, itertools.islice(file, int(line) + 1)))
             if len(rows) <= int(line):
-                return None
+                raise _OtherLayout
             position += len(line) + sum(rows)
             n_frames, n_atoms = n_frames + 1, n_atoms + int(line)
             if limits.reached(n_frames, n_atoms):
-                blocks.append(Block(first, n_frames, start, position))
+                yield Block(first, n_frames, start, position)
                 first, start, n_frames, n_atoms = first + n_frames, position, 0, 0
     if n_frames:
-        blocks.append(Block(first, n_frames, start, position))
-    return blocks or None
+        yield Block(first, n_frames, start, position)
+    elif not first:
+        raise _OtherLayout

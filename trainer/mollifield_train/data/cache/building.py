@@ -112,7 +112,7 @@ def _complete(folder: Path) -> list[Path] | None:
 
 def _build(sources: Sequence[Source], cache: Path, workers: int, progress: bool) -> None:
     jobs = [Job(source, cache / source.key, Path.cwd()) for source in sources]
-    tasks = [task for job in jobs for task in _tasks(job)]
+    tasks = [task for job in jobs for task in _tasks(job, progress)]
     n_shards = dict.fromkeys((job.source.key for job in jobs), 0)
     missing = [task for task in tasks if task.block is None or open_shard(task.job.shard(task.number)) is None]
     whole = sum(max(1, task.job.source.state["size"] // BYTES) for task in missing if task.block is None)
@@ -126,10 +126,12 @@ def _build(sources: Sequence[Source], cache: Path, workers: int, progress: bool)
         write_json(job.folder / COMPLETE, {"n_shards": own, "of": str(job.source.path.absolute())})
 
 
-def _tasks(job: Job) -> list[_Task]:
+def _tasks(job: Job, progress: bool) -> list[_Task]:
     job.folder.mkdir(parents=True, exist_ok=True)
     source = job.source
-    blocks = blocks_of(source.path, source.limits) if format_of(source.path, source.origin) == EXTXYZ else None
+    blocks = (
+        blocks_of(source.path, source.limits, progress) if format_of(source.path, source.origin) == EXTXYZ else None
+    )
     return [_Task(job, 0, None)] if blocks is None else [_Task(job, k, block) for k, block in enumerate(blocks)]
 
 

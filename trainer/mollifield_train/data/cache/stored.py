@@ -7,7 +7,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import TypeVar, overload
 
 import numpy as np
 
@@ -246,11 +246,8 @@ class _Descriptors:
             self._open.move_to_end(path)
         return os.preadv(found.number, [content.data], offset)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__()  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return _Descriptors, ()  # another process opens its own
 
 
 class _Descriptor:
