@@ -1,6 +1,6 @@
 """What is odd about labelled frames, in a few lines, each of which names frames. Nothing is ever left out for it."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -91,12 +91,14 @@ def zero_stress(frames: Sequence[Summary]) -> list[str]:
 
 def copies(frames: Sequence[Summary]) -> list[str]:
     """Frames of the same geometry, and by how much their energies differ."""
+    met = Counter(frame.content for frame in frames)
+    if len(met) == len(frames):
+        return []
     groups: dict[str, list[Summary]] = defaultdict(list)
     for frame in frames:
-        groups[frame.content].append(frame)
-    repeated = [group for group in groups.values() if len(group) > 1]
-    if not repeated:
-        return []
+        if met[frame.content] > 1:
+            groups[frame.content].append(frame)
+    repeated = list(groups.values())
     energies = [[frame.energy for frame in group if frame.energy is not None] for group in repeated]
     spread = max(max(values, default=0.0) - min(values, default=0.0) for values in energies)
     labels = f"; energies differ by up to {spread:.3g} eV" if spread > 0.0 else ""

@@ -61,11 +61,11 @@ def presence(name: str, images: Iterable[ase.Atoms], keys: LabelKeys, start: int
     return Presence(name, first, alone, found)
 
 
-def joined(parts: Sequence[Presence]) -> Presence:
-    """Of a file, from those of its parts, in order."""
+def joined(name: str, parts: Sequence[Presence]) -> Presence:
+    """Of the file `name`, from those of its parts, in order, which may have had another name."""
     first = {key: k for part in reversed(parts) for key, k in part.first.items()}
     alone = {key: k for part in reversed(parts) for key, k in part.alone.items()}
-    return Presence(parts[0].name, first, alone, parts[0].found)
+    return Presence(name, first, alone, parts[0].found)
 
 
 def resolve_keys(sources: Sequence[Presence], keys: LabelKeys) -> dict[str, str]:

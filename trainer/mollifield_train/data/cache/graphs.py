@@ -34,14 +34,18 @@ def stored_frame_sets(
     """
     files = [find_files(paths) for paths in sets]
     every = [path for paths in files for path in paths]
-    require_files(reading.origins, every)
+    if reading.all_origins:
+        require_files(reading.origins, every)
     cache = cache.absolute()
     sources = [source_of(path, reading, *cutoff, cache, progress) for path in every]
     shards = require_shards(sources, cache, workers or n_cores(), progress)
     store = Store(sources, shards, reading)
     parts = iter(store.presences)
-    found = [joined([next(parts) for _ in group]) for group in shards]
-    label_names([(source.origin, presence) for source, presence in zip(sources, found, strict=True)], reading.keys)
+    found = [
+        (source.origin, joined(str(source.path), [next(parts) for _ in group]))
+        for source, group in zip(sources, shards, strict=True)
+    ]
+    label_names(found, reading.keys)
     require_groups(reading.group_weights, store.of_files(0, len(every)))
     ends = np.cumsum([0, *map(len, files)]).tolist()
     return [store.of_files(start, end) for start, end in itertools.pairwise(ends)]

@@ -1,5 +1,6 @@
 """What a file of frames is, by its content, and what else decides what is read from it."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -102,5 +103,6 @@ def content_of(path: Path, state: dict[str, int], cache: Path, progress: bool) -
             digest.update(piece)
     # A file that is written at this moment may change within one tick of its clock.
     if time.time_ns() - max(state["mtime"], state["ctime"]) > SETTLED * 1e9:
-        write_json(memory, {"path": str(path.resolve()), "state": state, "content": digest.hexdigest()})
+        with contextlib.suppress(OSError):  # a cache that may only be read: the file is hashed each time
+            write_json(memory, {"path": str(path.resolve()), "state": state, "content": digest.hexdigest()})
     return digest.hexdigest()
