@@ -1,5 +1,7 @@
 """What `mollifier.py` measures of a trained model: errors, its training curve, smoothness, dynamics, loss entropy."""
 
+import json
+from functools import cache
 from typing import Any
 
 import ase.io
@@ -88,12 +90,19 @@ def of_surface(model: Potential, starts: list[ase.Atoms], given: Values, study: 
     evaluate = surface.by_model(model)
     found: Values = {f"rough_{name}": surface.roughness(evaluate, path) for name, path in paths.items()}
     if "oracle" in given:
-        section = CALCULATORS[given["oracle"]["kind"]].section
-        oracle = surface.by_calculator(make_calculator(section.model_validate(given["oracle"])))
+        oracle = oracle_of(json.dumps(given["oracle"]))
         for name, path in paths.items():
             found[f"true_{name}"] = surface.roughness(oracle, path)
             found[f"error_{name}"] = surface.force_error(evaluate, oracle, path)
     return found
+
+
+@cache
+def oracle_of(given: str) -> surface.Evaluate:
+    """By its section in JSON. All pieces of a set ask it the same."""
+    values = json.loads(given)
+    section = CALCULATORS[values["kind"]].section
+    return surface.remembered(surface.by_calculator(make_calculator(section.model_validate(values))))
 
 
 def of_dynamics(model: Potential, starts: list[ase.Atoms], md: Values) -> Values:
