@@ -13,7 +13,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from . import uncertainty
+from . import contract, uncertainty
 from .ase_properties import INTERVAL_PROPERTIES, STD_PROPERTIES, register
 from .calibration import Array
 from .potential import evaluate
@@ -60,7 +60,7 @@ class MollifieldCalculator(Calculator):
         device: str = "cpu",
         threads: int | None = None,
         always_std: bool = False,
-        level: float = 0.9,
+        level: float = contract.INTERVAL_LEVEL,
     ) -> None:
         """`model`: an exported file. `threads`: torch's intra-op threads, process-wide. `level`: of intervals."""
         super().__init__()

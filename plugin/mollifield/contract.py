@@ -145,6 +145,7 @@ ENERGY_STD = "energy_std"  # [1, K, 2] float64, eV/atom: std of a total energy, 
 # calibrated std with at least this probability. Levels that are not there have no interval.
 FORCE_INTERVAL = "force_interval"  # [n_species, K, 2] float64: of the length of an atom's force error
 ENERGY_INTERVAL = "energy_interval"  # [1, K, 2] float64
+INTERVAL_LEVEL = 0.9  # unless another one is asked for
 # Noise of the labels (aleatoric); 0 where the file states none.
 # [n_species] float64, eV/Å: sqrt(trace) of the 3x3 covariance of a force label's noise
 FORCE_NOISE_STD = "force_noise_std"
