@@ -2,9 +2,10 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import overload
+from typing import cast, overload
 
 import numpy as np
+from torch.utils.data import ConcatDataset, Dataset
 
 from .batches import Graph
 from .nearby import shortest_of_pairs
@@ -82,6 +83,12 @@ class InMemory(GraphSet):
 def graph_set(graphs: Sequence[Graph]) -> GraphSet:
     """Any sequence of graphs as a set of them."""
     return graphs if isinstance(graphs, GraphSet) else InMemory(graphs)
+
+
+def one_after_another(*sets: Sequence[Graph]) -> Dataset[Graph]:
+    """All of them, for a loader."""
+    # A sequence has all that is asked of a `Dataset`, which is no protocol.
+    return ConcatDataset([cast(Dataset[Graph], graphs) for graphs in sets])
 
 
 def shortest_distances(sets: Sequence[GraphSet], species: Sequence[str], r_max: float) -> tuple[tuple[float, ...], ...]:
