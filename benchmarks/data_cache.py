@@ -23,7 +23,7 @@ from ase.build import molecule
 
 BATCH = 5
 """Frames, as the default has it."""
-STEPS = 1000
+STEPS = 600
 """Of the comparison, at most: a batch from memory and one from the cache by turns."""
 
 
@@ -41,15 +41,15 @@ def write_frames(path: Path, n_frames: int) -> None:
             file.write(f"{len(rest)}\n" + header % energy + rows % tuple(values.ravel()))
 
 
-def config(frames: Path, cache: Path | None, workers: int) -> Any:
+def config(frames: Path, cache: Path | None, workers: int, model: str = "fast", n_members: int = 1) -> Any:
     """Of a training on them."""
     from mollifield_train.config import TrainConfig, validated
 
     values = {
         "directory": str(frames.with_suffix(".run")),
         "data": {"train": str(frames), "cache": None if cache is None else str(cache), "cache_workers": workers},
-        "model": "fast",
-        "committee": {"n_members": 1},
+        "model": model,
+        "committee": {"n_members": n_members},
     }
     return validated(TrainConfig, values, "benchmark")
 
@@ -101,7 +101,7 @@ def batches(graphs: Any) -> Iterator[Any]:
     return iter(DataLoader(graphs, batch_sampler=SeededBatches(len(graphs), BATCH, 0), collate_fn=collate))
 
 
-def phase_compare(frames: Path, cache: Path, workers: int) -> dict[str, float]:
+def phase_compare(frames: Path, cache: Path, workers: int, model: str = "fast", n_members: int = 1) -> dict[str, float]:
     """Microseconds a frame of batches alone and of training steps with them, from memory and from the cache."""
     from mollifield_train.predict import predict
     from mollifield_train.training.loading import load_data
@@ -110,14 +110,14 @@ def phase_compare(frames: Path, cache: Path, workers: int) -> dict[str, float]:
 
     sets = {}
     for name, place in (("memory", None), ("cache", cache)):
-        data = load_data(config(frames, place, workers), progress=False)
+        data = load_data(config(frames, place, workers, model), progress=False)
         sets[name] = data.training
-    given = config(frames, None, workers)
-    model = build_potential(given, data.statistics, 0, 1)
+    given = config(frames, None, workers, model)
+    potential = build_potential(given, data.statistics, 0, n_members)
     objective = Objective(given.loss, data.statistics.force_scale, 0)
 
     def step(batch: Any) -> None:
-        loss = objective.data_loss(predict(model, batch, create_graph=True), batch)
+        loss = objective.data_loss(predict(potential, batch, create_graph=True), batch)
         loss.sum().backward()
 
     def nothing(batch: Any) -> None:
@@ -138,6 +138,11 @@ def phase_compare(frames: Path, cache: Path, workers: int) -> dict[str, float]:
                 found[f"{what}_{clock}_us_{name}"] = 1e6 * spent[name][k] / (n_steps * BATCH)
             found[f"{what}_{clock}_ratio"] = spent["memory"][k] / spent["cache"][k]
     return found
+
+
+def phase_default(frames: Path, cache: Path, workers: int) -> dict[str, float]:
+    """The same for the default model, a committee of four."""
+    return phase_compare(frames, cache, workers, "balanced", 4)
 
 
 PHASES = {name.removeprefix("phase_"): found for name, found in globals().items() if name.startswith("phase_")}
@@ -194,7 +199,7 @@ def main() -> None:
     path, cache = folder / f"{options.compare}.xyz", folder / f"{options.compare}.cache"
     if not path.exists():
         write_frames(path, options.compare)
-    for phase in ("memory", "fill", "compare"):
+    for phase in ("memory", "fill", "compare", "default"):
         show(options.compare, phase, in_process(phase, path, cache, options.workers))
 
 

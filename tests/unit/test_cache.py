@@ -106,6 +106,14 @@ def test_it_gives_what_memory_has(tmp_path):
         on_disk = pickle.loads(pickle.dumps(on_disk))  # as worker processes get it
         assert same(on_disk[-1], graphs[-1]) and all(map(same, on_disk[2:5], graphs[2:5]))
     assert (graphs[6].nearby is None) and graphs.n_edges[6] == 12  # of one atom in a small cell
+    for unknown in (
+        lambda: build_graphs(frames, ["H", "O"], *CUTOFF),
+        lambda: StoredGraphs(stored, ["H", "O"], CUTOFF),
+    ):
+        with pytest.raises(
+            ValueError, match=r"frame 6 of .*frames\.xyz: .*number 29\).*; it knows atomic numbers 1, 8$"
+        ):
+            unknown()
     near = shortest_distances([on_disk], species, 3.0)
     assert near == shortest_distances([graphs], species, 3.0)
     assert near[0][2] == 3.0 and 0.0 < near[1][2] < 3.0

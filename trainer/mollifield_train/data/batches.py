@@ -114,7 +114,7 @@ def build_graphs(
     found = []
     for k, frame in enumerate(shown):
         edges = edges_of(frame, r_max + skin)
-        found.append(make_graph(frame, k, columns, *edges, r_max, skin, with_nearby))
+        found.append(make_graph(frame, k, types_of(frame, columns), *edges, r_max, skin, with_nearby))
     return found
 
 
@@ -125,26 +125,28 @@ def type_columns(species: Sequence[str]) -> np.ndarray:
     return columns
 
 
+def types_of(frame: Frame, columns: np.ndarray) -> np.ndarray:
+    """[N] int64, from `type_columns`; raises ValueError on an unknown species."""
+    types = columns[frame.numbers]
+    if (types < 0).any():
+        raise ValueError(
+            f"{frame.origin}: contains an element (atomic number {frame.numbers[types < 0][0]}) that the model does "
+            f"not know; it knows atomic numbers {', '.join(map(str, np.argsort(columns)[(columns < 0).sum() :]))}"
+        )
+    return types
+
+
 def make_graph(
     frame: Frame,
     index: int,
-    columns: np.ndarray,
+    types: np.ndarray,
     edge_index: np.ndarray,
     edge_vectors: np.ndarray,
     r_max: float,
     skin: float,
     with_nearby: bool,
 ) -> Graph:
-    """A graph from the edges [2, E], [E, 3] of a frame out to `r_max + skin`, and types (`type_columns`).
-
-    Raises ValueError on an unknown species.
-    """
-    types = columns[frame.numbers]
-    if types.min() < 0:
-        raise ValueError(
-            f"{frame.origin}: contains an element (atomic number {frame.numbers[types < 0][0]}) that the model does "
-            f"not know; it knows atomic numbers {', '.join(map(str, np.argsort(columns)[(columns < 0).sum() :]))}"
-        )
+    """A graph from the types [N] of a frame's atoms and its edges [2, E], [E, 3] out to `r_max + skin`."""
     nearby = None
     if skin > 0.0:
         nearby = Nearby(edge_index, edge_vectors, skin)

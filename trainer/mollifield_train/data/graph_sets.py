@@ -41,7 +41,7 @@ class GraphSet(Sequence[Graph]):
         """As of a list; raises IndexError."""
         if isinstance(k, slice):
             return [self.graph(n) for n in range(*k.indices(len(self)))]
-        return self.graph(range(len(self))[k])
+        return self.graph(k if 0 <= k < len(self) else range(len(self))[k])
 
     def __iter__(self) -> Iterator[Graph]:
         return map(self.graph, range(len(self)))
@@ -88,7 +88,8 @@ def graph_set(graphs: Sequence[Graph]) -> GraphSet:
 def one_after_another(*sets: Sequence[Graph]) -> Dataset[Graph]:
     """All of them, for a loader."""
     # A sequence has all that is asked of a `Dataset`, which is no protocol.
-    return ConcatDataset([cast(Dataset[Graph], graphs) for graphs in sets])
+    datasets = [cast(Dataset[Graph], graphs) for graphs in sets if graphs]
+    return datasets[0] if len(datasets) == 1 else ConcatDataset(datasets)
 
 
 def shortest_distances(sets: Sequence[GraphSet], species: Sequence[str], r_max: float) -> tuple[tuple[float, ...], ...]:

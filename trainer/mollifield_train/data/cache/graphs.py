@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..batches import Graph, make_graph, type_columns
+from ..batches import Graph, make_graph, type_columns, types_of
 from ..files import find_files
 from ..frames import Reading, label_names, require_groups
 from ..graph_sets import GraphSet
@@ -62,10 +62,14 @@ class StoredGraphs(GraphSet):
     def __init__(
         self, frames: StoredFrames, species: Sequence[str], cutoff: tuple[float, float], with_nearby: bool = True
     ) -> None:
-        """For a model of these `species`, as `build_graphs` makes them."""
+        """For a model of these `species`, as `build_graphs` makes them. Raises ValueError on an unknown species."""
         self._store = frames.store
         self._numbers = frames.numbers
         self._columns = type_columns(species)
+        strange = [k for k, atoms in enumerate(self._store.compositions) if not set(species).issuperset(atoms)]
+        met = self._numbers[np.isin(self._store.columns["composition"][self._numbers], strange)]
+        if len(met):
+            types_of(self._store.load(int(met[0]))[0], self._columns)  # which says what is strange
         self._cutoff = cutoff
         self._with_nearby = with_nearby
 
@@ -99,7 +103,8 @@ class StoredGraphs(GraphSet):
     def graph(self, k: int) -> Graph:
         """The k-th, from disk."""
         frame, edge_index, edge_vectors = self._store.load(int(self._numbers[k]))
-        return make_graph(frame, k, self._columns, edge_index, edge_vectors, *self._cutoff, self._with_nearby)
+        types = self._columns[frame.numbers]
+        return make_graph(frame, k, types, edge_index, edge_vectors, *self._cutoff, self._with_nearby)
 
     def __len__(self) -> int:
         return len(self._numbers)
