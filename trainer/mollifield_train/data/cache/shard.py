@@ -25,6 +25,7 @@ from ..nearby import edges_of, shortest_of_pairs, squares
 
 MAGIC = b"MFSHARD1"
 """With the version of the format."""
+_FLOAT, _INDEX = np.dtype("<f8"), np.dtype("<i4")
 _PREFIX = np.dtype([("magic", "S8"), ("length", "<u4"), ("crc", "<u4")])
 
 ENERGY, FORCES, STRESS, STRESS_IS_ZERO, ISOLATED, PERIODIC = (1 << k for k in range(6))
@@ -57,35 +58,35 @@ PAIR = np.dtype([("frame", "<u4"), ("pair", "<u4"), ("distance", "<f8")])
 """Å: shortest distance of two elements in a frame; frames count within the shard, pairs are those of the header."""
 
 
-class Record:
-    """Where the arrays of a frame are in its record: first what is 8 bytes wide, so that views are aligned."""
+def record_size(n_atoms: int, n_listed: int, n_tags: int, flags: int) -> int:
+    """Bytes of a record."""
+    n_vectors = n_atoms + 3 + n_listed + (n_atoms if flags & FORCES else 0) + (3 if flags & STRESS else 0)
+    return 24 * n_vectors + 8 * n_listed + n_atoms + n_tags
 
-    __slots__ = ("_floats", "n_atoms", "n_listed", "n_tags", "size")
 
-    def __init__(self, n_atoms: int, n_listed: int, n_tags: int, flags: int) -> None:
-        self.n_atoms, self.n_listed, self.n_tags = n_atoms, n_listed, n_tags
-        shapes = [("positions", n_atoms), ("cell", 3), ("edge_vectors", n_listed)]
-        if flags & FORCES:
-            shapes.append(("forces", n_atoms))
-        if flags & STRESS:
-            shapes.append(("stress", 3))
-        self._floats = shapes
-        self.size = 24 * sum(n for _, n in shapes) + 8 * n_listed + n_atoms + n_tags
-        """Bytes."""
+def record_arrays(content: np.ndarray, n_atoms: int, n_listed: int, flags: int) -> dict[str, np.ndarray]:
+    """Views of the bytes of a record, by the names of `Frame`'s fields; `edge_index` is int32.
 
-    def arrays(self, content: np.ndarray) -> dict[str, np.ndarray]:
-        """Views of the bytes [size] of a record, by the names of `Frame`'s fields; `edge_index` is int32."""
-        found, end = {}, 0
-        n_floats = 24 * sum(n for _, n in self._floats)
-        floats = content[:n_floats].view("<f8").reshape(-1, 3)
-        for name, n in self._floats:
-            found[name] = floats[end : end + n]
-            end += n
-        end = n_floats + 8 * self.n_listed
-        found["edge_index"] = content[n_floats:end].view("<i4").reshape(2, -1)
-        found["numbers"] = content[end : end + self.n_atoms]
-        found["tags"] = content[end + self.n_atoms :]
-        return found
+    What is 8 bytes wide comes first, so that views are aligned.
+    """
+    cell, edges = 24 * n_atoms, 24 * (n_atoms + 3)
+    end = edges + 24 * n_listed
+    found = {
+        "positions": np.ndarray((n_atoms, 3), _FLOAT, content),
+        "cell": np.ndarray((3, 3), _FLOAT, content, cell),
+        "edge_vectors": np.ndarray((n_listed, 3), _FLOAT, content, edges),
+    }
+    if flags & FORCES:
+        found["forces"] = np.ndarray((n_atoms, 3), _FLOAT, content, end)
+        end += 24 * n_atoms
+    if flags & STRESS:
+        found["stress"] = np.ndarray((3, 3), _FLOAT, content, end)
+        end += 72
+    found["edge_index"] = np.ndarray((2, n_listed), _INDEX, content, end)
+    end += 8 * n_listed
+    found["numbers"] = content[end : end + n_atoms]
+    found["tags"] = content[end + n_atoms :]
+    return found
 
 
 @dataclass(frozen=True)
@@ -132,18 +133,17 @@ def write_shard(path: Path, frames: Sequence[Frame], presence: Presence, r_max: 
             row[name] = np.nan if value is None else value
         row["arrangement"], row["content"] = frame.arrangement, bytes.fromhex(frame.content[1:])
         values = {"edge_index": edge_index, "edge_vectors": edge_vectors, "tags": np.frombuffer(tags, np.uint8)}
-        record = record_of(row)
-        content = np.zeros(record.size, np.uint8)
-        for name, array in record.arrays(content).items():
+        content = np.zeros(size_of(row), np.uint8)
+        for name, array in record_arrays(content, frame.n_atoms, len(edge_vectors), row["flags"]).items():
             array[...] = values[name] if name in values else getattr(frame, name)
         row["crc"] = zlib.crc32(content.data)
         records.append(content)
     _write(path, rows, np.array(pairs, PAIR), {kind: list(found) for kind, found in names.items()}, presence, records)
 
 
-def record_of(row: np.void) -> Record:
-    """The record of a row."""
-    return Record(int(row["n_atoms"]), int(row["n_listed"]), int(row["n_tags"]), int(row["flags"]))
+def size_of(row: np.void) -> int:
+    """Bytes of the record of a row."""
+    return record_size(*(int(row[name]) for name in ("n_atoms", "n_listed", "n_tags", "flags")))
 
 
 def _flags(frame: Frame) -> int:
@@ -192,7 +192,7 @@ def open_shard(path: Path) -> Shard | None:
             if zlib.crc32(tables).to_bytes(4, "little") != crc:
                 return None
             rows, pairs = np.frombuffer(tables[:n_rows], ROW), np.frombuffer(tables[n_rows:], PAIR)
-            if os.fstat(file.fileno()).st_size != int(rows[-1]["offset"]) + record_of(rows[-1]).size:
+            if os.fstat(file.fileno()).st_size != int(rows[-1]["offset"]) + size_of(rows[-1]):
                 return None
     except (OSError, ValueError, IndexError, KeyError):
         return None

@@ -4,7 +4,6 @@ import json
 import os
 import threading
 import zlib
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, overload
@@ -12,7 +11,7 @@ from typing import TypeVar, overload
 import numpy as np
 
 from ..frames import LABELS, Frame, Reading
-from .shard import ENERGY, FORCES, ISOLATED, PERIODIC, STRESS, STRESS_IS_ZERO, Record, open_shard
+from .shard import ENERGY, FORCES, ISOLATED, PERIODIC, STRESS, STRESS_IS_ZERO, open_shard, record_arrays, record_size
 from .source import Source
 
 Value = TypeVar("Value")
@@ -84,12 +83,11 @@ class Store:
         row = self.rows[k].item()  # plain values all at once, for each look at a field would take as long
         offset, crc, n_atoms, _, n_listed, n_tags, _, _, flags, pbc, energy, *_, weight, _, _ = row
         shard = int(self._shards[k])
-        record = Record(n_atoms, n_listed, n_tags, flags)
-        content = np.empty(record.size, np.uint8)
-        n_read = self._descriptors.read(self.paths[shard], content, offset)
+        content = np.empty(record_size(n_atoms, n_listed, n_tags, flags), np.uint8)
+        n_read = self._descriptors.read(shard, self.paths[shard], content, offset)
         if n_read < len(content) or zlib.crc32(content.data) != crc:
             raise _damaged(self.paths[shard])
-        arrays = record.arrays(content)
+        arrays = record_arrays(content, n_atoms, n_listed, flags)
         frame = Frame(
             numbers=arrays["numbers"].astype(np.int64),
             positions=arrays["positions"],
@@ -229,21 +227,21 @@ class StoredFrames(Sequence[StoredFrame]):
 
 
 class _Descriptors:
-    """Open shards, the last that were used; for several threads, and for processes that are handed the store."""
+    """Open shards, for several threads, and for processes that are handed the store."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[Path, _Descriptor] = OrderedDict()
+        self._open: dict[int, _Descriptor] = {}
         self._lock = threading.Lock()
 
-    def read(self, path: Path, content: np.ndarray, offset: int) -> int:
-        """Fill `content` from the place in the file; the number of bytes that there are."""
-        with self._lock:
-            found = self._open.get(path)
-            if found is None:
-                found = self._open[path] = _Descriptor(path)
-                if len(self._open) > N_OPEN:
-                    self._open.popitem(last=False)
-            self._open.move_to_end(path)
+    def read(self, shard: int, path: Path, content: np.ndarray, offset: int) -> int:
+        """Fill `content` from the place in the file of a shard; the number of bytes that there are."""
+        found = self._open.get(shard)
+        if found is None:
+            found = _Descriptor(path)
+            with self._lock:
+                if len(self._open) >= N_OPEN:  # the oldest goes, for no shard is read more often than others
+                    del self._open[next(iter(self._open))]
+                self._open[shard] = found
         return os.preadv(found.number, [content.data], offset)
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
