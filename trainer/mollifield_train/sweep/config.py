@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from ..config import TrainConfig, read_yaml, set_key, validated
+from ..config import TrainConfig, validated
 from ..same_run import differences
 from ..section import Section
+from ..yaml_values import read_yaml, set_key
 from .spaces import Label, Space
 
 FREE_ON_RESUME = ("directory", "trials", "workers", "timeout", "scheduler", "training.device", "training.directory")

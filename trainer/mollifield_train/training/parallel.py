@@ -75,6 +75,11 @@ class Task:
     """For one member's run; None: it has epochs."""
 
 
+def n_cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def worker_devices(device: torch.device, n_members: int, asked: int | None) -> list[torch.device]:
     """Where each worker computes: on one core each, or on the GPUs by turns.
 
@@ -82,8 +87,7 @@ def worker_devices(device: torch.device, n_members: int, asked: int | None) -> l
     """
     cuda = device.type == "cuda" and device.index is None
     places = [torch.device("cuda", k) for k in range(torch.cuda.device_count())] if cuda else [device]
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    n = min(n_members, asked or (n_cores if device.type == "cpu" else len(places)))
+    n = min(n_members, asked or (n_cores() if device.type == "cpu" else len(places)))
     return [places[k % len(places)] for k in range(n)]
 
 
@@ -94,7 +98,7 @@ def fit_in_processes(task: Task, devices: Sequence[torch.device], told: Told) ->
     member's workers die again and again, and RuntimeError where one failed in another way (its traceback is on stderr).
     """
     payload = Path(task.config.directory) / WORKERS_FILE
-    write_bytes(payload, _pickled(task))
+    write_bytes(payload, pickled(task))
     waiting = deque(range(len(task.seeds)))
     deaths, finished = dict.fromkeys(waiting, 0), dict.fromkeys(waiting, 0)
     workers: dict[Connection, _Worker] = {}
@@ -138,6 +142,13 @@ def fit_in_processes(task: Task, devices: Sequence[torch.device], told: Told) ->
         payload.unlink(missing_ok=True)
 
 
+def death_of(process: Any) -> str:
+    """What ended it: the name of a signal, or its exit status."""
+    status = process.exitcode or 0
+    signum = -status if status < 0 else status - 128
+    return signal.Signals(signum).name if signum in set(signal.Signals) else f"exit status {status}"
+
+
 class _Worker:
     """The run's side of a worker process."""
 
@@ -172,9 +183,7 @@ class _Worker:
 
     def obituary(self, n_deaths: int) -> str:
         """A line about its death. Raises ChildProcessError after too many."""
-        status = self.process.exitcode or 0
-        signum = -status if status < 0 else status - 128
-        cause = signal.Signals(signum).name if signum in set(signal.Signals) else f"exit status {status}"
+        cause = death_of(self.process)
         if n_deaths >= MAX_DEATHS:
             raise ChildProcessError(
                 f"member {self.member}: its worker was ended by {cause}, {n_deaths} times without an epoch between; "
@@ -235,10 +244,10 @@ def _work(pipe: Connection, payload: Path, device: torch.device) -> None:
         sys.exit(_BAD_INPUT)
 
 
-def _pickled(task: Task) -> bytes:
+def pickled(content: Any) -> bytes:
     """Tensors go as arrays: torch's own way takes far longer for the many small ones of graphs."""
     buffer = io.BytesIO()
-    _Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(task)
+    _Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(content)
     return buffer.getvalue()
 
 

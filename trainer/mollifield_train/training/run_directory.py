@@ -29,6 +29,8 @@ LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
 FREE_ON_RESUME = (
     "directory",
     "device",
+    "devices",
+    "nodes",
     "initial",
     "optimiser.patience",
     "committee.training",
