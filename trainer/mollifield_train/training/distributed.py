@@ -97,7 +97,7 @@ def ranks_of(config: TrainConfig) -> Iterator[Ranks]:
     _require_devices(config)
     place = place_of(config)
     if place is None:
-        with _started(config.devices, config.device) as ranks:
+        with started_ranks(config.devices, config.device) as ranks:
             yield ranks
         return
     if place.rank > 0:
@@ -156,8 +156,11 @@ def _joined(place: Place, device: str) -> Iterator[ManyRanks]:
 
 
 @contextlib.contextmanager
-def _started(size: int, device: str) -> Iterator[ManyRanks]:
-    """The first of `size` ranks on this machine, which starts the others."""
+def started_ranks(size: int, device: str) -> Iterator[ManyRanks]:
+    """The first of `size` ranks on this machine, which starts the others, and ends them with the block.
+
+    Raises ValueError for what one of them raises it, ChildProcessError where one has died.
+    """
     context = multiprocessing.get_context("spawn")
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     followers = [
@@ -176,9 +179,6 @@ def _started(size: int, device: str) -> Iterator[ManyRanks]:
         torch.set_num_threads(_threads(size))
         with _group(store, 0, size, 0, device) as ranks:
             yield ranks
-            ranks.say(None)
-            for follower in followers:
-                follower.join()
     except RuntimeError as error:
         if not _is_lost(error):
             raise
