@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, cast
 import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny
 
+from .clusters import Cluster, LocalConfig
 from .data.frames import Reading
 from .data.keys import LabelKeys
 from .data.origins import Origin
@@ -120,7 +121,10 @@ class CommitteeConfig(Section):
     members that do not fit in memory together. `parallel`: likewise, on worker processes with one core or GPU each.
     All see the same batches in the same order; the last two give the same numbers (with one thread)."""
     workers: PositiveInt | None = None
-    """Worker processes of `parallel`; null: as many as there are cores or GPUs, and no more than members."""
+    """Worker processes of `parallel`; null: as many as there are cores or GPUs, and no more than members; on a
+    cluster, as many as there are members."""
+    cluster: Cluster = Field(default_factory=LocalConfig)
+    """Where the workers of `parallel` are, as the loop's `oracle.cluster` (`mollifield_train.clusters.config`)."""
     bootstrap: bool = False
     """Each member sees the training frames with weights of its own, drawn with replacement."""
 

@@ -29,6 +29,7 @@ from ..durable import write_bytes
 from ..interruption import Interrupted, interruptible
 from ..model import build
 from ..model.architecture import Architecture
+from ..model.protocol import Potential
 from ..model.samples import load_member_state, one_member
 from ..processes import exit_with_parent, single_threaded_children, starting_children
 from .lightning_fit import fit_members
@@ -204,6 +205,10 @@ class _Reporter(lightning.Callback):
         self._pipe = pipe
         self._last = 0.0
 
+    def epoch(self, history: Sequence[Row]) -> None:
+        """One more of a member is on disk."""
+        self._pipe.send((_EPOCH, list(history)))
+
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Where a continued run stands."""
         self._pipe.send((_STEP, module.progress))
@@ -220,28 +225,40 @@ def _work(pipe: Connection, payload: Path, device: torch.device) -> None:
     exit_with_parent()
     try:
         with interruptible(), quiet_lightning():
-            task: Task = pickle.loads(payload.read_bytes())
-            committee = build(task.architecture)
-            load_member_state(committee, task.state)
+            task, committee = loaded(payload)
             while True:
                 try:
                     member = pipe.recv()
                 except EOFError:
                     return
-                directory = RunDirectory(task.config.directory)
-                folder = directory.fit_folder(task.config, task.data.provenance(), member)
-                folder = dataclasses.replace(folder, watch=lambda history: pipe.send((_EPOCH, list(history))))
-                if folder.checkpoint is not None:
-                    pipe.send((_EPOCH, folder.checkpoint["history"]))
-                model, seeds = one_member(committee, member), [task.seeds[member]]
-                shown = _Reporter(pipe)
-                fit_members(task.config, task.data, model, seeds, folder, device, shown, task.seconds)
+                fit_member(task, committee, member, payload.parent, device, _Reporter(pipe))
                 pipe.send((_DONE, None))
     except Interrupted as interrupted:
         sys.exit(interrupted.exit_status)
     except (ValueError, OSError) as error:
         pipe.send((_FAILED, str(error)))
         sys.exit(_BAD_INPUT)
+
+
+def loaded(payload: Path) -> tuple[Task, Potential]:
+    """What workers have to know, and the committee before its training."""
+    task: Task = pickle.loads(payload.read_bytes())
+    committee = build(task.architecture)
+    load_member_state(committee, task.state)
+    return task, committee
+
+
+def fit_member(
+    task: Task, committee: Potential, m: int, directory: Path, device: torch.device, reporter: _Reporter | None = None
+) -> None:
+    """Train member m to its end, or go on from its checkpoint in the run's `directory`."""
+    folder = RunDirectory(directory).fit_folder(task.config, task.data.provenance(), m)
+    if reporter is not None:
+        folder = dataclasses.replace(folder, watch=reporter.epoch)
+        if folder.checkpoint is not None:
+            reporter.epoch(folder.checkpoint["history"])
+    model, seeds = one_member(committee, m), [task.seeds[m]]
+    fit_members(task.config, task.data, model, seeds, folder, device, reporter, task.seconds)
 
 
 def pickled(content: Any) -> bytes:

@@ -18,6 +18,7 @@ import torch
 from mollifield.artefact import choose_device
 
 from .. import __version__
+from ..clusters import LocalConfig
 from ..config import TrainConfig, load_train_config
 from ..data.batches import Graph
 from ..data.shifts import least_absolute_shifts, least_squares_shifts
@@ -31,6 +32,7 @@ from .learning_curves import LearningCurves
 from .lightning_fit import fit_members
 from .loading import TrainingData, load_data, with_oracle_frames
 from .members import build_potential, pack, read_members, warm_start, with_species
+from .on_cluster import fit_on_cluster
 from .parallel import Task, Told, fit_in_processes, worker_devices
 from .progress import EpochBar, MembersBar, quiet_lightning
 from .ranks import Ranks
@@ -274,22 +276,28 @@ def _fit_parallel(
     progress: bool,
     report: Callable[[str], None],
 ) -> tuple[Potential, list[list[Row]]]:
-    """The same on worker processes: what they leave in the members' folders."""
+    """The same on worker processes, here or on a cluster: what they leave in the members' folders."""
     seeds = _member_seeds(config)
+    here = isinstance(config.committee.cluster, LocalConfig)
     devices = worker_devices(device, len(seeds), config.committee.workers)
-    seconds = _seconds(config, data, -(-len(seeds) // len(devices)))
+    n_workers = len(devices) if here else min(config.committee.workers or len(seeds), len(seeds))
+    seconds = _seconds(config, data, -(-len(seeds) // n_workers))
     task = Task(config, data, committee.architecture, member_state(committee), seeds, seconds)
     names = [f"member {m}" for m in range(len(seeds))]
     with (
         MembersBar(len(seeds), progress) as bar,
-        _curves(config, directory, names, seconds, len(devices), progress) as curves,
+        _curves(config, directory, names, seconds, n_workers, progress) as curves,
     ):
 
         def epoch(m: int, history: Sequence[Row]) -> None:
             bar.epoch(m, history[-1])
             curves.epoch(m, history)
 
-        fit_in_processes(task, devices, Told(bar.step, epoch, curves.over, report))
+        told = Told(bar.step, epoch, curves.over, report)
+        if here:
+            fit_in_processes(task, devices, told)
+        else:
+            fit_on_cluster(task, n_workers, told)
     members, histories = [], []
     for m in range(len(seeds)):
         checkpoint = directory.fit_folder(config, data.provenance(), m).checkpoint
