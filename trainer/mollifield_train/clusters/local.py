@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ..oracle.workers import WorkerPool
 from .config import LocalConfig
+from .workers import WorkerPool
 
 
 def executor(settings: LocalConfig, n_workers: int, folder: Path, timeout: float | None) -> WorkerPool:

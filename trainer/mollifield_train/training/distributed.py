@@ -28,7 +28,7 @@ from ..model import build
 from ..model.samples import load_member_state, one_member
 from ..processes import exit_with_parent, single_threaded_children, starting_children
 from .lightning_fit import fit_members
-from .parallel import Task, death_of, n_cores, pickled
+from .parallel import Task, death_of, pickled
 from .progress import quiet_lightning
 from .ranks import ALONE, ManyRanks, Ranks
 from .run_directory import Checkpoint, FitFolder
@@ -94,8 +94,8 @@ def ranks_of(config: TrainConfig) -> Iterator[Ranks]:
     if config.devices * config.nodes == 1:
         yield ALONE
         return
-    _require_devices(config)
     place = place_of(config)
+    _require_devices(config, place)
     if place is None:
         with started_ranks(config.devices, config.device) as ranks:
             yield ranks
@@ -109,7 +109,7 @@ def ranks_of(config: TrainConfig) -> Iterator[Ranks]:
 
 def follow(config: TrainConfig, place: Place) -> None:
     """Be a rank that is not the first, where srun has started all. Raises as `ranks_of`."""
-    _require_devices(config)
+    _require_devices(config, place)
     with quiet_lightning(), _joined(place, config.device) as ranks:
         _train_along(ranks, config.device, place.local_rank)
 
@@ -117,7 +117,7 @@ def follow(config: TrainConfig, place: Place) -> None:
 def _train_along(ranks: ManyRanks, device_name: str, local_rank: int) -> None:
     device = choose_device(device_name)
     if device.type == "cuda":
-        device = torch.device("cuda", local_rank)
+        device = torch.device("cuda", _gpu(local_rank))
     while (told := ranks.heard()) is not None:
         if isinstance(told, Task):
             task = told
@@ -131,9 +131,17 @@ def _train_along(ranks: ManyRanks, device_name: str, local_rank: int) -> None:
         fit_members(task.config, task.data, model, seeds, folder, device, None, task.seconds, ranks)
 
 
-def _require_devices(config: TrainConfig) -> None:
-    if choose_device(config.device).type == "cuda" and torch.cuda.device_count() < config.devices:
-        raise ValueError(f"'devices' is {config.devices}: this machine has {torch.cuda.device_count()} GPUs")
+def _gpu(local_rank: int) -> int:
+    """The GPU of a rank: Slurm may show each task its own alone."""
+    return local_rank % torch.cuda.device_count()
+
+
+def _require_devices(config: TrainConfig, place: Place | None) -> None:
+    if choose_device(config.device).type != "cuda":
+        return
+    n_gpus = torch.cuda.device_count()
+    if n_gpus < config.devices and (place is None or n_gpus > 1):
+        raise ValueError(f"'devices' is {config.devices}: this process sees {n_gpus} GPUs")
 
 
 @contextlib.contextmanager
@@ -163,11 +171,12 @@ def started_ranks(size: int, device: str) -> Iterator[ManyRanks]:
     """
     context = multiprocessing.get_context("spawn")
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    threads = torch.get_num_threads()
+    each = max(1, threads // size)
     followers = [
-        context.Process(target=_follower, args=(store.port, rank, size, device), name=f"rank {rank}")
+        context.Process(target=_follower, args=(store.port, rank, size, device, each), name=f"rank {rank}")
         for rank in range(1, size)
     ]
-    threads = torch.get_num_threads()
     try:
         with single_threaded_children(), starting_children():
             for follower in followers:
@@ -176,7 +185,7 @@ def started_ranks(size: int, device: str) -> Iterator[ManyRanks]:
             if any(follower.exitcode is not None for follower in followers):
                 raise _why(followers, store)
             time.sleep(0.02)
-        torch.set_num_threads(_threads(size))
+        torch.set_num_threads(each)
         with _group(store, 0, size, 0, device) as ranks:
             yield ranks
     except RuntimeError as error:
@@ -186,17 +195,17 @@ def started_ranks(size: int, device: str) -> Iterator[ManyRanks]:
     finally:
         torch.set_num_threads(threads)
         for follower in followers:
-            if follower.pid is not None:
+            if follower.pid is not None:  # which waits for the first rank's next word, if it has not ended
                 follower.terminate()
                 follower.join()
 
 
-def _follower(port: int, rank: int, size: int, device: str) -> None:
+def _follower(port: int, rank: int, size: int, device: str, n_threads: int) -> None:
     """The process of a rank that the first one has started."""
     exit_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal reaches the first rank too, which ends all
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    torch.set_num_threads(_threads(size))
+    torch.set_num_threads(n_threads)
     store = dist.TCPStore("127.0.0.1", port)
     store.set(f"{_HERE}/{rank}", "")
     try:
@@ -218,16 +227,11 @@ def _group(store: Any, rank: int, size: int, local_rank: int, device: str) -> It
     try:
         on_devices = None
         if choose_device(device).type == "cuda":
-            torch.cuda.set_device(local_rank)
+            torch.cuda.set_device(_gpu(local_rank))
             on_devices = dist.new_group(backend="nccl")
         yield ManyRanks(rank, size, pickled, on_devices)
     finally:
         dist.destroy_process_group()
-
-
-def _threads(n_here: int) -> int:
-    """For each of the ranks of a machine."""
-    return max(1, n_cores() // n_here)
 
 
 _KEPT = "what is done is kept, continue with --resume"

@@ -49,6 +49,7 @@ def fit_on_cluster(task: Task, n_workers: int, told: Told) -> None:
             while waiting or running:
                 while waiting and len(running) < n_workers:
                     m = waiting.popleft()
+                    told.step(m, _progress(task, _history(member_folder(directory, m) / METRICS_FILE)))
                     running[executor.submit(train_member, str(payload), m)] = m
                 done, _ = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
                 for m in running.values():

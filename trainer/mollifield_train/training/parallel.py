@@ -76,11 +76,6 @@ class Task:
     """For one member's run; None: it has epochs."""
 
 
-def n_cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def worker_devices(device: torch.device, n_members: int, asked: int | None) -> list[torch.device]:
     """Where each worker computes: on one core each, or on the GPUs by turns.
 
@@ -88,7 +83,8 @@ def worker_devices(device: torch.device, n_members: int, asked: int | None) -> l
     """
     cuda = device.type == "cuda" and device.index is None
     places = [torch.device("cuda", k) for k in range(torch.cuda.device_count())] if cuda else [device]
-    n = min(n_members, asked or (n_cores() if device.type == "cpu" else len(places)))
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n = min(n_members, asked or (n_cores if device.type == "cpu" else len(places)))
     return [places[k % len(places)] for k in range(n)]
 
 
