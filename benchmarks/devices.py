@@ -1,4 +1,4 @@
-"""One fit on one process and on several (`devices`): CPU time of each rank, wall time, and the weights' difference.
+"""One fit on one process and on several (`devices`): CPU time of each rank, wall time, and what differs in the end.
 
     OMP_NUM_THREADS=1 python benchmarks/devices.py frames.xyz --frames 64 --epochs 3 --batch 8
 
@@ -37,6 +37,7 @@ def config(options: argparse.Namespace, folder: str) -> TrainConfig:
     ase.io.write(frames, ase.io.read(options.data, f":{options.frames}"), format="extxyz")
     values = {
         "directory": folder,
+        "dtype": options.dtype,
         "data": {"train": str(frames), "valid_fraction": 0.0},
         "model": options.model,
         "committee": {"n_members": options.members},
@@ -62,10 +63,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--model", default="balanced")
+    parser.add_argument("--dtype", default="float32")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    longest, weights = {}, {}
+    longest, weights, rows = {}, {}, {}
     for n in options.ranks:
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             settings = config(options, folder)
@@ -84,7 +86,7 @@ def main() -> None:
             wall, after = time.perf_counter() - wall, cpu_seconds()
             n_steps = history[-1]["step"]
             each = {name: 1000.0 * (after[name] - before[name]) / n_steps for name in after}
-            longest[n], weights[n] = max(each.values()), member_state(best)
+            longest[n], weights[n], rows[n] = max(each.values()), member_state(best), history[-1]
         shown = ", ".join(f"{name} {value:.1f}" for name, value in each.items())
         print(f"{n} ranks, {n_steps:.0f} steps: CPU ms a step: {shown}; wall {1000.0 * wall / n_steps:.1f}", flush=True)
     n_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
@@ -92,6 +94,8 @@ def main() -> None:
     for n in options.ranks[1:]:
         apart = max(float((weights[n][name] - tensor).abs().max()) for name, tensor in weights[first].items())
         print(f"{n} / {first} ranks: longest rank {longest[n] / longest[first]:.2f}; weights differ by {apart:.1e}")
+        for key in ("train_loss", "train_forces_rmse_mev_per_A"):
+            print(f"last epoch's {key}: {rows[first][key]:.10g}, {rows[n][key]:.10g}")
     print(f"gradients: {n_bytes / 1e6:.2f} MB")
 
 

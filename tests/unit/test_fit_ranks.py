@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import mollifield_train.training.run
 from mollifield_train.cli import main
 from mollifield_train.config import N_EPOCHS, TrainConfig
 from mollifield_train.data.batches import SeededBatches
+from mollifield_train.interruption import Interrupted
 from mollifield_train.model.samples import member_state
 from mollifield_train.tensor_file import read_tensors
 from mollifield_train.training.distributed import Place, place_of, started_ranks
@@ -134,6 +136,21 @@ def test_a_loss_that_is_not_finite_ends_both(pair, tmp_path, monkeypatch):
         ValueError, match=r"^loss is not finite at epoch 1, step \d \(members 0, 1; (frame \d+ of .*){4}\)"
     ):
         on_two(pair, monkeypatch, config)
+    assert multiprocessing.active_children() == []
+
+
+def test_an_interruption_of_the_first_ends_the_other(pair, tmp_path, monkeypatch):
+    """Which waits in a sum for it, and hears no signal that Python would handle."""
+    keep = FitFolder.keep_epoch
+
+    def keep_and_interrupt(self: FitFolder, state: dict, rows: list) -> None:
+        keep(self, state, rows)
+        raise Interrupted(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FitFolder, "keep_epoch", keep_and_interrupt)
+        with pytest.raises(Interrupted):
+            on_two(pair, monkeypatch, tiny_config(tmp_path, images()))
     assert multiprocessing.active_children() == []
 
 

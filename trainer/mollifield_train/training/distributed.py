@@ -195,8 +195,8 @@ def started_ranks(size: int, device: str) -> Iterator[ManyRanks]:
     finally:
         torch.set_num_threads(threads)
         for follower in followers:
-            if follower.pid is not None:  # which waits for the first rank's next word, if it has not ended
-                follower.terminate()
+            if follower.pid is not None:
+                follower.kill()  # it is deaf to SIGTERM while it waits for the first rank, and has nothing to lose
                 follower.join()
 
 
