@@ -14,7 +14,6 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 
@@ -24,6 +23,7 @@ from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
 from ..predict import BatchPrediction, Evaluable, first_frames, predict
 from .beside import Beside, Corrected, beside_of
+from .denoiser import denoiser_of
 from .error_sums import ErrorSums
 from .frame_weights import frame_weights
 from .loading import TrainingData
@@ -33,6 +33,7 @@ from .objective import Objective, require_finite
 from .ranks import ALONE, Ranks, batch_loader
 from .run_directory import Checkpoint, FitFolder, Row
 from .schedules import PATIENT_ABOVE, BestMembers, MovingAverage, Plateau, between, cosine_rate
+from .trainer import one_device_trainer
 
 VALID_BATCH = 4  # validation keeps no graph of gradients, so its batches may be this many times larger
 
@@ -73,6 +74,8 @@ class CommitteeFit(lightning.LightningModule):
         order = SeededBatches(len(training), optimiser.batch_size - share, seed, by_edges)
         self.order = order if beside is None else SharedBatches(order, beside.batches(seed))
         self.correction = None if beside is None else beside.correction
+        auxiliary = {"correction": self.correction, "denoiser": objective.denoiser}
+        self.readouts = torch.nn.ModuleDict({name: found for name, found in auxiliary.items() if found is not None})
         self.folder = folder
         self.seconds = seconds
         self.ranks = ranks
@@ -96,7 +99,10 @@ class CommitteeFit(lightning.LightningModule):
         """Adam, with the state of the checkpoint if there is one; the model is on its device now."""
         if self.settings.ema_decay > 0.0:
             self.average = MovingAverage(self._weights(), self.settings.ema_decay)
-        optimiser = torch.optim.Adam(self.parameters(), lr=self.settings.learning_rate, fused=True)
+        rate, decay = self.settings.learning_rate, self.settings.weight_decay or 0.0
+        optimiser = torch.optim.Adam(
+            self.parameters(), lr=rate, weight_decay=decay, decoupled_weight_decay=decay > 0.0, fused=True
+        )
         if self._resumed is not None:
             optimiser.load_state_dict(self._resumed["optimiser"])
             if self.average is not None:
@@ -286,7 +292,7 @@ class CommitteeFit(lightning.LightningModule):
             "balance": self.balance.state(),
             "optimiser": self._adam().state_dict(),
             "average": None if self.average is None else self.average.state(),
-            "correction": None if self.correction is None else self.correction.state_dict(),
+            **{name: readout.state_dict() for name, readout in self.readouts.items()},
         }
 
     def _resume(self, checkpoint: Checkpoint) -> None:
@@ -308,8 +314,8 @@ class CommitteeFit(lightning.LightningModule):
         self.best.load(checkpoint["best_members"], best)
         self.plateau.load(checkpoint["plateau"])
         self.balance.load(checkpoint.get("balance", self.balance.state()))  # older ones have none
-        if self.correction is not None:
-            self.correction.load_state_dict(checkpoint["correction"])
+        for name, readout in self.readouts.items():
+            readout.load_state_dict(checkpoint[name])
 
     def best_model(self) -> Potential:
         """The model with each member's best averaged weights; the fit's own weights are replaced."""
@@ -363,7 +369,9 @@ def fit_members(
     `shown` shows how far it is. It ends after `seconds`, or where they are None with the last epoch. Of several `ranks`
     each calls this, with the same checkpoint.
     """
-    objective = Objective(config.loss, data.statistics.force_scale, config.seed, data.training, ranks)
+    scale = data.statistics.force_scale
+    denoiser = denoiser_of(config.loss.mollifier, model, data.training, scale, seeds)
+    objective = Objective(config.loss, scale, config.seed, data.training, denoiser, ranks)
     optimiser = config.optimiser
     fit = CommitteeFit(
         model,
@@ -379,20 +387,7 @@ def fit_members(
         ranks,
     )
     if not fit.is_over:
-        trainer = lightning.Trainer(
-            accelerator="cuda" if device.type == "cuda" else "cpu",
-            devices=1 if device.index is None else [device.index],
-            max_epochs=optimiser.epochs - fit.finished_epochs if seconds is None else -1,
-            logger=TensorBoardLogger(folder.path, name="tensorboard", version="") if ranks.is_first else False,
-            callbacks=[] if shown is None else [shown],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            inference_mode=False,
-            num_sanity_val_steps=0,
-            limit_val_batches=1.0 if data.validation else 0,
-            log_every_n_steps=1,
-            plugins=ranks.plugins,
-        )
+        epochs = optimiser.epochs - fit.finished_epochs if seconds is None else -1
+        trainer = one_device_trainer(device, epochs, bool(data.validation), folder.path, shown, ranks)
         trainer.fit(fit)
     return fit.best_model(), fit.history

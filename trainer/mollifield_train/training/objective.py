@@ -1,6 +1,7 @@
 """The loss of a run: its configured terms on a batch, one value for each member."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from ..model.protocol import Potential
 from ..predict import BatchPrediction, displaced_surface, stress
 from ..prior import make_prior
 from ..prior.surface import PriorSurface
+from .denoiser import Denoiser
 from .ranks import ALONE, STAND_IN, Ranks
 
 VIRIAL_WEIGHT = 0.1
@@ -101,12 +103,20 @@ class Objective:
     """L = λ_E, λ_F, λ_S terms (`loss.energy_force`) + the mollified term (`loss.mollifier`)."""
 
     def __init__(
-        self, config: LossConfig, force_scale: float, seed: int, training: Sequence[Graph] = (), ranks: Ranks = ALONE
+        self,
+        config: LossConfig,
+        force_scale: float,
+        seed: int,
+        training: Sequence[Graph] = (),
+        denoiser: Denoiser | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """`training`: the frames to which a prior of the mollified term is fitted, where it is a fitted one. With
-        several `ranks` a data loss is this rank's part of that of the whole batch."""
+        """`training`: the frames to which a prior of the mollified term is fitted, where it is a fitted one.
+        `denoiser`: the readout of the form `denoise`, whose weights are learnt with the model's. With several `ranks` a
+        data loss is this rank's part of that of the whole batch."""
         self.config = config
         self._ranks = ranks
+        self.denoiser = denoiser
         self._prior: PriorSurface | None = None
         if isinstance(config.mollifier, PriorFormConfig) and config.mollifier.prior is not None:
             self._prior = make_prior(config.mollifier.prior, training)
@@ -227,7 +237,7 @@ class Objective:
         rng: np.random.Generator,
         average: Averaged | None,
     ) -> Scene:
-        prior = self._prior
+        prior, denoiser = self._prior, self.denoiser
         return Scene(
             n_atoms=batch.n_atoms,
             model=displaced_surface(model, batch),
@@ -237,5 +247,7 @@ class Objective:
             rng=rng,
             prior=None if prior is None else lambda s: Surface(*prior.displaced(batch.graphs, s)),
             average=None if average is None else average(displaced_surface(model, batch, create_graph=False)),
+            denoised=None if denoiser is None else partial(denoiser, model, batch),
             length=self.units.length,
+            force=self.units.force,
         )
