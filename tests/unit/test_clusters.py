@@ -142,6 +142,34 @@ def test_members_and_calls_on_workers_of_dask(tmp_path):
     assert other.metrics == one.metrics
 
 
+SBATCH = """#!/bin/bash
+copy=$(mktemp); cp "$1" $copy
+setsid bash $copy > /dev/null 2>&1 < /dev/null &
+echo "Submitted batch job $!"
+"""
+SCANCEL = """#!/bin/bash
+for job in "$@"; do kill -- -$job; done
+"""
+
+
+def environment(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def test_calls_in_jobs(tmp_path, monkeypatch):
+    """With stand-ins for Slurm's commands that start a job at once, on this machine."""
+    pytest.importorskip("dask_jobqueue")
+    for name, text in {"sbatch": SBATCH, "scancel": SCANCEL}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    settings = SlurmConfig(cores=2, memory="1GB", prologue=["export MODULE=vasp"])
+    with executor_on(settings, 1, tmp_path, None) as pool:
+        found = [pool.submit(environment, name).result() for name in ("MODULE", "OMP_NUM_THREADS")]
+        assert found == ["vasp", "2"]
+        assert pool.submit(leave_a_file, "OUTCAR").result() == ["OUTCAR"]
+
+
 def test_the_script_of_a_job(tmp_path):
     slurm = pytest.importorskip("dask_jobqueue.slurm")
     settings = SlurmConfig(

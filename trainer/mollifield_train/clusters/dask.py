@@ -27,7 +27,7 @@ def executor(settings: DaskConfig, n_workers: int, folder: Path, timeout: float 
         # Daemons may have no children, which trainings and calculators want.
         with (
             dask.config.set({"distributed.worker.daemon": False}),
-            LocalCluster(n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
+            LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0") as cluster,
             of_client(Client(cluster)) as found,
         ):
             yield found

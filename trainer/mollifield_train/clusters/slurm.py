@@ -21,7 +21,7 @@ def executor(settings: SlurmConfig, n_workers: int, folder: Path, timeout: float
         from distributed import Client
     except ModuleNotFoundError:
         raise ValueError("cluster 'slurm': needs the package 'dask-jobqueue': pip install 'mollifield[dask]'") from None
-    options = {"dashboard_address": None}
+    options = {"dashboard_address": ":0"}
     with SLURMCluster(scheduler_options=options, **job_options(settings, folder)) as cluster:
         cluster.scale(jobs=n_workers)
         with of_client(Client(cluster)) as found:
