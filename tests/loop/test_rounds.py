@@ -28,7 +28,7 @@ ARMS = ("active", "random")
 
 def in_this_process(patch: pytest.MonkeyPatch) -> None:
     """Threads instead of worker processes, no waiting."""
-    patch.setattr(labelling, "local_workers", lambda config, folder: ThreadPoolExecutor)
+    patch.setattr(labelling, "oracle_workers", lambda config, folder: ThreadPoolExecutor)
     patch.setattr(stub_parts, "PAUSE", 0.0)
 
 

@@ -37,7 +37,7 @@ class OtherEMT(EMT):
 
 @pytest.fixture(autouse=True)
 def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labelling, "local_workers", lambda config, folder: ThreadPoolExecutor)
+    monkeypatch.setattr(labelling, "oracle_workers", lambda config, folder: ThreadPoolExecutor)
 
 
 def rattled(seed: int, calculator: Calculator | None = None) -> Atoms:

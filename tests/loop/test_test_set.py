@@ -31,7 +31,7 @@ def config(n_frames: int, **oracle: object) -> LoopConfig:
 def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Instead of worker processes, for tests that are about something else."""
     for module in (labelling, test_set):
-        monkeypatch.setattr(module, "local_workers", lambda config, folder: ThreadPoolExecutor)
+        monkeypatch.setattr(module, "oracle_workers", lambda config, folder: ThreadPoolExecutor)
 
 
 def make(path: Path, *stretches: int) -> list[np.ndarray]:

@@ -14,8 +14,8 @@ from ase.build import bulk
 
 from mollifield_train.active.label.labelling import label_chosen
 from mollifield_train.active.store import FAILED, LABELLED, Store
+from mollifield_train.clusters.workers import WorkerDied, WorkerPool, still_working
 from mollifield_train.oracle.calculators import AnyAseConfig
-from mollifield_train.oracle.workers import WorkerDied, WorkerPool, still_working
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120.0  # seconds until a condition that never comes fails the test

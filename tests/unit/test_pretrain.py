@@ -36,7 +36,7 @@ SPRINGS = {"kind": "ase", "calculator": "tests.unit.springs.Springs"}
 def no_processes(request, monkeypatch):
     """Starting workers takes a second; what they do is the subject of tests/loop/test_workers.py."""
     if "with_processes" not in request.fixturenames:
-        monkeypatch.setattr(frames_module, "local_workers", lambda config, folder: ThreadPoolExecutor)
+        monkeypatch.setattr(frames_module, "oracle_workers", lambda config, folder: ThreadPoolExecutor)
 
 
 @pytest.fixture
@@ -278,7 +278,7 @@ def test_interrupted_run_equals_the_uninterrupted(tmp_path, images, monkeypatch)
     config = pretrained(tmp_path, images, "continued")
     with power_cut(monkeypatch) as kept:
         train(config, progress=False)
-    monkeypatch.setattr(frames_module, "local_workers", None)  # nothing is labelled again
+    monkeypatch.setattr(frames_module, "oracle_workers", None)  # nothing is labelled again
     continued = train(config, resume=True, progress=False)
     assert history(continued.directory) == history(whole.directory)
     moved = (

@@ -45,7 +45,7 @@ class Here(Executor):
         return future
 
 
-def here(config, folder):
+def here(settings, n_workers, folder, timeout):
     return Here()
 
 

@@ -4,14 +4,13 @@ A field's docstring is its documentation. An unknown key is an error that names 
 one, with the file and the full path of the key. Paths are relative to the working directory.
 """
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import pydantic
-import yaml
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny
 
+from .clusters import Cluster, LocalConfig
 from .data.frames import Reading
 from .data.keys import LabelKeys
 from .data.origins import Origin
@@ -20,9 +19,10 @@ from .loss.mollifier import DEFAULT_FORM, FORMS
 from .loss.mollifier.sections import FormConfig, TeacherConfig
 from .model import ARCHITECTURES, DEFAULT_KIND
 from .model.config import ArchitectureConfig
-from .model.presets import PRESET, with_preset
+from .model.presets import with_preset
 from .oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
 from .section import Section, Tagged, validated
+from .yaml_values import apply_override, read_yaml
 
 
 class OriginConfig(Section):
@@ -128,7 +128,10 @@ class CommitteeConfig(Section):
     members that do not fit in memory together. `parallel`: likewise, on worker processes with one core or GPU each.
     All see the same batches in the same order; the last two give the same numbers (with one thread)."""
     workers: PositiveInt | None = None
-    """Worker processes of `parallel`; null: as many as there are cores or GPUs, and no more than members."""
+    """Worker processes of `parallel`; null: as many as there are cores or GPUs, and no more than members; on a
+    cluster, as many as there are members."""
+    cluster: Cluster = Field(default_factory=LocalConfig)
+    """Where the workers of `parallel` are, as the loop's `oracle.cluster` (`mollifield_train.clusters.config`)."""
     bootstrap: bool = False
     """Each member sees the training frames with weights of its own, drawn with replacement."""
 
@@ -275,6 +278,12 @@ class TrainConfig(Section):
     """Precision of the model. Energies are summed in float64 in both."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     """Where to train; `auto` takes a GPU if there is one."""
+    devices: PositiveInt = 1
+    """Processes on each machine that train one fit together, with a GPU or a part of the cores each. They divide
+    each batch between them, so `batch_size` and the numbers mean the same whatever there are, but for rounding; a
+    run may be continued with others (docs/training.md)."""
+    nodes: PositiveInt = 1
+    """Machines with `devices` each. More than one need `srun`, with a process for each device."""
     directory: str = "runs/mollifield"
     """Where the run writes its checkpoints, logs and model.pt."""
     initial: str | None = None
@@ -293,6 +302,28 @@ class TrainConfig(Section):
     def _room_in_a_batch(self) -> "TrainConfig":
         if self.pretrain is not None and self.optimiser.batch_size == 1:
             raise ValueError("'pretrain' shares batches with the given frames: 'optimiser.batch_size' 1 is too small")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _can_be_divided(self) -> "TrainConfig":
+        size = self.devices * self.nodes
+        if size == 1:
+            return self
+        if self.loss.mollifier is not None:
+            raise ValueError(
+                f"'loss.mollifier' moves atoms of whole batches, which 'devices' {self.devices} times 'nodes' "
+                f"{self.nodes} would divide: allowed is one process"
+            )
+        if self.committee.training == "parallel":
+            raise ValueError(
+                "'committee.training' is 'parallel', a process for each member, and 'devices' times 'nodes' are "
+                f"{size} processes for one: choose one of them ('together' and 'one_by_one' go with several devices)"
+            )
+        if size > self.optimiser.batch_size:
+            raise ValueError(
+                f"'optimiser.batch_size' {self.optimiser.batch_size} frames cannot keep {size} processes busy "
+                f"('devices' {self.devices} times 'nodes' {self.nodes})"
+            )
         return self
 
     @pydantic.model_validator(mode="after")
@@ -318,70 +349,3 @@ def load_train_config(path: str | Path, overrides: list[str] | tuple[str, ...] =
     for override in overrides:
         apply_override(values, override)
     return validated(TrainConfig, values, str(path))
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file; raises ValueError if it is missing, is no mapping or has a key twice."""
-    path = Path(path)
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot read the config file: {error.strerror}") from error
-    except _DuplicateKey as error:
-        raise ValueError(f"{path}: {error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected a mapping of keys, found {type(values).__name__}")
-    return values
-
-
-class _DuplicateKey(yaml.YAMLError):
-    pass
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Safe YAML without the silent last word of a key that stands twice in a mapping."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        lines: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # '<<', whose keys may be overridden
-                continue
-            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
-            if not isinstance(key, Hashable):
-                break  # an error, which PyYAML words
-            if key in lines:
-                raise _DuplicateKey(f"key '{key}' in line {line} stands in line {lines[key]} already")
-            lines[key] = line
-        return super().construct_mapping(node, deep)
-
-
-def apply_override(values: dict[str, Any], override: str) -> None:
-    """Set one 'section.key=value' in nested `values`, in place."""
-    name, equals, text = override.partition("=")
-    if not equals or not name.strip():
-        raise ValueError(f"--set {override}: expected section.key=value")
-    try:
-        set_key(values, name.strip(), yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise ValueError(f"--set {override}: '{text}' is not valid YAML") from error
-    except ValueError as error:
-        raise ValueError(f"--set {override}: {error}") from None
-
-
-def set_key(values: dict[str, Any], name: str, value: Any) -> None:
-    """Set the key with the dotted path `name` in nested `values`; raises ValueError for a path through a value.
-
-    The name of a model's preset becomes a section, in which the key overrides one of its values.
-    """
-    *sections, key = name.split(".")
-    for section in sections:
-        if values.get(section) is None:
-            values[section] = {}
-        if section == "model" and isinstance(values[section], str):
-            values[section] = {PRESET: values[section]}
-        values = values[section]
-        if not isinstance(values, dict):
-            raise ValueError(f"'{section}' is a value, not a section")
-    values[key] = value

@@ -190,7 +190,7 @@ class LoopConfig(Section):
         return self
 
 
-MAY_CHANGE = ("rounds", "parallel", "directory", "oracle.workers", "oracle.retries", "oracle.timeout")
+MAY_CHANGE = ("rounds", "parallel", "directory", "oracle.workers", "oracle.retries", "oracle.timeout", "oracle.cluster")
 """Keys that a resumed run may have changed."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from ..oracle.dynamics import oracle_stretch, thermalised
-from ..oracle.execution import local_workers, result_or_reason
+from ..oracle.execution import oracle_workers, result_or_reason
 from ..processes import single_threaded_children
 from .config import LoopConfig
 from .duplicates import Geometries
@@ -83,7 +83,7 @@ def _run_dynamics(config: LoopConfig, store: Store, folder: Path, say: Say) -> N
         return
     say(f"test set: {n_frames} frames at {temperature:g} K by the oracle")
     last = done[-1].atoms if done else _first(config, store)
-    with single_threaded_children(), local_workers(config.oracle, folder)(1) as pool:
+    with single_threaded_children(), oracle_workers(config.oracle, folder)(1) as pool:
         for index in range(len(done), n_frames):
             last = _next_frame(pool, last, index, config, say)
             store.add_test_frame(last, index)

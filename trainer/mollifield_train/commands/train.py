@@ -31,9 +31,14 @@ def run(options: argparse.Namespace) -> None:
     from ..config import load_train_config
 
     config = load_train_config(options.config, options.set)
+    from ..training.distributed import follow, place_of
     from ..training.run import train, what_is_kept
     from ..training.run_directory import MODEL_FILE
 
+    place = place_of(config)
+    if place is not None and place.rank > 0:
+        follow(config, place)
+        return
     with naming_what_is_kept(lambda: what_is_kept(config)):
         result = train(config, resume=options.resume, initial=options.initial)
     for part in ("train", "valid"):

@@ -5,7 +5,7 @@ E edges of all frames together.
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -202,6 +202,17 @@ def concatenate_edges(edge_indices: Sequence[Tensor], n_atoms: Sequence[int]) ->
     return torch.cat([index + k for index, k in zip(edge_indices, offsets, strict=True)], dim=1)
 
 
+def spread(order: Iterable[int], sizes: Sequence[int] | np.ndarray, n_parts: int) -> list[list[int]]:
+    """Frames one after the other, each into the part with the fewest edges so far; `sizes`: edges of every frame."""
+    parts: list[list[int]] = [[] for _ in range(n_parts)]
+    filled = [(0, k) for k in range(n_parts)]
+    for frame in order:
+        edges, k = heapq.heappop(filled)
+        parts[k].append(frame)
+        heapq.heappush(filled, (edges + max(int(sizes[frame]), 1), k))
+    return parts
+
+
 class SeededBatches(Sampler[list[int]]):
     """Batches that depend on seed and epoch alone, so that a resumed run repeats them.
 
@@ -246,12 +257,7 @@ class SeededBatches(Sampler[list[int]]):
             starts = range(0, self.n_frames, self.batch_size)
             return [order[k : k + self.batch_size].tolist() for k in starts]
         order = order[np.argsort(-self.sizes[order], kind="stable")]
-        batches: list[list[int]] = [[] for _ in range(len(self))]
-        filled = [(0, k) for k in range(len(self))]
-        for frame in order.tolist():
-            edges, k = heapq.heappop(filled)
-            batches[k].append(frame)
-            heapq.heappush(filled, (edges + max(int(self.sizes[frame]), 1), k))
+        batches = spread(order.tolist(), self.sizes, len(self))
         return [batches[k] for k in rng.permutation(len(self))]
 
 

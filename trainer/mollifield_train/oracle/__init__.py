@@ -1,7 +1,7 @@
 """Reference calculations: from a frame to its label.
 
-`calculators` knows which method, `labels` one calculation, `dynamics` many in a row, `execution` and `workers` where
-they run. Another calculator is a config class with a function that makes it, and a line in the table.
+`calculators` knows which method, `labels` one calculation, `dynamics` many in a row, `execution` asks `clusters` for
+workers. Another calculator is a config class with a function that makes it, and a line in the table.
 """
 
 from typing import Annotated

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ase.calculators.calculator import Calculator
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from ..clusters import Cluster, LocalConfig
 from ..section import Section
 
 _GOES_WITH = {"calculator": "ase", "method": "tblite"}
@@ -27,7 +28,10 @@ class OracleConfig(Section):
     retries: NonNegativeInt = 2
     """Further attempts after a calculation failed; then the frame is marked as failed."""
     timeout: PositiveFloat = 600.0
-    """Seconds after which an attempt counts as failed."""
+    """Seconds after which an attempt counts as failed, of workers on this machine."""
+    cluster: Cluster = Field(default_factory=LocalConfig)
+    """Where the workers are: processes here (`{kind: local}`), `{kind: dask, address: tcp://head:8786}` or
+    `{kind: slurm, queue: normal}` (`mollifield_train.clusters.config`, docs/cluster.md)."""
 
     @model_validator(mode="before")
     @classmethod

@@ -10,10 +10,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 
+from ..clusters.workers import still_working
 from . import make_calculator
 from .calculators import OracleConfig
 from .labels import stress_of
-from .workers import still_working
 
 
 def thermalised(frame: Atoms, temperature: float, rng: np.random.Generator) -> Atoms:

@@ -1,25 +1,26 @@
-"""Where labels are computed. The loop knows `concurrent.futures` only."""
+"""Where labels are computed (`clusters`), and what came of a call."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from ..clusters import executor_on
 from .calculators import OracleConfig
-from .workers import WorkerPool
 
-MakeExecutor = Callable[[int], Executor]
+MakeExecutor = Callable[[int], AbstractContextManager[Executor]]
 """From the number of workers to what runs them."""
 Result = TypeVar("Result")
 
 
-def local_workers(config: OracleConfig, folder: Path) -> MakeExecutor:
-    """Workers on this machine, each with one thread, that die with the loop; they work below `folder`."""
-    return partial(WorkerPool, folder=folder, timeout=config.timeout)
+def oracle_workers(config: OracleConfig, folder: Path) -> MakeExecutor:
+    """Workers where the config says, each with one thread; what they leave while they work is below `folder`."""
+    return partial(executor_on, config.cluster, folder=folder, timeout=config.timeout)
 
 
 def result_or_reason(future: Future[Result]) -> Result | str:

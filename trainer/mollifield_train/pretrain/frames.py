@@ -23,7 +23,7 @@ from ..data.shifts import least_absolute_shifts
 from ..data.statistics import species_of
 from ..data.summary import Summary
 from ..durable import read_json, remove_leftovers, write_json
-from ..oracle.execution import local_workers, result_or_reason
+from ..oracle.execution import oracle_workers, result_or_reason
 from ..processes import single_threaded_children
 from .hot import Trajectory, hot_trajectory
 
@@ -84,7 +84,7 @@ def oracle_frames(
     remove_leftovers(folder)
     tasks = _tasks(config, seed, given)
     key = {"seed": seed, **config.model_dump(mode="json", include={"frames", "temperature", "pulled"})}
-    key["oracle"] = config.oracle.model_dump(mode="json", exclude={"workers", "retries", "timeout"})
+    key["oracle"] = config.oracle.model_dump(mode="json", exclude={"workers", "retries", "timeout", "cluster"})
     kept = [(task, _kept(task, key, folder)) for task in tasks]
     found = [_Run(task, trajectory) for task, trajectory in kept if trajectory is not None]
     missing = [task for task, trajectory in kept if trajectory is None]
@@ -141,7 +141,7 @@ def _run(
     if not waiting or (limit is not None and before >= limit):
         return
     n_workers = min(config.oracle.workers, len(waiting))
-    with single_threaded_children(), local_workers(config.oracle, folder)(n_workers) as pool:
+    with single_threaded_children(), oracle_workers(config.oracle, folder)(n_workers) as pool:
         running: dict[Any, _Task] = {}
         while True:
             spent = before + time.perf_counter() - started

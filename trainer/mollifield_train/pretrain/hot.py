@@ -11,11 +11,11 @@ from ase import Atoms, units
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.stress import voigt_6_to_full_3x3_stress
 
+from ..clusters.workers import still_working
 from ..oracle import make_calculator
 from ..oracle.calculators import OracleConfig
 from ..oracle.dynamics import langevin
 from ..oracle.labels import label_of
-from ..oracle.workers import still_working
 from .pulled import pulled
 
 MASS = 12.0

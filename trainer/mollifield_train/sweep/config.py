@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from ..config import TrainConfig, read_yaml, set_key, validated
+from ..clusters import Cluster, LocalConfig
+from ..config import TrainConfig, validated
 from ..same_run import differences
 from ..section import Section
+from ..yaml_values import read_yaml, set_key
 from .spaces import Label, Space
 
-FREE_ON_RESUME = ("directory", "trials", "workers", "timeout", "scheduler", "training.device", "training.directory")
+FREE_ON_RESUME = ("directory", "trials", "workers", "timeout", "cluster", "training.device", "training.directory")
 """Keys that a continued sweep may change without becoming another one."""
 _FIXED = ("directory", "seed", "data.valid", "data.valid_fraction")
 """Keys that no sweep goes over: each trial has a folder of its own, and all the same validation frames. Where those are
@@ -43,10 +45,10 @@ class SweepConfig(Section):
     workers: PositiveInt = 1
     """Trials at a time, each in a process of its own with one thread."""
     timeout: PositiveFloat | None = None
-    """Seconds after which a trial is ended, and counts as failed; null for none. Not with `scheduler`."""
-    scheduler: str | None = None
-    """Address of a Dask scheduler (`tcp://head:8786`), whose workers, with one thread each, a file system that they
-    share with this machine and this package, run the trials in place of processes here."""
+    """Seconds after which a trial is ended, and counts as failed; null for none. Of workers on this machine."""
+    cluster: Cluster = Field(default_factory=LocalConfig)
+    """Where the workers are: processes here (`{kind: local}`), `{kind: dask, address: tcp://head:8786}` or
+    `{kind: slurm, queue: normal}` (`mollifield_train.clusters.config`, docs/cluster.md)."""
 
 
 def load_sweep_config(path: str | Path) -> SweepConfig:

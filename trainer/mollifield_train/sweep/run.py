@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 from ase.io import write
 
+from ..clusters import LocalConfig, executor_on
+from ..clusters.config import ClusterConfig
 from ..config import TrainConfig, validated
 from ..data.files import iterate_atoms
 from ..durable import only_process, read_json, remove_leftovers, replacing, write_json
@@ -16,7 +19,6 @@ from ..processes import single_threaded_children
 from ..training.loading import read_data
 from ..training.members import read_members
 from .config import SweepConfig, check_same_sweep, meant, training_values
-from .execution import MakeExecutor, executor_of
 from .folder import COST, ERRORS, REASON, SweepDirectory, write_result
 from .picture import draw
 from .progress import Progress
@@ -25,9 +27,12 @@ from .study import Study, open_study
 from .table import Outcome, as_json, outcomes, table
 from .trial import ERROR_KEY, TrialTask, run_trial
 
+MakeExecutor = Callable[[ClusterConfig, int, Path, float | None], AbstractContextManager[Executor]]
+"""`clusters.executor_on`, or what takes its place."""
+
 
 def run_sweep(
-    config: SweepConfig, make_executor: MakeExecutor = executor_of, report: Callable[[str], None] = print
+    config: SweepConfig, make_executor: MakeExecutor = executor_on, report: Callable[[str], None] = print
 ) -> list[Outcome]:
     """Run a sweep, or continue it where it was killed; its trials, the best first.
 
@@ -38,13 +43,14 @@ def run_sweep(
     frame = _cost_frame(config)
     _claim(directory, config)
     with only_process(directory.lock, "sweep"), _study(directory, config) as study:
-        if config.scheduler is None:  # or somebody may be writing them
+        if isinstance(config.cluster, LocalConfig):  # or somebody may be writing them
             remove_leftovers(directory.path)
         if not directory.cost_frame.exists():
             with replacing(directory.cost_frame) as temporary:
                 write(temporary, frame, format="extxyz")
         _record(directory, study)
-        with single_threaded_children(), make_executor(config, directory.path) as executor:
+        made = make_executor(config.cluster, config.workers, directory.path, config.timeout)
+        with single_threaded_children(), made as executor:
             _work(directory, config, study, executor, report)
         found = _outcomes(directory, study)
     if not any(trial.finished for trial in found):

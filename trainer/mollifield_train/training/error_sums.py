@@ -6,12 +6,15 @@ from torch import Tensor
 from ..data.batches import Batch
 from ..metrics import MILLI, UNITS, energy_deviations, key_of
 from ..predict import BatchPrediction, stress
+from .ranks import ALONE, Ranks
 
 
 class ErrorSums:
     """Running sums over batches, of the labels that there are; nothing is copied off the device before the end."""
 
-    def __init__(self, n_members: int, device: torch.device | str = "cpu") -> None:
+    def __init__(self, n_members: int, device: torch.device | str = "cpu", ranks: Ranks = ALONE) -> None:
+        """`ranks`: each adds its part of every batch; `add_up` gives all of them the sums of all."""
+        self._ranks = ranks
         zeros = torch.zeros(n_members, dtype=torch.float64, device=device)
         self._squares = {quantity: zeros.clone() for quantity in UNITS}
         self._counts = dict.fromkeys(UNITS, 0)
@@ -24,8 +27,9 @@ class ErrorSums:
         has_forces = batch.has_forces[batch.frame_of_atom]
         self._squares["energy"] += (energy.square() * batch.has_energy).sum(dim=1)
         self._squares["forces"] += (forces.square().sum(dim=2) * has_forces).sum(dim=1)
-        self._loss += losses.detach() * batch.n_frames
-        self._n_frames += batch.n_frames
+        n_frames = self._ranks.counts(batch).frames
+        self._loss += losses.detach() * n_frames
+        self._n_frames += n_frames
         self._counts["energy"] += batch.count("energy")
         self._counts["forces"] += sum(3 * g.n_atoms for g in batch.graphs if g.frame.forces is not None)
         n_stress = batch.count("stress")
@@ -33,6 +37,12 @@ class ErrorSums:
             deviation = stress(prediction, batch).detach().double() - batch.stress
             self._squares["stress"] += (deviation.square().mean(dim=(2, 3)) * batch.has_stress).sum(dim=1)
             self._counts["stress"] += n_stress
+
+    def add_up(self) -> None:
+        """At the end: the sums of all ranks."""
+        counts = torch.tensor(list(self._counts.values()), dtype=torch.float64, device=self._loss.device)
+        self._ranks.add_up([self._loss, counts, *self._squares.values()])
+        self._counts = dict(zip(UNITS, map(int, counts.tolist()), strict=True))
 
     def losses(self) -> Tensor:
         """Mean loss of a frame, [M]."""

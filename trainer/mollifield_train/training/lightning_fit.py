@@ -9,18 +9,17 @@ from the checkpoint of an epoch's end repeats the uninterrupted one.
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader
 
 from ..config import OptimiserConfig, TrainConfig
-from ..data.batches import Batch, Graph, SeededBatches, SharedBatches, collate
-from ..data.graph_sets import graph_set, one_after_another
+from ..data.batches import Batch, Graph, SeededBatches, SharedBatches
+from ..data.graph_sets import graph_set
 from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
 from ..predict import BatchPrediction, Evaluable, first_frames, predict
@@ -31,9 +30,11 @@ from .frame_weights import frame_weights
 from .loading import TrainingData
 from .member_gradients import Ascent, Balance, balanced_gradients, clip_members
 from .members import pack
-from .objective import Objective
+from .objective import Objective, require_finite
+from .ranks import ALONE, Ranks, batch_loader
 from .run_directory import Checkpoint, FitFolder, Row
-from .schedules import PATIENT_ABOVE, BestMembers, Clock, MovingAverage, Plateau, between, cosine_rate
+from .schedules import PATIENT_ABOVE, BestMembers, MovingAverage, Plateau, between, cosine_rate
+from .trainer import one_device_trainer
 
 VALID_BATCH = 4  # validation keeps no graph of gradients, so its batches may be this many times larger
 
@@ -55,16 +56,19 @@ class CommitteeFit(lightning.LightningModule):
         folder: FitFolder | None = None,
         seconds: float | None = None,
         beside: Beside | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """`frame_weights` [M, frames] are the members' bootstrap weights; None means 1. Without `folder` nothing is
         written; a checkpoint in it is where the fit goes on. It ends after `seconds`, or with the last epoch. Frames
-        `beside` the training's share their batches, have columns in `frame_weights` too, and no part in errors."""
+        `beside` the training's share their batches, have columns in `frame_weights` too, and no part in errors. Of
+        several `ranks`, which have `objective` too, the first one writes."""
         super().__init__()
         self.model = model
         self.objective = objective
         self.settings = optimiser
         self.n_given = len(training)
-        self.training_graphs = one_after_another(training, [] if beside is None else beside.graphs)
+        self.training_graphs = training
+        self.graphs_beside = [] if beside is None else beside.graphs
         self.validation_graphs = validation
         by_edges = graph_set(training).n_edges.tolist() if optimiser.batch_by == "edges" else None
         share = 0 if beside is None else beside.share
@@ -75,7 +79,8 @@ class CommitteeFit(lightning.LightningModule):
         self.readouts = torch.nn.ModuleDict({name: found for name, found in auxiliary.items() if found is not None})
         self.folder = folder
         self.seconds = seconds
-        self.clock = Clock()
+        self.ranks = ranks
+        self.clock = ranks.clock(0.0)
         self.register_buffer("frame_weights", frame_weights, persistent=False)
         self.finished_epochs = 0
         self.steps = 0
@@ -107,12 +112,13 @@ class CommitteeFit(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Graph]:
         """Batches in an order that depends on seed and epoch."""
-        return DataLoader(self.training_graphs, batch_sampler=self.order, collate_fn=collate)
+        return batch_loader(self.training_graphs, self.graphs_beside, self.order, self.ranks)
 
     def val_dataloader(self) -> DataLoader[Graph]:
         """Validation frames in file order."""
-        size = VALID_BATCH * self.settings.batch_size
-        return DataLoader(cast(Dataset[Graph], self.validation_graphs), size, collate_fn=collate)
+        n_frames, size = len(self.validation_graphs), VALID_BATCH * self.settings.batch_size
+        in_order = BatchSampler(range(n_frames), size, drop_last=False)
+        return batch_loader(self.validation_graphs, [], in_order, self.ranks)
 
     def on_train_start(self) -> None:
         """The time that counts begins."""
@@ -121,13 +127,14 @@ class CommitteeFit(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Clear the sums of the epoch's errors."""
         self._started = time.perf_counter()
-        self._train_errors = ErrorSums(self.model.n_members, self.device)
+        self._train_errors = ErrorSums(self.model.n_members, self.device, self.ranks)
         self._mollifier_sum = torch.zeros(self.model.n_members, dtype=torch.float64, device=self.device)
-        self._valid_errors = ErrorSums(self.model.n_members, self.device)
+        self._valid_errors = ErrorSums(self.model.n_members, self.device, self.ranks)
         self._validated = False
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """The learning rate is a function of the step, so there is no scheduler to restore."""
+        self.clock.agree()
         rate = self.learning_rate
         for group in self._adam().param_groups:
             group["lr"] = rate
@@ -140,7 +147,7 @@ class CommitteeFit(lightning.LightningModule):
         own_losses = losses if own is batch else self.objective.data_loss(given, own, own_weights, self.progress)
         self._train_errors.add(given, own, own_losses.detach())
         if self.settings.sam is not None:
-            self._ascent = Ascent(list(self.parameters()), losses.sum(), self.settings.sam)
+            self._ascent = Ascent(list(self.parameters()), losses.sum(), self.settings.sam, self.ranks)
             prediction, losses = self._predicted(batch, weights)
             given, own, own_weights = self._given(prediction, batch, weights)
         # With the averaged weights in the model for as long as their surface is computed.
@@ -150,10 +157,8 @@ class CommitteeFit(lightning.LightningModule):
         if term is not None:
             losses = losses + term
             self._mollifier_sum += term.detach() * (self._apart is None)  # else once its weight is known
-        total = losses.sum()
-        if not torch.isfinite(total):
-            raise ValueError(self._not_finite(losses, batch))
-        return total
+        self._step = losses.detach(), batch
+        return losses.sum()
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Gradients of the step; where the weight of the mollified term is adaptive, this is where it is found."""
@@ -169,7 +174,10 @@ class CommitteeFit(lightning.LightningModule):
         self._apart = None
 
     def on_after_backward(self) -> None:
-        """Back from where the gradient was taken, if that was elsewhere."""
+        """The whole batch's gradient, of a loss that is finite; back from where it was taken, if that was elsewhere."""
+        losses, batch = self._step
+        losses = self.ranks.add_up_gradients(list(self.parameters()), losses)
+        require_finite(losses, batch, self.ranks, f"epoch {self.finished_epochs + 1}, step {self.steps}")
         if self._ascent is not None:
             self._ascent.undo()
             self._ascent = None
@@ -221,6 +229,7 @@ class CommitteeFit(lightning.LightningModule):
         """Keep each member's best weights, then go back to the raw ones."""
         falling = self.settings.schedule == "cosine"
         patient = falling and self.learning_rate > PATIENT_ABOVE * self.settings.learning_rate
+        self._valid_errors.add_up()
         self.best.update(self._valid_errors.losses(), self._weights(), patient)
         self.plateau.update(float(self._valid_errors.losses().mean()))
         self._swap_average()
@@ -231,13 +240,15 @@ class CommitteeFit(lightning.LightningModule):
             self._swap_average()
             self.best.update(torch.full_like(self.best.losses, -self.finished_epochs), self._weights())
             self._swap_average()
+        self.clock.agree()
+        self._train_errors.add_up()
         self.finished_epochs += 1
         self.history.append(self._row())
         for logger in self.loggers:
             logger.log_metrics(self.history[-1], step=self.finished_epochs)
         if self.out_of_patience:
             self.trainer.should_stop = True
-        if self.folder is not None:
+        if self.folder is not None and self.ranks.is_first:
             self.folder.keep_epoch(self.checkpoint(), self.history)
 
     @property
@@ -296,7 +307,7 @@ class CommitteeFit(lightning.LightningModule):
         self._resumed = checkpoint
         self.finished_epochs = self.order.first_epoch = checkpoint["epoch"]
         self.steps = checkpoint["steps"]
-        self.clock = Clock(checkpoint.get("seconds", 0.0))
+        self.clock = self.ranks.clock(checkpoint.get("seconds", 0.0))
         self.history = list(checkpoint["history"])
         load_member_state(self.model, checkpoint["potential"]["state"])
         names = self.best.weights
@@ -342,14 +353,6 @@ class CommitteeFit(lightning.LightningModule):
         row["seconds"] = time.perf_counter() - self._started
         return row
 
-    def _not_finite(self, losses: Tensor, batch: Batch) -> str:
-        members = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
-        return (
-            f"loss is not finite at epoch {self.finished_epochs + 1}, step {self.steps} (members "
-            f"{', '.join(map(str, members))}; {', '.join(g.frame.origin for g in batch.graphs)}); "
-            "lower optimiser.learning_rate, or set optimiser.gradient_clip"
-        )
-
 
 def fit_members(
     config: TrainConfig,
@@ -360,14 +363,16 @@ def fit_members(
     device: torch.device,
     shown: lightning.Callback | None,
     seconds: float | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[Potential, list[Row]]:
     """Train `model`, whose members have `seeds`, or go on where `folder` has a checkpoint: best weights, and history.
 
-    `shown` shows how far it is. It ends after `seconds`, or where they are None with the last epoch.
+    `shown` shows how far it is. It ends after `seconds`, or where they are None with the last epoch. Of several `ranks`
+    each calls this, with the same checkpoint.
     """
     scale = data.statistics.force_scale
     denoiser = denoiser_of(config.loss.mollifier, model, data.training, scale, seeds)
-    objective = Objective(config.loss, scale, config.seed, data.training, denoiser)
+    objective = Objective(config.loss, scale, config.seed, data.training, denoiser, ranks)
     optimiser = config.optimiser
     fit = CommitteeFit(
         model,
@@ -380,21 +385,10 @@ def fit_members(
         folder,
         seconds,
         beside_of(config, data, model, seeds),
+        ranks,
     )
     if not fit.is_over:
-        trainer = lightning.Trainer(
-            accelerator="cuda" if device.type == "cuda" else "cpu",
-            devices=1 if device.index is None else [device.index],
-            max_epochs=optimiser.epochs - fit.finished_epochs if seconds is None else -1,
-            logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
-            callbacks=[] if shown is None else [shown],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            inference_mode=False,
-            num_sanity_val_steps=0,
-            limit_val_batches=1.0 if data.validation else 0,
-            log_every_n_steps=1,
-        )
+        epochs = optimiser.epochs - fit.finished_epochs if seconds is None else -1
+        trainer = one_device_trainer(device, epochs, bool(data.validation), folder.path, shown, ranks)
         trainer.fit(fit)
     return fit.best_model(), fit.history

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .ranks import ALONE, Ranks
+
 TINY = 1e-12
 """Norms are never smaller where they divide."""
 DECAY = 0.9
@@ -38,9 +40,11 @@ class Ascent:
     2010.01412; for potentials: Allegro-Legato, Ibayashi et al., arXiv 2303.08169).
     """
 
-    def __init__(self, parameters: Sequence[Tensor], loss: Tensor, radius: float) -> None:
-        gradients = torch.autograd.grad(loss, list(parameters), allow_unused=True)
-        moved = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+    def __init__(self, parameters: Sequence[Tensor], loss: Tensor, radius: float, ranks: Ranks = ALONE) -> None:
+        """`loss`: this rank's part of it, of those of several `ranks`."""
+        gradients = torch.autograd.grad(loss, list(parameters), allow_unused=True, materialize_grads=True)
+        ranks.add_up(gradients)
+        moved = list(zip(parameters, gradients, strict=True))
         scale = radius / (member_norms([g for _, g in moved]) + TINY)
         self._before = [(p, p.data.clone()) for p, _ in moved]
         for parameter, gradient in moved:

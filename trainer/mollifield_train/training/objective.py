@@ -23,6 +23,7 @@ from ..predict import BatchPrediction, displaced_surface, stress
 from ..prior import make_prior
 from ..prior.surface import PriorSurface
 from .denoiser import Denoiser
+from .ranks import ALONE, STAND_IN, Ranks
 
 VIRIAL_WEIGHT = 0.1
 """Weight of a squared virial an atom in (eV)² over that of a squared force component in (eV/Å)², with `stress: auto`.
@@ -46,6 +47,20 @@ _MOLLIFIER_STREAM = 1  # keeps its random numbers apart from the batch order's, 
 
 Averaged = Callable[[Displaced], Displaced]
 """From the surface of the model as it is to that of its averaged weights."""
+
+
+def require_finite(losses: Tensor, batch: Batch, ranks: Ranks, when: str) -> None:
+    """Raise ValueError, which names the frames of all ranks' parts, where a member's loss [M] is not finite."""
+    finite = torch.isfinite(losses)
+    if finite.all():
+        return
+    members = torch.nonzero(~finite).flatten().tolist()
+    parts = ranks.gathered([graph.frame.origin for graph in batch.graphs if graph.index != STAND_IN])
+    raise ValueError(
+        f"loss is not finite at {when} (members {', '.join(map(str, members))}; "
+        f"{', '.join(origin for part in parts for origin in part)}); "
+        "lower optimiser.learning_rate, or set optimiser.gradient_clip"
+    )
 
 
 class Units(NamedTuple):
@@ -94,10 +109,13 @@ class Objective:
         seed: int,
         training: Sequence[Graph] = (),
         denoiser: Denoiser | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """`training`: the frames to which a prior of the mollified term is fitted, where it is a fitted one.
-        `denoiser`: the readout of the form `denoise`, whose weights are learnt with the model's."""
+        `denoiser`: the readout of the form `denoise`, whose weights are learnt with the model's. With several `ranks` a
+        data loss is this rank's part of that of the whole batch."""
         self.config = config
+        self._ranks = ranks
         self.denoiser = denoiser
         self._prior: PriorSurface | None = None
         if isinstance(config.mollifier, PriorFormConfig) and config.mollifier.prior is not None:
@@ -137,20 +155,27 @@ class Objective:
         else:
             terms, power = energy_force, 2
             loss = energy_force.energy_term(prediction.energies, batch.energies, weights, batch.has_energy)
-        loss = loss * (energy_weight / units.energy**power)
+        part = self._parts(batch)
+        loss = loss * (part["energy"] * energy_weight / units.energy**power)
         forces = terms.force_term(
             prediction.forces, batch.forces, batch.frame_of_atom, batch.n_atoms, weights, batch.has_forces
         )
-        loss = loss + forces * (config.forces / units.force**power)
+        loss = loss + forces * (part["forces"] * config.forces / units.force**power)
         if not self.needs_virials(batch):
             return loss
         predicted = stress(prediction, batch)
         if config.stress == "auto":
             volumes = batch.volumes / batch.n_atoms
             virials = terms.stress_term(predicted, batch.stress, batch.has_stress, weights, volumes)
-            return loss + virials * (VIRIAL_WEIGHT ** (power / 2) * config.forces / units.energy**power)
+            weight = VIRIAL_WEIGHT ** (power / 2) * config.forces / units.energy**power
+            return loss + virials * (part["stress"] * weight)
         stresses = terms.stress_term(predicted, batch.stress, batch.has_stress, weights)
-        return loss + stresses * (config.stress * (units.length**2 / units.force) ** power)
+        return loss + stresses * (part["stress"] * config.stress * (units.length**2 / units.force) ** power)
+
+    def _parts(self, batch: Batch) -> dict[str, float]:
+        """This rank's part of the frames with a label, by which its means become parts of the whole batch's."""
+        counts = self._ranks.counts(batch)
+        return {label: batch.count(label) / max(1, n) for label, n in counts.labels.items()}
 
     @property
     def is_adaptive(self) -> bool:

@@ -29,6 +29,7 @@ from ..durable import write_bytes
 from ..interruption import Interrupted, interruptible
 from ..model import build
 from ..model.architecture import Architecture
+from ..model.protocol import Potential
 from ..model.samples import load_member_state, one_member
 from ..processes import exit_with_parent, single_threaded_children, starting_children
 from .lightning_fit import fit_members
@@ -94,7 +95,7 @@ def fit_in_processes(task: Task, devices: Sequence[torch.device], told: Told) ->
     member's workers die again and again, and RuntimeError where one failed in another way (its traceback is on stderr).
     """
     payload = Path(task.config.directory) / WORKERS_FILE
-    write_bytes(payload, _pickled(task))
+    write_bytes(payload, pickled(task))
     waiting = deque(range(len(task.seeds)))
     deaths, finished = dict.fromkeys(waiting, 0), dict.fromkeys(waiting, 0)
     workers: dict[Connection, _Worker] = {}
@@ -138,6 +139,13 @@ def fit_in_processes(task: Task, devices: Sequence[torch.device], told: Told) ->
         payload.unlink(missing_ok=True)
 
 
+def death_of(process: Any) -> str:
+    """What ended it: the name of a signal, or its exit status."""
+    status = process.exitcode or 0
+    signum = -status if status < 0 else status - 128
+    return signal.Signals(signum).name if signum in set(signal.Signals) else f"exit status {status}"
+
+
 class _Worker:
     """The run's side of a worker process."""
 
@@ -172,9 +180,7 @@ class _Worker:
 
     def obituary(self, n_deaths: int) -> str:
         """A line about its death. Raises ChildProcessError after too many."""
-        status = self.process.exitcode or 0
-        signum = -status if status < 0 else status - 128
-        cause = signal.Signals(signum).name if signum in set(signal.Signals) else f"exit status {status}"
+        cause = death_of(self.process)
         if n_deaths >= MAX_DEATHS:
             raise ChildProcessError(
                 f"member {self.member}: its worker was ended by {cause}, {n_deaths} times without an epoch between; "
@@ -195,6 +201,10 @@ class _Reporter(lightning.Callback):
         self._pipe = pipe
         self._last = 0.0
 
+    def epoch(self, history: Sequence[Row]) -> None:
+        """One more of a member is on disk."""
+        self._pipe.send((_EPOCH, list(history)))
+
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Where a continued run stands."""
         self._pipe.send((_STEP, module.progress))
@@ -211,22 +221,13 @@ def _work(pipe: Connection, payload: Path, device: torch.device) -> None:
     exit_with_parent()
     try:
         with interruptible(), quiet_lightning():
-            task: Task = pickle.loads(payload.read_bytes())
-            committee = build(task.architecture)
-            load_member_state(committee, task.state)
+            task, committee = loaded(payload)
             while True:
                 try:
                     member = pipe.recv()
                 except EOFError:
                     return
-                directory = RunDirectory(task.config.directory)
-                folder = directory.fit_folder(task.config, task.data.provenance(), member)
-                folder = dataclasses.replace(folder, watch=lambda history: pipe.send((_EPOCH, list(history))))
-                if folder.checkpoint is not None:
-                    pipe.send((_EPOCH, folder.checkpoint["history"]))
-                model, seeds = one_member(committee, member), [task.seeds[member]]
-                shown = _Reporter(pipe)
-                fit_members(task.config, task.data, model, seeds, folder, device, shown, task.seconds)
+                fit_member(task, committee, member, payload.parent, device, _Reporter(pipe))
                 pipe.send((_DONE, None))
     except Interrupted as interrupted:
         sys.exit(interrupted.exit_status)
@@ -235,10 +236,31 @@ def _work(pipe: Connection, payload: Path, device: torch.device) -> None:
         sys.exit(_BAD_INPUT)
 
 
-def _pickled(task: Task) -> bytes:
+def loaded(payload: Path) -> tuple[Task, Potential]:
+    """What workers have to know, and the committee before its training."""
+    task: Task = pickle.loads(payload.read_bytes())
+    committee = build(task.architecture)
+    load_member_state(committee, task.state)
+    return task, committee
+
+
+def fit_member(
+    task: Task, committee: Potential, m: int, directory: Path, device: torch.device, reporter: _Reporter | None = None
+) -> None:
+    """Train member m to its end, or go on from its checkpoint in the run's `directory`."""
+    folder = RunDirectory(directory).fit_folder(task.config, task.data.provenance(), m)
+    if reporter is not None:
+        folder = dataclasses.replace(folder, watch=reporter.epoch)
+        if folder.checkpoint is not None:
+            reporter.epoch(folder.checkpoint["history"])
+    model, seeds = one_member(committee, m), [task.seeds[m]]
+    fit_members(task.config, task.data, model, seeds, folder, device, reporter, task.seconds)
+
+
+def pickled(content: Any) -> bytes:
     """Tensors go as arrays: torch's own way takes far longer for the many small ones of graphs."""
     buffer = io.BytesIO()
-    _Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(task)
+    _Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(content)
     return buffer.getvalue()
 
 

@@ -85,7 +85,7 @@ class MembersBar:
 
     def step(self, member: int, done: float) -> None:
         """How much of a member's run is over, from 0 to 1."""
-        change = done - self._done[member]
+        change = min(done - self._done[member], self._bar.total - self._bar.n)  # sums of parts round
         self._done[member] = done
         if member not in self._heard and not self._bar.disable:
             self._heard.add(member)

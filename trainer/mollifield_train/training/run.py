@@ -18,6 +18,7 @@ import torch
 from mollifield.artefact import choose_device
 
 from .. import __version__
+from ..clusters import LocalConfig
 from ..config import TrainConfig, load_train_config
 from ..data.batches import Graph
 from ..data.graph_sets import GraphSet
@@ -28,12 +29,15 @@ from ..export import export
 from ..metrics import FrameErrors, error_summary
 from ..model.protocol import Potential, Rescalable
 from ..model.samples import load_member_state, member_state, one_member, rebuilt, stack_members
+from .distributed import Fit, ranks_of
 from .learning_curves import LearningCurves
 from .lightning_fit import fit_members
 from .loading import TrainingData, load_data, with_oracle_frames
 from .members import build_potential, pack, read_members, warm_start, with_species
+from .on_cluster import fit_on_cluster
 from .parallel import Task, Told, fit_in_processes, worker_devices
 from .progress import EpochBar, MembersBar, quiet_lightning
+from .ranks import Ranks
 from .run_directory import CONFIG_FILE, PRETRAIN_FOLDER, Row, RunDirectory
 
 N_REFERENCE_FRAMES = 3
@@ -71,12 +75,14 @@ def train(
         config = config.model_copy(update={"initial": str(initial)})
     directory = RunDirectory(config.directory)
     device = choose_device(config.device)
-    data, model = _data_and_model(config, directory.begin(config, resume), progress)
-    for note in data.notes:
-        report(f"data: {note}")
-    directory.write_config(config)
-    with quiet_lightning():
-        best, histories = _fit(config, data, model, directory, device, progress, report)
+    checkpoint = directory.begin(config, resume)
+    with ranks_of(config) as ranks:
+        data, model = _data_and_model(config, checkpoint, progress)
+        for note in data.notes:
+            report(f"data: {note}")
+        directory.write_config(config)
+        with quiet_lightning():
+            best, histories = _fit(config, data, model, directory, device, ranks, progress, report)
     if data.statistics.shifts.fitted:
         found = each_error(best, data.training, _batch_size(config), device)
         refit_shifts(best, data.training.frames, found, data.statistics.shifts.fitted)
@@ -219,6 +225,7 @@ def _fit(
     committee: Potential,
     directory: RunDirectory,
     device: torch.device,
+    ranks: Ranks,
     progress: bool,
     report: Callable[[str], None],
 ) -> tuple[Potential, list[list[Row]]]:
@@ -230,13 +237,15 @@ def _fit(
     names = ["all members"] if together else [f"member {m}" for m in range(len(seeds))]
     seconds = _seconds(config, data, len(names))
     members, histories = [], []
+    ranks.say(Task(config, data, committee.architecture, member_state(committee), seeds, seconds))
     with _curves(config, directory, names, seconds, 1, progress) as curves:
         for m, name in enumerate(names):
             folder = directory.fit_folder(config, provenance, None if together else m)
             folder = dataclasses.replace(folder, watch=partial(curves.epoch, m))
             shown = EpochBar("training" if together else name) if progress else None
             model, own = (committee, seeds) if together else (one_member(committee, m), [seeds[m]])
-            best, history = fit_members(config, data, model, own, folder, device, shown, seconds)
+            ranks.say(Fit(None if together else m, folder.checkpoint))
+            best, history = fit_members(config, data, model, own, folder, device, shown, seconds, ranks)
             curves.over(m)
             members.append(best)
             histories.append(history)
@@ -271,22 +280,28 @@ def _fit_parallel(
     progress: bool,
     report: Callable[[str], None],
 ) -> tuple[Potential, list[list[Row]]]:
-    """The same on worker processes: what they leave in the members' folders."""
+    """The same on worker processes, here or on a cluster: what they leave in the members' folders."""
     seeds = _member_seeds(config)
+    here = isinstance(config.committee.cluster, LocalConfig)
     devices = worker_devices(device, len(seeds), config.committee.workers)
-    seconds = _seconds(config, data, -(-len(seeds) // len(devices)))
+    n_workers = len(devices) if here else min(config.committee.workers or len(seeds), len(seeds))
+    seconds = _seconds(config, data, -(-len(seeds) // n_workers))
     task = Task(config, data, committee.architecture, member_state(committee), seeds, seconds)
     names = [f"member {m}" for m in range(len(seeds))]
     with (
         MembersBar(len(seeds), progress) as bar,
-        _curves(config, directory, names, seconds, len(devices), progress) as curves,
+        _curves(config, directory, names, seconds, n_workers, progress) as curves,
     ):
 
         def epoch(m: int, history: Sequence[Row]) -> None:
             bar.epoch(m, history[-1])
             curves.epoch(m, history)
 
-        fit_in_processes(task, devices, Told(bar.step, epoch, curves.over, report))
+        told = Told(bar.step, epoch, curves.over, report)
+        if here:
+            fit_in_processes(task, devices, told)
+        else:
+            fit_on_cluster(task, n_workers, told)
     members, histories = [], []
     for m in range(len(seeds)):
         checkpoint = directory.fit_folder(config, data.provenance(), m).checkpoint

@@ -29,14 +29,18 @@ LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
 FREE_ON_RESUME = (
     "directory",
     "device",
+    "devices",
+    "nodes",
     "initial",
     "optimiser.patience",
     "data.cache",
     "data.cache_workers",
     "committee.training",
     "committee.workers",
+    "committee.cluster",
     "pretrain.oracle.workers",
     "pretrain.oracle.timeout",
+    "pretrain.oracle.cluster",
 )
 """Keys that a continued run may change without becoming a different run: the initial model may have moved."""
 
@@ -47,6 +51,11 @@ Row = dict[str, float]
 """Of metrics.csv, and of a fit's history."""
 Checkpoint = dict[str, Any]
 """Tensors and plain values: the fit's own (`CommitteeFit.checkpoint`), and `FitFolder.facts`."""
+
+
+def member_folder(directory: Path, member: int) -> Path:
+    """Of a member that is trained by itself."""
+    return directory / "members" / str(member)
 
 
 @dataclass(frozen=True)
@@ -116,7 +125,7 @@ class RunDirectory:
 
     def fit_folder(self, config: TrainConfig, provenance: Mapping[str, Any], member: int | None = None) -> FitFolder:
         """Where all members are trained together, or one of them; `provenance`: of the frames (`TrainingData`)."""
-        path = self.path if member is None else self.path / "members" / str(member)
+        path = self.path if member is None else member_folder(self.path, member)
         file = path / LAST_CHECKPOINT
         checkpoint = self._read.pop(file, None)
         if checkpoint is None and file.is_file():

@@ -36,6 +36,9 @@ class Clock:
         """From now on it runs."""
         self._started = self.now()
 
+    def agree(self) -> None:
+        """A step begins, in which all who train together go by the same time."""
+
     @property
     def seconds(self) -> float:
         """By now."""

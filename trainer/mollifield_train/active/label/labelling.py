@@ -15,7 +15,7 @@ from pathlib import Path
 from ase import Atoms
 
 from ...oracle.calculators import OracleConfig
-from ...oracle.execution import MakeExecutor, local_workers, result_or_reason
+from ...oracle.execution import MakeExecutor, oracle_workers, result_or_reason
 from ...oracle.labels import Label, compute_label
 from ...processes import single_threaded_children
 from ..store import CHOSEN, Store, StoredFrame, content_key
@@ -43,7 +43,7 @@ def label_chosen(
 
     `store`: where labels and failures go, one by one as they arrive. `config`: the oracle. `spool`: folder for labels
     on their way to the store. `arm`: whose frames. `executor`: makes a `concurrent.futures.Executor` with the number
-    of workers given; none: `local_workers` with folders beside `spool`. `report`: is told about every failure. Raises
+    of workers given; none: `oracle_workers` with folders beside `spool`. `report`: is told about every failure. Raises
     OSError: the disk is full. Nothing is marked as failed for that.
     """
     spool = spool.resolve()  # workers change their directory
@@ -83,7 +83,7 @@ def _labels(
     """Each frame with its label, or the reason of the last failure, and the number of calls, as they come."""
     if not frames:
         return
-    executor = executor or local_workers(config, spool.parent)
+    executor = executor or oracle_workers(config, spool.parent)
     with single_threaded_children(), executor(min(config.workers, len(frames))) as pool:
         running = {pool.submit(_attempt, config, frame.atoms, spool, 1): (frame, 1) for frame in frames}
         while running:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import ase
 
+from ...clusters.workers import WorkerPool
 from ...durable import claimed, one_after_another, read_json, remove_leftovers, write_json
-from ...oracle.workers import WorkerPool
 from ...processes import single_threaded_children
 from ...progress import counted
 from ..files import EXTXYZ, format_of, iterate_atoms, iterate_block
