@@ -19,6 +19,7 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from ..config import OptimiserConfig, TrainConfig
 from ..data.batches import Batch, Graph, SeededBatches, SharedBatches
+from ..data.graph_sets import graph_set
 from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
 from ..predict import BatchPrediction, Evaluable, first_frames, predict
@@ -66,10 +67,9 @@ class CommitteeFit(lightning.LightningModule):
         self.objective = objective
         self.settings = optimiser
         self.n_given = len(training)
-        self.training_graphs = [*training, *([] if beside is None else beside.graphs)]
+        self.training_sets = [training] if beside is None else [training, beside.graphs]
         self.validation_graphs = validation
-        sizes = [graph.edge_index.shape[1] for graph in training]
-        by_edges = sizes if optimiser.batch_by == "edges" else None
+        by_edges = graph_set(training).n_edges.tolist() if optimiser.batch_by == "edges" else None
         share = 0 if beside is None else beside.share
         order = SeededBatches(len(training), optimiser.batch_size - share, seed, by_edges)
         self.order = order if beside is None else SharedBatches(order, beside.batches(seed))
@@ -111,13 +111,13 @@ class CommitteeFit(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Graph]:
         """Batches in an order that depends on seed and epoch."""
-        return batch_loader(self.training_graphs, self.order, self.n_given, self.ranks)
+        return batch_loader(self.training_sets, self.order, self.ranks)
 
     def val_dataloader(self) -> DataLoader[Graph]:
         """Validation frames in file order."""
         n_frames, size = len(self.validation_graphs), VALID_BATCH * self.settings.batch_size
         in_order = BatchSampler(range(n_frames), size, drop_last=False)
-        return batch_loader(self.validation_graphs, in_order, n_frames, self.ranks)
+        return batch_loader([self.validation_graphs], in_order, self.ranks)
 
     def on_train_start(self) -> None:
         """The time that counts begins."""

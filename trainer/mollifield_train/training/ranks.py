@@ -13,16 +13,18 @@ gradients while others are still computed.
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from ..data.batches import Batch, Graph, SeededBatches, SharedBatches, collate, spread
 from ..data.frames import LABELS
+from ..data.graph_sets import graph_set, one_after_another
 from .schedules import Clock
 
 STAND_IN = -1
@@ -183,27 +185,18 @@ class Parts(Sampler[list[int]]):
             yield part if any(frame < self._n_given for frame in part) else [len(self._sizes), *part]
 
 
-class _WithStandIn(Sequence[Graph]):
-    """Frames, and after them a copy of one without labels."""
-
-    def __init__(self, graphs: Sequence[Graph], copied: Graph) -> None:
-        frame = replace(copied.frame, energy=None, forces=None, stress=None, weight=1.0)
-        self._graphs, self._stand_in = graphs, replace(copied, frame=frame, index=STAND_IN)
-
-    def __len__(self) -> int:
-        return len(self._graphs) + 1
-
-    def __getitem__(self, k: Any) -> Any:
-        return self._stand_in if k == len(self._graphs) else self._graphs[k]
-
-
-def batch_loader(graphs: Sequence[Graph], batches: WholeBatches, n_given: int, ranks: Ranks) -> DataLoader[Graph]:
-    """Loads this rank's part of every batch. Frames from `n_given` on stand beside the given ones."""
+def batch_loader(sets: Sequence[Sequence[Graph]], batches: WholeBatches, ranks: Ranks) -> DataLoader[Graph]:
+    """Loads this rank's part of every batch from sets one after the other, of which the first has the given frames."""
+    mine: Sampler[list[int]] = batches
     if ranks.size > 1:
-        sizes = [graph.edge_index.shape[1] for graph in graphs]
-        mine: Sampler[list[int]] = Parts(batches, sizes, n_given, ranks)
-        graphs = _WithStandIn(graphs, graphs[min(range(n_given), key=sizes.__getitem__)])
-    else:
-        mine = batches
-    # A sequence has all that a loader asks of a `Dataset`, which is no protocol.
-    return DataLoader(cast(Dataset[Graph], graphs), batch_sampler=mine, collate_fn=collate)
+        sizes = np.concatenate([graph_set(graphs).n_edges for graphs in sets]).tolist()
+        n_given = len(sets[0])
+        mine = Parts(batches, sizes, n_given, ranks)
+        sets = [*sets, [_without_labels(sets[0][min(range(n_given), key=sizes.__getitem__)])]]
+    return DataLoader(one_after_another(*sets), batch_sampler=mine, collate_fn=collate)
+
+
+def _without_labels(graph: Graph) -> Graph:
+    """The stand-in: a copy of a frame that counts nowhere."""
+    frame = replace(graph.frame, energy=None, forces=None, stress=None, weight=1.0)
+    return replace(graph, frame=frame, index=STAND_IN)

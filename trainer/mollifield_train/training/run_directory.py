@@ -33,6 +33,8 @@ FREE_ON_RESUME = (
     "nodes",
     "initial",
     "optimiser.patience",
+    "data.cache",
+    "data.cache_workers",
     "committee.training",
     "committee.workers",
     "committee.cluster",
