@@ -85,11 +85,11 @@ def graph_set(graphs: Sequence[Graph]) -> GraphSet:
     return graphs if isinstance(graphs, GraphSet) else InMemory(graphs)
 
 
-def one_after_another(first: Sequence[Graph], second: Sequence[Graph]) -> Dataset[Graph]:
-    """Both, for a loader."""
+def one_after_another(*sets: Sequence[Graph]) -> Dataset[Graph]:
+    """All of them, for a loader."""
     # A sequence has all that is asked of a `Dataset`, which is no protocol.
-    dataset = cast(Dataset[Graph], first)
-    return ConcatDataset([dataset, cast(Dataset[Graph], second)]) if second else dataset
+    datasets = [cast(Dataset[Graph], graphs) for graphs in sets if graphs]
+    return datasets[0] if len(datasets) == 1 else ConcatDataset(datasets)
 
 
 def shortest_distances(sets: Sequence[GraphSet], species: Sequence[str], r_max: float) -> tuple[tuple[float, ...], ...]:

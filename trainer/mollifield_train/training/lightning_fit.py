@@ -67,8 +67,7 @@ class CommitteeFit(lightning.LightningModule):
         self.objective = objective
         self.settings = optimiser
         self.n_given = len(training)
-        self.training_graphs = training
-        self.graphs_beside = [] if beside is None else beside.graphs
+        self.training_sets = [training] if beside is None else [training, beside.graphs]
         self.validation_graphs = validation
         by_edges = graph_set(training).n_edges.tolist() if optimiser.batch_by == "edges" else None
         share = 0 if beside is None else beside.share
@@ -112,13 +111,13 @@ class CommitteeFit(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Graph]:
         """Batches in an order that depends on seed and epoch."""
-        return batch_loader(self.training_graphs, self.graphs_beside, self.order, self.ranks)
+        return batch_loader(self.training_sets, self.order, self.ranks)
 
     def val_dataloader(self) -> DataLoader[Graph]:
         """Validation frames in file order."""
         n_frames, size = len(self.validation_graphs), VALID_BATCH * self.settings.batch_size
         in_order = BatchSampler(range(n_frames), size, drop_last=False)
-        return batch_loader(self.validation_graphs, [], in_order, self.ranks)
+        return batch_loader([self.validation_graphs], in_order, self.ranks)
 
     def on_train_start(self) -> None:
         """The time that counts begins."""

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from ..data.batches import Batch, Graph, SeededBatches, SharedBatches, collate, spread
 from ..data.frames import LABELS
@@ -184,26 +185,18 @@ class Parts(Sampler[list[int]]):
             yield part if any(frame < self._n_given for frame in part) else [len(self._sizes), *part]
 
 
-class _WithStandIn(Dataset[Graph]):
-    """Frames, and after them a copy of one without labels."""
+def batch_loader(sets: Sequence[Sequence[Graph]], batches: WholeBatches, ranks: Ranks) -> DataLoader[Graph]:
+    """Loads this rank's part of every batch from sets one after the other, of which the first has the given frames."""
+    mine: Sampler[list[int]] = batches
+    if ranks.size > 1:
+        sizes = np.concatenate([graph_set(graphs).n_edges for graphs in sets]).tolist()
+        n_given = len(sets[0])
+        mine = Parts(batches, sizes, n_given, ranks)
+        sets = [*sets, [_without_labels(sets[0][min(range(n_given), key=sizes.__getitem__)])]]
+    return DataLoader(one_after_another(*sets), batch_sampler=mine, collate_fn=collate)
 
-    def __init__(self, graphs: Dataset[Graph], n_graphs: int, copied: Graph) -> None:
-        frame = replace(copied.frame, energy=None, forces=None, stress=None, weight=1.0)
-        self._graphs, self._n_graphs = graphs, n_graphs
-        self._stand_in = replace(copied, frame=frame, index=STAND_IN)
 
-    def __getitem__(self, k: int) -> Graph:
-        return self._stand_in if k == self._n_graphs else self._graphs[k]
-
-
-def batch_loader(
-    given: Sequence[Graph], beside: Sequence[Graph], batches: WholeBatches, ranks: Ranks
-) -> DataLoader[Graph]:
-    """Loads this rank's part of every batch of given frames, and of those that follow beside them."""
-    graphs = one_after_another(given, beside)
-    if ranks.size == 1:
-        return DataLoader(graphs, batch_sampler=batches, collate_fn=collate)
-    sizes = [n for part in (given, beside) for n in graph_set(part).n_edges.tolist()]
-    smallest = given[min(range(len(given)), key=sizes.__getitem__)]
-    mine = Parts(batches, sizes, len(given), ranks)
-    return DataLoader(_WithStandIn(graphs, len(sizes), smallest), batch_sampler=mine, collate_fn=collate)
+def _without_labels(graph: Graph) -> Graph:
+    """The stand-in: a copy of a frame that counts nowhere."""
+    frame = replace(graph.frame, energy=None, forces=None, stress=None, weight=1.0)
+    return replace(graph, frame=frame, index=STAND_IN)
