@@ -1,0 +1,19 @@
+"""Posteriors of the last layer, as samples on one trunk; a file for each kind, and a line in the table.
+
+A kind draws deviations of the last layer's weights, given the posterior and the frames that it was made of.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from .features import FrameFeatures
+from .laplace import laplace
+from .last_layer import Posterior
+
+Draw = Callable[[Posterior, Sequence[FrameFeatures], int, torch.Generator], Tensor]
+"""`(posterior, frames, n, generator) -> [n, F]`; the negatives of all n are samples too (`draws.antithetic`)."""
+
+KINDS: dict[str, Draw] = {"laplace": laplace}
+"""By name."""
