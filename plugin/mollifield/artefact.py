@@ -74,12 +74,9 @@ class Artefact:
         )
 
 
-def read_trained(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """What a model file says of its training (`TRAINING_FACTS_KEY`) and its state, on the CPU; None if it does not.
-
-    Raises as `read_artefact`.
-    """
-    return _read_kept(read_artefact(path), TRAINING_FACTS_KEY, TRAINING_STATE_KEY)
+def read_trained(artefact: Artefact) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """What a model file says of its training (`TRAINING_FACTS_KEY`), and its state; None where it says nothing."""
+    return _read_kept(artefact, TRAINING_FACTS_KEY, TRAINING_STATE_KEY)
 
 
 def read_posterior(artefact: Artefact) -> tuple[dict[str, Any], dict[str, Tensor]] | None:

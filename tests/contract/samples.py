@@ -22,7 +22,9 @@ def sampled_potential(n_samples: int = 4, dtype: torch.dtype = torch.float64, **
     weights = model.last_layer_weights()
     generator = torch.Generator().manual_seed(5)
     size = 0.3 * weights.square().mean().sqrt()
-    return model.sampled(weights + size * torch.randn(n_samples, len(weights), generator=generator, dtype=torch.float64))
+    return model.sampled(
+        weights + size * torch.randn(n_samples, len(weights), generator=generator, dtype=torch.float64)
+    )
 
 
 def separately(samples: Potential) -> list[Potential]:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from mollifield import contract, load_artefact, uncertainty
-from mollifield.artefact import Artefact, save_calibrated
+from mollifield.artefact import Artefact, read_posterior, read_trained, save_calibrated
 from mollifield.calibration import Array, Calibration
 from mollifield.potential import evaluate
 
@@ -66,13 +66,15 @@ def calibrate_file(
 
     Returns a score for each quantity, by two halves of the frames of which each is judged by what was fitted to the
     other; the tables of the file are fitted to both. Atoms outside of the training data do not count: what they get
-    is no spread of the members. Raises ValueError for an unknown kind, a single member, or too few frames.
+    is no spread of the members. Raises ValueError for an unknown kind, a single member, too few frames, and frames that
+    the file says its members, or their posterior, have seen.
     """
     if kind not in MAPS:
         raise ValueError(f"calibration map '{kind}' isn't known; known are {', '.join(MAPS)}")
     artefact = load_artefact(model, device)
     uncertainty.require_committee(artefact.n_members)
     labelled = [frame for frame in read_frames(frames, reading) if not frame.is_isolated_atom]
+    _require_unseen(artefact, labelled)
     forces, energies = observe(artefact, labelled)
     if len(forces.raw) < 2 * N_LEAST:
         raise ValueError(f"{frames}: {len(forces.raw)} atoms with forces to calibrate with; needed are {2 * N_LEAST}")
@@ -86,6 +88,16 @@ def calibrate_file(
     save_calibrated(artefact, output, tables, artefact.summary | {"calibration": stated})
     load_artefact(output)
     return scores
+
+
+def _require_unseen(artefact: Artefact, frames: Sequence[Frame]) -> None:
+    kept = (read_trained(artefact), "trained_on"), (read_posterior(artefact), "frames")
+    seen = {key for found, name in kept if found is not None for key in found[0].get(name, [])}
+    for frame in frames:
+        if frame.content in seen:
+            raise ValueError(
+                f"{frame.origin}: {artefact.path} was trained on it; errors there are no measure of others"
+            )
 
 
 def observe(artefact: Artefact, frames: Sequence[Frame]) -> tuple[Observed, Observed]:

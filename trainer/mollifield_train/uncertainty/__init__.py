@@ -11,9 +11,10 @@ from torch import Tensor
 from .features import FrameFeatures
 from .laplace import laplace
 from .last_layer import Posterior
+from .pops import pops
 
 Draw = Callable[[Posterior, Sequence[FrameFeatures], int, torch.Generator], Tensor]
 """`(posterior, frames, n, generator) -> [n, F]`; the negatives of all n are samples too (`draws.antithetic`)."""
 
-KINDS: dict[str, Draw] = {"laplace": laplace}
+KINDS: dict[str, Draw] = {"laplace": laplace, "pops": pops}
 """By name."""

@@ -136,7 +136,7 @@ def update_posterior(
 
 def _read_source(path: str | Path, member: int) -> _Source:
     artefact = load_artefact(path)
-    trained = read_trained(path)
+    trained = read_trained(artefact)
     if trained is None:
         raise ValueError(
             f"{path}: a model file without the weights as they were trained (exported by an earlier release, or from "
