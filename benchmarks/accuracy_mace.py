@@ -74,7 +74,7 @@ def arguments(numbers: dict[int, float], seed: int, settings: dict[str, str]) ->
         "device": "cpu",
     } | settings
     made = [f"--{key}={value}" for key, value in options.items()]
-    return [*made, "--swa", "--ema", "--amsgrad"]
+    return [*made, "--swa", "--ema", "--amsgrad", "--keep_checkpoints"]
 
 
 def write_training(frames: list[Atoms]) -> None:
@@ -105,7 +105,8 @@ def main() -> None:
     frames = piece.frames()
     write_training(frames)
     energies = piece.isolated_energies() or mean_energies(frames)
-    numbers = {atomic_numbers[symbol]: energy for symbol, energy in energies.items()}
+    present = {symbol for atoms in frames for symbol in atoms.symbols}  # MACE wants these and no others
+    numbers = {atomic_numbers[symbol]: energies[symbol] for symbol in sorted(present)}
     clock = LateClock(piece.minutes)
     args = build_default_arg_parser().parse_args(arguments(numbers, piece.seed, piece.settings))
     args.max_num_epochs, args.start_swa = Until(clock, 1.0), Until(clock, STAGE_TWO)

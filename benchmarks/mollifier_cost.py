@@ -20,6 +20,7 @@ from timing import compare, environment, local, report
 
 from mollifield_train.config import TrainConfig, validated
 from mollifield_train.data.batches import collate
+from mollifield_train.training.denoiser import denoiser_of
 from mollifield_train.training.lightning_fit import CommitteeFit
 from mollifield_train.training.loading import load_data
 from mollifield_train.training.member_gradients import clip_members
@@ -43,6 +44,7 @@ def variants(prior: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "difference, prior": {"form": "difference", "prior": prior},
         "hvp, prior": {"form": "hvp", "prior": prior},
         "teacher": {"form": "teacher"},
+        "denoise": {"form": "denoise"},
     }
     found = {"none": {"loss": {"mollifier": None}}}
     found |= {name: {"loss": {"mollifier": term}} for name, term in forms.items()}
@@ -55,11 +57,13 @@ def cycle_of(sections: dict[str, Any], file: Path) -> Callable[[], None]:
     config = validated(TrainConfig, values | {"committee": {"n_members": 1}} | sections, "benchmark")
     data = load_data(config)
     model = build_potential(config, data.statistics, 0, 1)
-    objective = Objective(config.loss, data.statistics.force_scale, 0, data.training)
+    scale = data.statistics.force_scale
+    denoiser = denoiser_of(config.loss.mollifier, model, data.training, scale, [0])
+    objective = Objective(config.loss, scale, 0, data.training, denoiser)
     fit = CommitteeFit(model, objective, config.optimiser, data.training, [], 0)
     fit.configure_optimizers()
     fit.on_train_epoch_start()
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
+    optimiser = torch.optim.Adam(fit.parameters(), lr=1e-4, fused=True)
     batch = collate(data.training[:5])
 
     def cycle() -> None:
@@ -67,7 +71,7 @@ def cycle_of(sections: dict[str, Any], file: Path) -> Callable[[], None]:
             optimiser.zero_grad()
             fit.backward(fit.training_step(batch, 0))
             fit.on_after_backward()
-            clip_members(model.parameters(), 10.0)
+            clip_members(fit.parameters(), 10.0)
             optimiser.step()
             fit.steps += 1
 

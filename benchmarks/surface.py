@@ -68,6 +68,19 @@ def by_calculator(calculator: Calculator) -> Evaluate:
     return evaluate
 
 
+def remembered(evaluate: Evaluate) -> Evaluate:
+    """The same, which computes no list of geometries twice."""
+    known: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+
+    def evaluate_once(images: Sequence[Atoms]) -> tuple[np.ndarray, np.ndarray]:
+        key = b"".join(a.tobytes() for atoms in images for a in (atoms.numbers, atoms.positions, atoms.cell.array))
+        if key not in known:
+            known[key] = evaluate(images)
+        return known[key]
+
+    return evaluate_once
+
+
 def random_lines(starts: Sequence[Atoms], rng: np.random.Generator, reach: float, n: int) -> list[list[Atoms]]:
     """A line of `n` geometries through each start; an atom moves by `reach` in the root mean square to either end."""
     lines = []

@@ -70,11 +70,7 @@ void FixMollifieldUncertainty::init()
     error->all(FLERR, "Fix mollifield/uncertainty does not work with run_style respa");
   check_elements();
   tell_calibration();
-  if (settings.quantity->needs_latent_references && !*committee.read<int>("has_latent_references"))
-    error->all(FLERR,
-               "Fix mollifield/uncertainty: keyword 'quantity {}' needs a model file with latent "
-               "references; export it again with the frames it was trained on (mollifield export)",
-               settings.quantity->key);
+  check_quantity();
   if (settings.biased && update->whichflag == 2 && !thermo_energy && comm->me == 0)
     error->warning(FLERR,
                    "Fix mollifield/uncertainty: minimize does not see the energy of the bias without "
@@ -103,6 +99,25 @@ void FixMollifieldUncertainty::check_elements() const
       error->all(FLERR, "Fix mollifield/uncertainty: keyword 'elements' has {} for type {}, pair_coeff has {}",
                  settings.elements[k], type, committee.symbol(type));
   }
+}
+
+void FixMollifieldUncertainty::check_quantity() const
+{
+  const Quantity &quantity = *settings.quantity;
+  if (quantity.needs == Quantity::Needs::LATENT_REFERENCES && !*committee.read<int>("has_latent_references"))
+    error->all(FLERR,
+               "Fix mollifield/uncertainty: keyword 'quantity {}' needs a model file with latent "
+               "references; export it again with the frames it was trained on (mollifield export)",
+               quantity.key);
+  if (quantity.needs != Quantity::Needs::INTERVALS) return;
+  if (!settings.calibrated)
+    error->all(FLERR, "Fix mollifield/uncertainty: keyword 'quantity {}' is of calibrated stds; 'calibrated' is no",
+               quantity.key);
+  if (committee.calibration().force_interval.empty())
+    error->all(FLERR,
+               "Fix mollifield/uncertainty: keyword 'quantity {}' needs a model file with intervals of 90%; "
+               "calibrate it with at least 9 frames that it was not trained on (mollifield calibrate)",
+               quantity.key);
 }
 
 void FixMollifieldUncertainty::tell_calibration()

@@ -1,4 +1,4 @@
-// fix ID group mollifield/uncertainty N [quantity force|force_rel|energy|latent] [reduce max|mean|q99]
+// fix ID group mollifield/uncertainty N [quantity force|force_rel|interval|energy|latent] [reduce max|mean|q99]
 //   [calibrated yes|no] [file F] [append yes|no] [elements El1 El2 ...] [select x] [max_frames n] [min_gap steps]
 //   [novelty d] [stop y] [error hard|soft|continue] [bias tau [ramp n]]
 #ifndef LMP_FIX_MOLLIFIELD_UNCERTAINTY_H
@@ -60,6 +60,7 @@ class FixMollifieldUncertainty : public Fix {
 
   std::string other_writer() const;
   void check_elements() const;
+  void check_quantity() const;
   void tell_calibration();
   void follow_reset_timestep();
   bool is_rerun() const;

@@ -40,6 +40,9 @@ class PairMollifield : public Pair {
   //   type_symbols        const char **, [ntypes + 1], "X" for a NULL type
   //   force_std           double *, [nlocal]: sqrt(trace of force_covariance)
   //   force_std_raw       double *, [nlocal], without the calibration
+  //   force_interval      double *, [nlocal]: no force is wrong by more, in nine cases of ten
+  //   (contract.INTERVAL_LEVEL);
+  //                       0 where the file states no intervals
   //   force_covariance    double *, [nlocal, 6], xx yy zz xy xz yz: the members' sample covariance, calibrated, and a
   //                       third of outside_std squared on its diagonal
   //   force_mean          double *, [nlocal, 3]
@@ -53,8 +56,8 @@ class PairMollifield : public Pair {
   //   outside_std         double *, [nlocal], 0 inside of the training data (contract.LATENT_REACH)
   //   has_latent_references   int *
   // All but the calibration is of the last computation with the flag set. extract_peratom() gives force_std,
-  // aleatoric_std and latent_distance (a column), force_mean (3) and force_covariance (6), or null at a step that
-  // did not compute them; each has a flag of its name for `fix pair ... name 1`.
+  // force_interval, aleatoric_std and latent_distance (a column), force_mean (3) and force_covariance (6), or null at a
+  // step that did not compute them; each has a flag of its name for `fix pair ... name 1`.
   void *extract(const char *, int &) override;
   void *extract_peratom(const char *, int &) override;
   double memory_usage() override;

@@ -43,6 +43,7 @@ void PairMollifield::reduce_members()
   reduce_latent();
   out.force_std.clear(n_local, 1);
   out.force_std_raw.clear(n_local, 1);
+  out.force_interval.clear(n_local, 1);
   out.force_mean.clear(n_local, 3);
   out.force_covariance.clear(n_local, 6);
   out.aleatoric_std.clear(n_local, 1);
@@ -57,6 +58,8 @@ void PairMollifield::reduce_members()
     for (int k = 0; k < 6; k++) out.force_covariance.rows[i][k] = s.force_unit * s.force_unit * spread.covariance[k];
     *out.force_std.rows[i] = s.force_unit * spread.std;
     *out.force_std_raw.rows[i] = s.force_unit * spread.raw_std;
+    if (!calibration.force_interval.empty())
+      *out.force_interval.rows[i] = s.force_unit * calibration.force_interval[species] * spread.std;
     *out.aleatoric_std.rows[i] = s.force_unit * calibration.force_noise[species];
   }
   out.member_energies = s.evaluation.member_energies;
@@ -129,23 +132,20 @@ void *PairMollifield::extract(const char *name, int &dim)
                                                  {"n_latent", &out.n_latent},
                                                  {"force_covariance_flag", &s.force_std_flag},
                                                  {"aleatoric_std_flag", &s.force_std_flag},
+                                                 {"force_interval_flag", &s.force_std_flag},
                                                  {"latent_distance_flag", &s.force_std_flag},
                                                  {"has_latent_references", &out.has_latent_references}};
   const auto scalar = scalars.find(key);
   if (scalar != scalars.end()) return scalar->second;
   dim = 1;
-  const std::map<std::string, void *> arrays = {{"type_symbols", s.type_symbols.data()},
-                                                {"force_std", out.force_std.block.data()},
-                                                {"force_std_raw", out.force_std_raw.block.data()},
-                                                {"force_mean", out.force_mean.block.data()},
-                                                {"force_covariance", out.force_covariance.block.data()},
-                                                {"aleatoric_std", out.aleatoric_std.block.data()},
-                                                {"latent_distance", out.latent_distance.block.data()},
-                                                {"outside_std", out.outside_std.block.data()},
-                                                {"latent", out.latent.data()},
-                                                {"member_forces", s.member_forces.data()},
-                                                {"member_energies", out.member_energies.data()},
-                                                {"member_virials", out.member_virials.data()}};
+  const std::map<std::string, void *> arrays = {
+      {"type_symbols", s.type_symbols.data()},           {"force_std", out.force_std.block.data()},
+      {"force_std_raw", out.force_std_raw.block.data()}, {"force_interval", out.force_interval.block.data()},
+      {"force_mean", out.force_mean.block.data()},       {"force_covariance", out.force_covariance.block.data()},
+      {"aleatoric_std", out.aleatoric_std.block.data()}, {"latent_distance", out.latent_distance.block.data()},
+      {"outside_std", out.outside_std.block.data()},     {"latent", out.latent.data()},
+      {"member_forces", s.member_forces.data()},         {"member_energies", out.member_energies.data()},
+      {"member_virials", out.member_virials.data()}};
   const auto array = arrays.find(key);
   return array == arrays.end() ? nullptr : array->second;
 }
@@ -158,6 +158,7 @@ void *PairMollifield::extract_peratom(const char *name, int &n_columns)
   const bool current = out.step == update->ntimestep;
   n_columns = 0;
   if (key == "force_std" && current) return out.force_std.block.data();
+  if (key == "force_interval" && current) return out.force_interval.block.data();
   if (key == "aleatoric_std" && current) return out.aleatoric_std.block.data();
   if (key == "latent_distance" && current) return out.latent_distance.block.data();
   if (key == "force_mean") n_columns = 3;

@@ -23,16 +23,28 @@ std::vector<double> force_rel(const JudgedAtoms &atoms, const Committee &committ
   return values;
 }
 
+std::vector<double> interval(const JudgedAtoms &atoms, const Committee &committee)
+{
+  const double *const all = committee.read<double>("force_interval");
+  std::vector<double> values;
+  for (const int i : atoms.index) values.push_back(all[i]);
+  return values;
+}
+
 double energy(const Energies &energies, const Committee &committee) { return committee.energy_std_per_atom(energies); }
 
 std::vector<double> latent(const JudgedAtoms &atoms, const Committee &) { return atoms.latent_distance; }
 
-// Key, name, unit, needs latent references, of atoms, of the system.
+using Unit = Quantity::Unit;
+using Needs = Quantity::Needs;
+
+// Key, name, unit, what it needs, of atoms, of the system.
 constexpr Quantity QUANTITIES[] = {
-    {"force", "force std", Quantity::Unit::FORCE, false, force, nullptr},
-    {"force_rel", "relative force std", Quantity::Unit::ONE, false, force_rel, nullptr},
-    {"energy", "energy std per atom", Quantity::Unit::ENERGY, false, nullptr, energy},
-    {"latent", "latent distance", Quantity::Unit::ONE, true, latent, nullptr},
+    {"force", "force std", Unit::FORCE, Needs::NOTHING, force, nullptr},
+    {"force_rel", "relative force std", Unit::ONE, Needs::NOTHING, force_rel, nullptr},
+    {"interval", "force interval", Unit::FORCE, Needs::INTERVALS, interval, nullptr},
+    {"energy", "energy std per atom", Unit::ENERGY, Needs::NOTHING, nullptr, energy},
+    {"latent", "latent distance", Unit::ONE, Needs::LATENT_REFERENCES, latent, nullptr},
 };
 
 }  // namespace

@@ -21,11 +21,12 @@ struct JudgedAtoms {
 
 struct Quantity {
   enum class Unit { FORCE, ENERGY, ONE };
+  enum class Needs { NOTHING, LATENT_REFERENCES, INTERVALS };  // of the model file
 
   const char *key;   // in the input
   const char *name;  // in messages
   Unit unit;
-  bool needs_latent_references;
+  Needs needs;
   // One of the two: a value for each judged atom, or one for the whole system.
   std::vector<double> (*of_atoms)(const JudgedAtoms &, const Committee &);
   double (*of_system)(const Energies &, const Committee &);

@@ -78,6 +78,23 @@ std::vector<double> numbers(const Entries &entries, const char *key, int n_rows)
   return {values.data_ptr<double>(), values.data_ptr<double>() + n_rows};
 }
 
+// At a level, from a table [n_rows, K, 2] of levels and multiples; empty where it is not there.
+std::vector<double> multiples(const Entries &entries, const std::string &key, int n_rows, double level)
+{
+  const auto found = entries.find(key);
+  if (found == entries.end()) return {};
+  const at::Tensor knots = found->value().toTensor().to(at::kCPU, at::kDouble).contiguous();
+  if (knots.dim() != 3 || knots.size(0) != n_rows || knots.size(2) != 2)
+    throw std::runtime_error("calibration '" + key + "' is no table of knots for " + std::to_string(n_rows) +
+                             " row(s)");
+  std::vector<double> values;
+  for (int row = 0; row < n_rows; row++)
+    for (std::int64_t k = 0; k < knots.size(1); k++)
+      if (std::abs(knots[row][k][0].item<double>() - level) < 1e-9) values.push_back(knots[row][k][1].item<double>());
+  if (static_cast<int>(values.size()) != n_rows) values.clear();
+  return values;
+}
+
 }  // namespace
 
 Calibration read_calibration(const torch::jit::Module &module, int n_species)
@@ -89,6 +106,7 @@ Calibration read_calibration(const torch::jit::Module &module, int n_species)
   found.states_std = !found.force.empty() || !energy.empty();
   if (found.force.empty()) found.force.resize(n_species);
   if (!energy.empty()) found.energy = energy.front();
+  found.force_interval = multiples(entries, contract::FORCE_INTERVAL, n_species, contract::INTERVAL_LEVEL);
   found.force_noise = numbers(entries, contract::FORCE_NOISE_STD, n_species);
   found.states_force_noise = !found.force_noise.empty();
   found.force_noise.resize(n_species, 0.0);

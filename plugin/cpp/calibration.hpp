@@ -28,6 +28,7 @@ class CalibrationTable {
 struct Calibration {
   std::vector<CalibrationTable> force;  // of each species, eV/Å
   CalibrationTable energy;              // eV/atom
+  std::vector<double> force_interval;   // of each species, times the std, at INTERVAL_LEVEL; empty where none is stated
   std::vector<double> force_noise;      // of each species, eV/Å; 0 where the file states none
   double energy_noise = 0.0;            // eV/atom
   bool states_std = false, states_force_noise = false;

@@ -52,6 +52,9 @@ inline constexpr double OUTSIDE_LIMIT = 10.0;
 // Calibration.
 inline constexpr const char *FORCE_STD = "force_std";
 inline constexpr const char *ENERGY_STD = "energy_std";
+inline constexpr const char *FORCE_INTERVAL = "force_interval";
+inline constexpr const char *ENERGY_INTERVAL = "energy_interval";
+inline constexpr double INTERVAL_LEVEL = 0.9;
 inline constexpr const char *FORCE_NOISE_STD = "force_noise_std";
 inline constexpr const char *ENERGY_NOISE_STD = "energy_noise_std";
 

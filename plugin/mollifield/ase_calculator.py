@@ -11,9 +11,10 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
 
-from . import uncertainty
-from .ase_properties import STD_PROPERTIES, register
+from . import contract, uncertainty
+from .ase_properties import INTERVAL_PROPERTIES, STD_PROPERTIES, register
 from .calibration import Array
 from .potential import evaluate
 from .verification import load_artefact
@@ -34,6 +35,9 @@ class MollifieldCalculator(Calculator):
                                        atoms are outside of the training data (`uncertainty.spread`)
     `forces_std`       eV/Å, [N]       sqrt of the trace of `forces_cov`
     `forces_cov`       eV²/Å², [N,3,3] sample covariance over members, likewise; turns with the frame
+    `energy_interval`  eV              half length of the interval in which the reference energy lies with probability
+                                       `level`: a multiple of `energy_std` that a calibration found
+    `forces_interval`  eV/Å, [N]       the same of the length of a force's error
     =================  ==============  ================================================================
 
     The spread costs about M times a mean evaluation, so it is computed only when asked for:
@@ -47,13 +51,20 @@ class MollifieldCalculator(Calculator):
     The calculator can be pickled, and `Atoms` with it, while its file lies unchanged where it was.
     """
 
-    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "stresses", *STD_PROPERTIES]
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "stresses"]
+    implemented_properties += [*STD_PROPERTIES, *INTERVAL_PROPERTIES]
 
     def __init__(
-        self, model: str | Path, device: str = "cpu", threads: int | None = None, always_std: bool = False
+        self,
+        model: str | Path,
+        device: str = "cpu",
+        threads: int | None = None,
+        always_std: bool = False,
+        level: float = contract.INTERVAL_LEVEL,
     ) -> None:
-        """`model`: an exported file. `threads`: torch's intra-op threads, process-wide."""
+        """`model`: an exported file. `threads`: torch's intra-op threads, process-wide. `level`: of intervals."""
         super().__init__()
+        self.level = level
         if threads is not None and threads < 1:
             raise ValueError(f"threads = {threads}; allowed is 1 or more")
         self._load(Path(model).absolute(), device, threads)
@@ -109,7 +120,8 @@ class MollifieldCalculator(Calculator):
             raise ValueError("no atoms to calculate: give them to calculate(), or attach the calculator to them")
         atoms = self.atoms
         wanted = properties or ["energy"]
-        with_std = self.always_std or any(name in STD_PROPERTIES for name in wanted)
+        intervals = [name for name in INTERVAL_PROPERTIES if name in wanted]
+        with_std = self.always_std or bool(intervals) or any(name in STD_PROPERTIES for name in wanted)
         if with_std:
             uncertainty.require_committee(self.artefact.n_members)
         out = evaluate(
@@ -143,7 +155,27 @@ class MollifieldCalculator(Calculator):
         if with_std:
             found = uncertainty.spread(self.artefact, out)
             results.update({name: getattr(found, name) for name in STD_PROPERTIES})
+        for name in intervals:
+            results[name] = self._interval(name, found, out.types.cpu().numpy())
         self.results = results
+
+    def _interval(self, name: str, spread: uncertainty.Spread, types: NDArray[np.int64]) -> Array | float:
+        """Half lengths of the intervals of `level`."""
+        calibration = self.artefact.calibration
+        interval: Array | float | None
+        if name == "energy_interval":
+            multiple = calibration.energy_multiple(self.level)
+            interval = None if multiple is None else multiple * spread.energy_std
+        else:
+            multiples = calibration.multiples(self.level, types)
+            interval = None if multiples is None else multiples * spread.forces_std
+        if interval is None:
+            levels = ", ".join(f"{level:g}" for level in calibration.levels()) or "none"
+            raise PropertyNotImplementedError(
+                f"{self.artefact.path} has no {name} of level {self.level:g}; levels that it has for forces: {levels} "
+                "(`mollifield calibrate` makes them)"
+            )
+        return interval
 
 
 def _stress(virials: Array, atoms: Atoms) -> Array:

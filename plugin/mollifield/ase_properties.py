@@ -1,9 +1,9 @@
-"""Standard deviations as properties that ASE knows, so that its files and calculators carry them.
+"""Standard deviations and intervals as properties that ASE knows, so that its files and calculators carry them.
 
 ASE writes and reads back results whose names are in its tables, and drops all others. With these entries
-`ase.io.write` keeps stds in trajectories, extended xyz and single-point calculators, and `ase.io.read` finds them,
-in any program that has imported `mollifield`. Elsewhere extended xyz gives them as `atoms.arrays["forces_std"]` and
-`atoms.info["energy_std"]`. Extended xyz has no matrices: `forces_cov` survives in trajectories only.
+`ase.io.write` keeps them in trajectories, extended xyz and single-point calculators, and `ase.io.read` finds them,
+in any program that has imported `mollifield`. Elsewhere extended xyz gives them as `atoms.arrays["forces_std"]`,
+`atoms.info["energy_std"]`, and so on. Extended xyz has no matrices: `forces_cov` survives in trajectories only.
 """
 
 from ase.calculators.calculator import all_properties
@@ -11,6 +11,7 @@ from ase.io import extxyz
 from ase.outputs import ArrayProperty, ScalarProperty, all_outputs
 
 STD_PROPERTIES = ["energy_std", "forces_std", "forces_cov"]
+INTERVAL_PROPERTIES = ["energy_interval", "forces_interval"]
 
 
 def register() -> None:
@@ -19,6 +20,8 @@ def register() -> None:
         (ScalarProperty("energy_std", float), extxyz.per_config_properties),
         (ArrayProperty("forces_std", float, ("natoms",)), extxyz.per_atom_properties),
         (ArrayProperty("forces_cov", float, ("natoms", 3, 3)), None),
+        (ScalarProperty("energy_interval", float), extxyz.per_config_properties),
+        (ArrayProperty("forces_interval", float, ("natoms",)), extxyz.per_atom_properties),
     ):
         for table in (all_properties, written_as):
             if table is not None and output.name not in table:

@@ -21,6 +21,10 @@ class Calibration:
     """[n_species, K, 2], eV/Å: pairs (raw, calibrated)."""
     energy_knots: Array | None = None
     """[1, K, 2], eV/atom."""
+    force_interval: Array | None = None
+    """[n_species, K, 2]: pairs (level, multiple of the std)."""
+    energy_interval: Array | None = None
+    """[1, K, 2], likewise."""
     force_noise: Array | None = None
     """[n_species], eV/Å."""
     energy_noise: float = 0.0
@@ -42,6 +46,20 @@ class Calibration:
             return raw
         return n_atoms * float(interpolated(self.energy_knots[0], np.array([raw / n_atoms]))[0])
 
+    def multiples(self, level: float, types: NDArray[np.int64]) -> Array | None:
+        """By what stds of atoms of `types [N]` are multiplied to intervals `[N]`; None: there is no such level."""
+        found = _at_level(self.force_interval, level)
+        return None if found is None else found[types]
+
+    def energy_multiple(self, level: float) -> float | None:
+        """The same of the total energy."""
+        found = _at_level(self.energy_interval, level)
+        return None if found is None else float(found[0])
+
+    def levels(self) -> list[float]:
+        """That forces have intervals of."""
+        return [] if self.force_interval is None else self.force_interval[0, :, 0].tolist()
+
     def described(self) -> str:
         """One line for people."""
         parts = [
@@ -49,6 +67,8 @@ class Calibration:
             for name, knots in (("force std", self.force_knots), ("energy std", self.energy_knots))
             if knots is not None
         ]
+        if self.levels():
+            parts.append(f"intervals of {', '.join(f'{100 * level:g}%' for level in self.levels())}")
         if self.force_noise is not None:
             parts.append(f"force noise {np.array2string(self.force_noise, precision=4)} eV/Å")
         if self.energy_noise:
@@ -62,14 +82,23 @@ def interpolated(knots: Array, raw: Array) -> Array:
     return np.where(raw > x[-1], raw * (y[-1] / x[-1]), np.interp(raw, x, y))
 
 
+def _at_level(table: Array | None, level: float) -> Array | None:
+    """`[n_rows, K, 2]` -> multiples `[n_rows]`."""
+    if table is None:
+        return None
+    place = np.flatnonzero(np.isclose(table[0, :, 0], level, rtol=0.0, atol=1e-9))
+    return table[:, place[0], 1] if len(place) else None
+
+
 def read_calibration(stated: Mapping[str, Tensor] | Mapping[str, float], n_species: int) -> Calibration:
     """What a file's attribute says, of any readable version. Raises `ValueError` for tables that are none."""
     tables = tables_of(stated, n_species)
     arrays = {key: np.asarray(table.to(torch.float64).cpu().numpy()) for key, table in tables.items()}
-    for key, n_rows in ((contract.FORCE_STD, n_species), (contract.ENERGY_STD, 1)):
+    for key in (contract.FORCE_STD, contract.FORCE_INTERVAL, contract.ENERGY_STD, contract.ENERGY_INTERVAL):
         knots = arrays.get(key)
         if knots is None:
             continue
+        n_rows = 1 if key.startswith("energy") else n_species
         if knots.ndim != 3 or knots.shape[0] != n_rows or knots.shape[1] < 1 or knots.shape[2] != 2:
             raise ValueError(f"calibration '{key}' has shape {list(knots.shape)}, expected [{n_rows}, K, 2]")
         if not (np.isfinite(knots).all() and (knots > 0.0).all() and (np.diff(knots, axis=1) > 0.0).all()):
@@ -82,6 +111,8 @@ def read_calibration(stated: Mapping[str, Tensor] | Mapping[str, float], n_speci
     return Calibration(
         force_knots=arrays.get(contract.FORCE_STD),
         energy_knots=arrays.get(contract.ENERGY_STD),
+        force_interval=arrays.get(contract.FORCE_INTERVAL),
+        energy_interval=arrays.get(contract.ENERGY_INTERVAL),
         force_noise=noise,
         energy_noise=float(arrays[contract.ENERGY_NOISE_STD].item()) if contract.ENERGY_NOISE_STD in arrays else 0.0,
     )

@@ -148,6 +148,11 @@ SUMMARY_FILE = "summary.json"
 # species.
 FORCE_STD = "force_std"  # [n_species, K, 2] float64, eV/Å: sqrt(trace) of an atom's 3x3 covariance
 ENERGY_STD = "energy_std"  # [1, K, 2] float64, eV/atom: std of a total energy, divided by the number of atoms
+# Intervals, each optional: knots (level, multiple), rising in both. An error is no longer than this multiple of the
+# calibrated std with at least this probability. Levels that are not there have no interval.
+FORCE_INTERVAL = "force_interval"  # [n_species, K, 2] float64: of the length of an atom's force error
+ENERGY_INTERVAL = "energy_interval"  # [1, K, 2] float64
+INTERVAL_LEVEL = 0.9  # unless another one is asked for
 # Noise of the labels (aleatoric); 0 where the file states none.
 # [n_species] float64, eV/Å: sqrt(trace) of the 3x3 covariance of a force label's noise
 FORCE_NOISE_STD = "force_noise_std"

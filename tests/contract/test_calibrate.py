@@ -73,11 +73,14 @@ def test_isotonic_finds_what_no_factor_can() -> None:
 
 @pytest.mark.parametrize("kind", MAPS)
 def test_a_calibrated_file_states_the_errors(kind: str, committee: Path, labelled: Path, tmp_path: Path) -> None:
-    scores = calibrate_file(committee, labelled, tmp_path / "model.pt", kind)
-    assert (scores["forces"].n, scores["energy"].n) == (80 * 9, 80)
+    scores = calibrate_file(committee, labelled, tmp_path / "model.pt", kind).scores
+    assert {name: len(found.stds) for name, found in scores.items()} == {"forces": 80 * 9, "energy": 80}
     for found in scores.values():
-        assert found.before == pytest.approx(OVERCONFIDENT, rel=0.15)
-        assert found.after == pytest.approx(1.0, abs=0.15)
+        assert found.before["z_std"] == pytest.approx(OVERCONFIDENT, rel=0.15)
+        assert found.after["z_std"] == pytest.approx(1.0, abs=0.15)
+        for better in ("nll", "crps", "miscalibration_area"):
+            assert found.after[better] < found.before[better]
+        assert found.within_interval == pytest.approx(0.9, abs=0.07)
     atoms = ethanol()
     raw, calibrated = (
         MollifieldCalculator(path).get_property("forces_std", atoms) for path in (committee, tmp_path / "model.pt")
@@ -92,7 +95,7 @@ def test_what_is_not_fitted_stays(labelled: Path, tmp_path: Path) -> None:
     model, frames, output = tmp_path / "model.pt", tmp_path / "few.xyz", tmp_path / "out.pt"
     export(build_potential(torch.float64), model, [ethanol()], calibration=stated)
     ase.io.write(frames, ase.io.read(labelled, ":20"), format="extxyz")
-    assert set(calibrate_file(model, frames, output)) == {"forces"}
+    assert set(calibrate_file(model, frames, output).scores) == {"forces"}
     before, after = load_artefact(model).calibration, load_artefact(output).calibration
     assert before.force_knots is None and after.force_knots is not None
     np.testing.assert_array_equal(after.energy_knots, before.energy_knots)
@@ -110,7 +113,8 @@ def test_another_map_takes_a_file_and_a_line(
     monkeypatch.setitem(mollifield_train.calibrate.MAPS, "doubled", doubled)
     output = tmp_path / "doubled.pt"
     assert main(["calibrate", str(committee), str(labelled), "--map", "doubled", "-o", str(output)]) == 0
-    assert "written: " in capsys.readouterr().out
+    assert f"written: {output}, {output.with_suffix('.png')}" in capsys.readouterr().out
+    assert output.with_suffix(".png").stat().st_size > 10_000
     raw, found = (MollifieldCalculator(path).get_property("forces_std", ethanol()) for path in (committee, output))
     np.testing.assert_allclose(found, 2.0 * raw, rtol=1e-12)
 

@@ -51,7 +51,10 @@ def deck(dynamics=NVE, **options):
         (lambda: Minimise(force_tolerance=0.0), "force_tolerance is 0.0"),
         (lambda: Uncertainty(every=0), "every is 0; allowed: a whole number, 1 or more"),
         (lambda: Uncertainty(stop=-0.1), "stop is -0.1; allowed: a number that is not negative"),
-        (lambda: Uncertainty(quantity="stress"), "quantity is 'stress'; allowed: force, force_rel, energy, latent"),
+        (
+            lambda: Uncertainty(quantity="stress"),
+            "quantity is 'stress'; allowed: force, force_rel, interval, energy, latent",
+        ),
         (lambda: Uncertainty(select=0.3), "select is 0.3, which needs `file`"),
         (lambda: Uncertainty(file="u.xyz", max_frames=0), "max_frames is 0"),
         (lambda: Uncertainty(error="hard"), "error is 'hard', which needs `stop`"),

@@ -16,7 +16,7 @@ from .test_build import built, installation
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = {"FORCE": "eV/Å", "ENERGY": "eV", "ONE": "1"}
-ROW = r'{"(\w+)", "[^"]+", Quantity::Unit::(\w+), (?:true|false), (\w+), (\w+)},'
+ROW = r'{"(\w+)", "[^"]+", Unit::(\w+), Needs::\w+, (\w+), (\w+)},'
 SOURCE = (ROOT / "lammps_interface/cpp/quantities.cpp").read_text()
 TABLE = re.search(r"QUANTITIES\[\] = {\n(.*?)\n};", SOURCE, re.DOTALL)[1]
 ROWS = re.findall(ROW, TABLE)
@@ -74,7 +74,7 @@ inline std::vector<double> component(const LAMMPS_NS::JudgedAtoms &atoms, const 
   return values;
 }
 """
-ROW_MORE = '    {"component", "std of a force component", Quantity::Unit::FORCE, false, component, nullptr},'
+ROW_MORE = '    {"component", "std of a force component", Unit::FORCE, Needs::NOTHING, component, nullptr},'
 
 
 def test_a_quantity_more_is_a_file_and_a_row(model_file, tmp_path, monkeypatch):

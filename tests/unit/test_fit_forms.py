@@ -1,12 +1,17 @@
 """The forms of the mollified term through the fit: they train, continue, and leave members apart."""
 
+import numpy as np
 import pytest
 import torch
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from mollifield_train.config import LossConfig, TrainConfig, validated
-from mollifield_train.data.batches import collate
+from mollifield_train.data.batches import build_graphs, collate
+from mollifield_train.data.frames import frames_from_atoms
 from mollifield_train.predict import predict
+from mollifield_train.training.denoiser import denoiser_of
 from mollifield_train.training.loading import load_data
+from mollifield_train.training.members import build_potential, read_members
 from mollifield_train.training.objective import Objective
 from mollifield_train.training.run import train
 
@@ -20,6 +25,7 @@ FORMS = {
     "difference": {"form": "difference", "prior": SPRINGS},
     "hvp": {"form": "hvp", "prior": SPRINGS},
     "teacher": {"form": "teacher"},
+    "denoise": {"form": "denoise"},
     "adaptive": {"form": "gradient", "share": 0.2, "schedule": "linear"},
 }
 
@@ -56,7 +62,7 @@ def test_interrupted_run_equals_the_uninterrupted(tmp_path, images, monkeypatch,
         assert found == pytest.approx(expected, rel=1e-8)
 
 
-@pytest.mark.parametrize("name", ["taylor_springs", "teacher", "adaptive"])
+@pytest.mark.parametrize("name", ["taylor_springs", "teacher", "denoise", "adaptive"])
 def test_together_equals_one_by_one(tmp_path, images, name):
     options = {"loss": {"mollifier": FORMS[name] | {"every": 1}}, "optimiser": {"sam": 0.02}}
     results = [
@@ -64,6 +70,51 @@ def test_together_equals_one_by_one(tmp_path, images, name):
         for way in ("together", "one_by_one")
     ]
     same_weights(results[0].model, results[1].model)
+
+
+@pytest.mark.parametrize("backend", ["e3nn", "native"])
+def test_guess_of_a_displacement_turns_with_the_frame(tmp_path, images, backend):
+    config = tiny_config(tmp_path, images, model={"backend": backend}, loss={"mollifier": {"form": "denoise"}})
+    data = load_data(config)
+    model = build_potential(config, data.statistics, 0, 2)
+    denoiser = denoiser_of(config.loss.mollifier, model, data.training, 1.0, [0, 1])
+    rng = np.random.default_rng(0)
+    steps = torch.from_numpy(rng.normal(scale=0.1, size=(2, 6, 3)))
+    turn = torch.from_numpy(np.linalg.qr(rng.normal(size=(3, 3)))[0])
+
+    def guess(atoms, displacements):
+        graphs = build_graphs(frames_from_atoms(atoms, "test"), model.species, model.r_max)
+        return denoiser(model, collate(graphs), displacements)
+
+    turned = [image.copy() for image in images[:2]]
+    for new, old in zip(turned, images, strict=False):
+        new.positions = old.positions @ turn.numpy()
+        new.calc = SinglePointCalculator(new, energy=0.0, forces=old.get_forces() @ turn.numpy())
+    here = guess(images[:2], steps)
+    assert here.shape == (2, 2, 6, 3) and (here.abs() > 1e-3).any(dim=-1).all()
+    torch.testing.assert_close(guess(turned, steps @ turn), here @ turn)
+
+
+def test_denoise_learns_and_leaves_nothing_behind(tmp_path, images):
+    """Better than no guess, which errs by 2/3 (of three atoms, less their mean); kept are a plain model's weights."""
+    term = {"form": "denoise", "every": 1, "weight": 1.0, "width": 0.1, "samples": 4, "fraction": 1.0}
+    options = {"forces": 0.0, "energy": 1e-6}, {"epochs": 30, "learning_rate": 0.02}
+    config = tiny_config(tmp_path, images, "run", loss={"mollifier": term} | options[0], optimiser=options[1])
+    result = train(config, progress=False)
+    rows = history(result.directory)
+    assert rows[-1]["train_mollifier"] < 0.5
+    plain = train(tiny_config(tmp_path, images, "plain", optimiser={"epochs": 1}), progress=False)
+    assert set(read_members(result.directory).model.state_dict()) == set(plain.model.state_dict())
+    warm = tiny_config(tmp_path, images, "warm", loss={"mollifier": term}, initial=str(result.directory))
+    assert history(train(warm, progress=False).directory)[0]["train_mollifier"] > 0.0
+
+
+def test_weight_decay_shrinks_weights(tmp_path, images):
+    norms = []
+    for decay in (None, 1.0):
+        config = tiny_config(tmp_path, images, f"decay{decay}", optimiser={"weight_decay": decay})
+        norms.append(sum(p.square().sum() for p in train(config, progress=False).model.parameters()))
+    assert norms[1] < 0.95 * norms[0]
 
 
 def test_difference_teaches_the_priors_stiffness(tmp_path, images):

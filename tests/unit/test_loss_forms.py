@@ -147,6 +147,21 @@ def test_teacher_is_the_average_or_the_committee():
         value(scene_of(HARMONIC), "teacher")
 
 
+def test_denoise_is_the_error_of_a_guess():
+    """Of one that is the displacement less a part c of it: Σ c² s²/σ², where a frame of n atoms has 3(n - 1) free s."""
+    part = torch.tensor([0.5, 1.0], dtype=torch.float64)[:, None, None, None]
+
+    def guess(displacements: Tensor) -> Tensor:
+        return (1.0 - part) * displacements / SIGMA
+
+    scene = scene_of(HARMONIC, denoised=guess)
+    expected = part[:, 0, 0] ** 2 * 3.0 * (N_ATOMS - 1)
+    assert_mean_is(expected, scene, "denoise")
+    assert_mean_is(4.0 * expected, replace(scene, force=2.0), "denoise")
+    unlabelled = scene.labels._replace(has_gradient=torch.tensor([True, True, False]))
+    assert_mean_is(expected * torch.tensor([1.5, 1.5, 0.0]), replace(scene, labels=unlabelled), "denoise")
+
+
 CASES = {
     "residual": {},
     "taylor": {"prior": SPRINGS},

@@ -89,29 +89,37 @@ def stress(prediction: BatchPrediction, batch: Batch) -> Tensor:
 
 
 def displaced_surface(model: "Potential", batch: Batch, create_graph: bool = True) -> Displaced:
-    """Energies and their gradients of displaced copies of a batch: [S, N, 3] Å -> [M, S, B] eV, [M, S, N, 3] eV/Å.
-
-    Neighbours are those of the displaced atoms, for a displacement may be as long as a bond. They are searched anew
-    only where the frames' lists with a skin (`data.nearby`) do not reach so far.
-    """
+    """Energies and their gradients of displaced copies of a batch: [S, N, 3] Å -> [M, S, B] eV, [M, S, N, 3] eV/Å."""
 
     def surface(displacements: Tensor) -> Surface:
-        n_copies = len(displacements)
-        device = batch.types.device
-        vectors, index = _displaced_edges(batch.graphs, displacements.numpy(), model.r_max)
-        index, types = index.to(device), batch.types.repeat(n_copies)
-        found = differentiate(
-            model, vectors.to(device), index, types, model.n_members, model.dtype, create_graph, model.shared_trunk
-        )
+        outputs, gradient = displaced_outputs(model, model.r_max, batch, displacements, create_graph)
         with torch.enable_grad():
-            forces = forces_of(found.gradients, index, len(types))
-            atomic = found.outputs[contract.ATOMIC_ENERGIES].view(len(forces), n_copies, -1)
-            energies = atomic.new_zeros(len(forces), n_copies, batch.n_frames)
+            atomic = outputs[contract.ATOMIC_ENERGIES].view(*gradient.shape[:3])
+            energies = atomic.new_zeros(*atomic.shape[:2], batch.n_frames)
             energies = energies.index_add(2, batch.frame_of_atom, atomic)
-        gradient = -forces.view(len(forces), n_copies, -1, 3)
         return Surface(energies, gradient) if create_graph else Surface(energies.detach(), gradient.detach())
 
     return surface
+
+
+def displaced_outputs(
+    model: Evaluable, r_max: float, batch: Batch, displacements: Tensor, create_graph: bool = True
+) -> tuple[contract.Outputs, Tensor]:
+    """What a model says of displaced copies of a batch, [S, N, 3] Å, and the gradient of its energies, [M, S, N, 3].
+
+    Outputs are as the contract has them, for S * N atoms, copy by copy. Neighbours are those of the displaced atoms,
+    for a displacement may be as long as a bond. They are searched anew only where the frames' lists with a skin
+    (`data.nearby`) do not reach so far.
+    """
+    device = batch.types.device
+    vectors, index = _displaced_edges(batch.graphs, displacements.numpy(), r_max)
+    index, types = index.to(device), batch.types.repeat(len(displacements))
+    found = differentiate(
+        model, vectors.to(device), index, types, model.n_members, model.dtype, create_graph, model.shared_trunk
+    )
+    with torch.enable_grad():
+        forces = forces_of(found.gradients, index, len(types))
+        return found.outputs, -forces.view(len(forces), len(displacements), -1, 3)
 
 
 def _displaced_edges(graphs: tuple[Graph, ...], displacements: np.ndarray, r_max: float) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,9 @@
 """Fit the maps of a model file to labelled frames, and say what that changes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +15,23 @@ from mollifield.calibration import Array, Calibration
 from mollifield.potential import evaluate
 
 from ..data.frames import Frame, Reading, read_frames
-from ..metrics import coverage, ratio
 from ..progress import counted
 from . import MAPS, CalibrationMap
+from .conformal import conformal
+from .quality import quality
+
+TABLES = {
+    "forces": (contract.FORCE_STD, contract.FORCE_INTERVAL),
+    "energy": (contract.ENERGY_STD, contract.ENERGY_INTERVAL),
+}
+"""Names of their tables in a file: the map, and the intervals."""
 
 N_LEAST = 30
 """Errors of a species or of energies below which nothing of its own is fitted."""
+N_TRUSTED = 50
+"""Frames below which a calibration may follow single ones."""
+LEVEL = 0.9
+"""Of the intervals that are judged."""
 
 
 @dataclass(frozen=True)
@@ -28,30 +40,53 @@ class Observed:
 
     raw: Array
     """[n], > 0."""
-    errors: Array
-    """[n]: of the mean's force, its length; of the energy, its size."""
+    deviations: Array
+    """[n, k]: of the mean from the label; 3 components of a force, 1 of an energy."""
     species: NDArray[np.int64]
     """[n], index into the model's species; 0 for energies."""
     frame: NDArray[np.int64]
     """[n], which frame."""
 
+    @property
+    def errors(self) -> Array:
+        """[n]: of a force its length, of an energy its size."""
+        return np.linalg.norm(self.deviations, axis=1)
+
     def of(self, rows: NDArray[np.bool_]) -> "Observed":
         """Some of the values."""
-        return Observed(self.raw[rows], self.errors[rows], self.species[rows], self.frame[rows])
+        return Observed(self.raw[rows], self.deviations[rows], self.species[rows], self.frame[rows])
 
 
 @dataclass(frozen=True)
 class Score:
-    """How well stds fit errors."""
+    """How well stds fit errors, each half of the frames judged by what was fitted to the other."""
 
-    n: int
-    """Values."""
-    before: float
-    """Root mean square of error / std, uncalibrated; 1 would be right."""
-    after: float
-    """The same with knots that were fitted to the other half of the frames."""
-    within: float
-    """Fraction of errors below the std after; of normal errors 0.68 for energies, 0.61 for the lengths of forces."""
+    stds: Array
+    """[n], calibrated."""
+    before: dict[str, float]
+    """`quality` of the uncalibrated stds."""
+    after: dict[str, float]
+    """The same of the calibrated ones."""
+    within_interval: float | None
+    """Part of errors within the interval of `LEVEL`; None where there are too few frames for one."""
+
+    def stated(self) -> dict[str, Any]:
+        """For the summary of a file."""
+        return {
+            "n": len(self.stds),
+            "before": self.before,
+            "after": self.after,
+            "within_interval": self.within_interval,
+        }
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What a calibration found, by quantity: `forces`, and `energy` where there were enough."""
+
+    n_frames: int
+    scores: dict[str, Score]
+    observed: dict[str, Observed]
 
 
 def calibrate_file(
@@ -61,43 +96,49 @@ def calibrate_file(
     kind: str = "factor",
     device: str = "cpu",
     reading: Reading | None = None,
-) -> dict[str, Score]:
+) -> Calibrated:
     """Write `output`, the model with calibration tables fitted to labelled frames it was not trained on.
 
-    Returns a score for each quantity, by two halves of the frames of which each is judged by what was fitted to the
-    other; the tables of the file are fitted to both. Atoms outside of the training data do not count: what they get
-    is no spread of the members. Raises ValueError for an unknown kind, a single member, too few frames, and frames that
-    the file says its members, or their posterior, have seen.
+    Scores are by two halves of the frames, of which each is judged by what was fitted to the other; the map of the
+    file is fitted to both. Its intervals are conformal multiples of stds that were fitted to the other half
+    (cross-conformal prediction; Vovk, Ann. Math. Artif. Intell. 74, 9 (2015)). Atoms outside of the training data do
+    not count: what they get is no spread of the members. Raises ValueError for an unknown kind, a single member, too
+    few frames, or frames that the model was trained on.
     """
     if kind not in MAPS:
         raise ValueError(f"calibration map '{kind}' isn't known; known are {', '.join(MAPS)}")
     artefact = load_artefact(model, device)
     uncertainty.require_committee(artefact.n_members)
     labelled = [frame for frame in read_frames(frames, reading) if not frame.is_isolated_atom]
-    _require_unseen(artefact, labelled)
+    _refuse_trained(artefact, labelled)
     forces, energies = observe(artefact, labelled)
     if len(forces.raw) < 2 * N_LEAST:
         raise ValueError(f"{frames}: {len(forces.raw)} atoms with forces to calibrate with; needed are {2 * N_LEAST}")
-    fit, n_species = MAPS[kind], len(artefact.species)
-    tables = {contract.FORCE_STD: torch.from_numpy(table(forces, fit, n_species))}
-    scores = {"forces": score(forces, fit, n_species)}
-    if len(energies.raw) >= 2 * N_LEAST:
-        tables[contract.ENERGY_STD] = torch.from_numpy(table(energies, fit, 1))
-        scores["energy"] = score(energies, fit, 1)
-    stated = {"map": kind, "frames": len(labelled), **{name: vars(found) for name, found in scores.items()}}
-    save_calibrated(artefact, output, tables, artefact.summary | {"calibration": stated})
+    found = {"forces": forces} | ({"energy": energies} if len(energies.raw) >= 2 * N_LEAST else {})
+    fit, tables, scores = MAPS[kind], {}, {}
+    for quantity, observed in found.items():
+        of_std, of_interval = TABLES[quantity]
+        n_rows = len(artefact.species) if quantity == "forces" else 1
+        tables[of_std] = torch.from_numpy(table(observed, fit, n_rows))
+        scores[quantity] = score(observed, fit, n_rows)
+        tables[of_interval] = torch.from_numpy(intervals(observed, scores[quantity].stds, n_rows))
+    stated = {name: found.stated() for name, found in scores.items()}
+    summary = artefact.summary | {"calibration": {"map": kind, "frames": len(labelled)} | stated}
+    save_calibrated(artefact, output, tables, summary)
     load_artefact(output)
-    return scores
+    return Calibrated(len(labelled), scores, found)
 
 
-def _require_unseen(artefact: Artefact, frames: Sequence[Frame]) -> None:
+def _refuse_trained(artefact: Artefact, frames: Sequence[Frame]) -> None:
+    """Raise ValueError for frames that the file says its members, or their posterior, have seen."""
     kept = (read_trained(artefact), "trained_on"), (read_posterior(artefact), "frames")
-    seen = {key for found, name in kept if found is not None for key in found[0].get(name, [])}
-    for frame in frames:
-        if frame.content in seen:
-            raise ValueError(
-                f"{frame.origin}: {artefact.path} was trained on it; errors there are no measure of others"
-            )
+    known = {key for found, name in kept if found is not None for key in found[0].get(name, ())}
+    found = [frame.origin for frame in frames if frame.content in known]
+    if found:
+        raise ValueError(
+            f"{found[0]}: {artefact.path} was trained on it, and on {len(found) - 1} further of the {len(frames)} frames; "
+            "errors on training frames are too small: give frames that it has not seen"
+        )
 
 
 def observe(artefact: Artefact, frames: Sequence[Frame]) -> tuple[Observed, Observed]:
@@ -111,36 +152,55 @@ def observe(artefact: Artefact, frames: Sequence[Frame]) -> tuple[Observed, Obse
         if frame.forces is not None:
             members = out.forces.cpu().numpy()
             raw = uncertainty.forces_std(uncertainty.forces_covariance(members))
-            errors = np.linalg.norm(members.mean(axis=0) - frame.forces, axis=1)
-            rows = np.stack([raw, errors, types, np.full(len(raw), number)], axis=1)
+            rows = np.column_stack([raw, types, np.full(len(raw), number), members.mean(axis=0) - frame.forces])
             forces.append(rows[inside & (raw > 0.0)])
         if frame.energy is not None and inside.all():
             std = float(uncertainty.energy_std(out.energies.cpu().numpy()))
-            error = abs(float(out.energies.mean()) - frame.energy)
-            energies.append(np.array([[std / len(types), error / len(types), 0.0, number]]))
-    return _observed(forces), _observed(energies)
+            error = float(out.energies.mean()) - frame.energy
+            energies.append(np.array([[std / len(types), 0.0, number, error / len(types)]]))
+    return _observed(forces, 3), _observed(energies, 1)
 
 
 def table(observed: Observed, fit: CalibrationMap, n_species: int) -> Array:
     """Knots `[n_species, K, 2]`; a species with less than `N_LEAST` errors gets those of all."""
-    found = []
-    for species in range(n_species):
-        own = observed.of(observed.species == species)
-        enough = own if len(own.raw) >= N_LEAST else observed
-        found.append(fit(enough.raw, enough.errors))
+    found = [fit(enough.raw, enough.errors) for enough in _by_species(observed, n_species)]
     most = max(len(knots) for knots in found)
     return np.stack([_lengthened(knots, most) for knots in found])
+
+
+def intervals(observed: Observed, stds: Array, n_species: int) -> Array:
+    """Conformal knots `[n_species, K, 2]`, of `stds [n]` that were fitted to other frames, species as in `table`."""
+    scored = replace(observed, raw=stds)
+    found = [conformal(rows.errors / rows.raw, rows.frame) for rows in _by_species(scored, n_species)]
+    fewest = min(len(knots) for knots in found)
+    return np.stack([knots[:fewest] for knots in found])
 
 
 def score(observed: Observed, fit: CalibrationMap, n_species: int) -> Score:
     """Half of the frames judged by what was fitted to the other half, and the other way round."""
     stds = np.empty_like(observed.raw)
-    for half in (0, 1):
-        judged = observed.frame % 2 == half
+    within: list[Array] = []
+    halves = [observed.frame % 2 == half for half in (0, 1)]
+    for judged in halves:
         knots = table(observed.of(~judged), fit, n_species)
         stds[judged] = Calibration(force_knots=knots).force_std(observed.raw[judged], observed.species[judged])
-    errors = observed.errors
-    return Score(len(errors), ratio(errors, observed.raw), ratio(errors, stds), coverage(errors, stds))
+    for judged in halves:
+        knots = intervals(observed.of(~judged), stds[~judged], n_species)
+        multiples = Calibration(force_interval=knots).multiples(LEVEL, observed.species[judged])
+        if multiples is not None:
+            within.append(observed.errors[judged] <= multiples * stds[judged])
+    return Score(
+        stds,
+        quality(observed.raw, observed.deviations),
+        quality(stds, observed.deviations),
+        float(np.mean(np.concatenate(within))) if len(within) == len(halves) else None,
+    )
+
+
+def _by_species(observed: Observed, n_species: int) -> list[Observed]:
+    """The values of each; all of them for a species with fewer than `N_LEAST`."""
+    own = [observed.of(observed.species == species) for species in range(n_species)]
+    return [rows if len(rows.raw) >= N_LEAST else observed for rows in own]
 
 
 def _lengthened(knots: Array, n: int) -> Array:
@@ -149,6 +209,6 @@ def _lengthened(knots: Array, n: int) -> Array:
     return np.concatenate([knots, further])
 
 
-def _observed(rows: list[Array]) -> Observed:
-    raw, errors, species, frame = np.concatenate([np.zeros((0, 4)), *rows]).T
-    return Observed(raw, errors, species.astype(np.int64), frame.astype(np.int64))
+def _observed(rows: list[Array], n_components: int) -> Observed:
+    found = np.concatenate([np.zeros((0, 3 + n_components)), *rows])
+    return Observed(found[:, 0], found[:, 3:], found[:, 1].astype(np.int64), found[:, 2].astype(np.int64))

@@ -4,12 +4,11 @@ What the other method says more, or less, has a readout of its own, for training
 is below the last readout, and labels of one do not pull at the other's energies.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mollifield import contract
 
@@ -17,33 +16,22 @@ from ..config import TrainConfig
 from ..data.batches import Graph, SeededBatches
 from ..model.protocol import Potential
 from .loading import TrainingData
+from .readout import Readout, latent_length
 
-HIDDEN = 16
 _STREAM = 4
 
 
-class Correction(nn.Module):
-    """The difference between two reference methods, from the latent features: a two-layer perceptron for each atom.
-
-    Every parameter has a leading member dimension; member m's weights depend on its own of `seeds` alone.
-    """
+class Correction(Readout):
+    """The difference between two reference methods, from the latent features."""
 
     def __init__(self, n_latent: int, seeds: Sequence[int], scale: float, dtype: torch.dtype) -> None:
         """`scale` in eV."""
-        super().__init__()
+        super().__init__(n_latent, 1, seeds, dtype)
         self.scale = scale
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-
-        def drawn(*shape: int) -> Tensor:
-            return torch.stack([torch.randn(shape, generator=g, dtype=torch.float64) for g in generators]).to(dtype)
-
-        self.weight_1 = nn.Parameter(drawn(n_latent, HIDDEN))
-        self.weight_2 = nn.Parameter(0.1 * drawn(HIDDEN, 1))  # the methods are alike
 
     def forward(self, latent: Tensor) -> Tensor:
         """`latent [M, N, L]` -> energies `[M, N]` float64, eV."""
-        x = nn.functional.silu(torch.bmm(latent, self.weight_1 / math.sqrt(latent.shape[2])))
-        return torch.bmm(x, self.weight_2 / math.sqrt(HIDDEN)).squeeze(2).double() * self.scale
+        return super().forward(latent).squeeze(2).double() * self.scale
 
 
 class Corrected:
@@ -58,13 +46,6 @@ class Corrected:
         outputs = dict(self._model(edge_vectors, edge_index, types))
         more = self._correction(outputs[contract.LATENT]) * self._where
         return outputs | {contract.ATOMIC_ENERGIES: outputs[contract.ATOMIC_ENERGIES] + more}
-
-
-def latent_length(model: Potential, graph: Graph) -> int:
-    """Of a member's latent features, of which models say nothing but by giving some."""
-    with torch.no_grad():
-        vectors = graph.edge_vectors.to(model.dtype).unsqueeze(0)
-        return model(vectors, graph.edge_index, graph.types)[contract.LATENT].shape[2]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
 from ..predict import BatchPrediction, Evaluable, first_frames, predict
 from .beside import Beside, Corrected, beside_of
+from .denoiser import denoiser_of
 from .error_sums import ErrorSums
 from .frame_weights import frame_weights
 from .loading import TrainingData
@@ -70,6 +71,8 @@ class CommitteeFit(lightning.LightningModule):
         order = SeededBatches(len(training), optimiser.batch_size - share, seed, by_edges)
         self.order = order if beside is None else SharedBatches(order, beside.batches(seed))
         self.correction = None if beside is None else beside.correction
+        auxiliary = {"correction": self.correction, "denoiser": objective.denoiser}
+        self.readouts = torch.nn.ModuleDict({name: found for name, found in auxiliary.items() if found is not None})
         self.folder = folder
         self.seconds = seconds
         self.clock = Clock()
@@ -92,7 +95,10 @@ class CommitteeFit(lightning.LightningModule):
         """Adam, with the state of the checkpoint if there is one; the model is on its device now."""
         if self.settings.ema_decay > 0.0:
             self.average = MovingAverage(self._weights(), self.settings.ema_decay)
-        optimiser = torch.optim.Adam(self.parameters(), lr=self.settings.learning_rate, fused=True)
+        rate, decay = self.settings.learning_rate, self.settings.weight_decay or 0.0
+        optimiser = torch.optim.Adam(
+            self.parameters(), lr=rate, weight_decay=decay, decoupled_weight_decay=decay > 0.0, fused=True
+        )
         if self._resumed is not None:
             optimiser.load_state_dict(self._resumed["optimiser"])
             if self.average is not None:
@@ -101,12 +107,12 @@ class CommitteeFit(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Graph]:
         """Batches in an order that depends on seed and epoch."""
-        return DataLoader(_dataset(self.training_graphs), batch_sampler=self.order, collate_fn=collate)
+        return DataLoader(cast(Dataset[Graph], self.training_graphs), batch_sampler=self.order, collate_fn=collate)
 
     def val_dataloader(self) -> DataLoader[Graph]:
         """Validation frames in file order."""
         size = VALID_BATCH * self.settings.batch_size
-        return DataLoader(_dataset(self.validation_graphs), size, collate_fn=collate)
+        return DataLoader(cast(Dataset[Graph], self.validation_graphs), size, collate_fn=collate)
 
     def on_train_start(self) -> None:
         """The time that counts begins."""
@@ -276,7 +282,7 @@ class CommitteeFit(lightning.LightningModule):
             "balance": self.balance.state(),
             "optimiser": self._adam().state_dict(),
             "average": None if self.average is None else self.average.state(),
-            "correction": None if self.correction is None else self.correction.state_dict(),
+            **{name: readout.state_dict() for name, readout in self.readouts.items()},
         }
 
     def _resume(self, checkpoint: Checkpoint) -> None:
@@ -298,8 +304,8 @@ class CommitteeFit(lightning.LightningModule):
         self.best.load(checkpoint["best_members"], best)
         self.plateau.load(checkpoint["plateau"])
         self.balance.load(checkpoint.get("balance", self.balance.state()))  # older ones have none
-        if self.correction is not None:
-            self.correction.load_state_dict(checkpoint["correction"])
+        for name, readout in self.readouts.items():
+            readout.load_state_dict(checkpoint[name])
 
     def best_model(self) -> Potential:
         """The model with each member's best averaged weights; the fit's own weights are replaced."""
@@ -345,11 +351,6 @@ class CommitteeFit(lightning.LightningModule):
         )
 
 
-def _dataset(graphs: Sequence[Graph]) -> Dataset[Graph]:
-    """A sequence has all that a loader asks of a `Dataset`, which is no protocol."""
-    return cast(Dataset[Graph], graphs)
-
-
 def fit_members(
     config: TrainConfig,
     data: TrainingData,
@@ -364,7 +365,9 @@ def fit_members(
 
     `shown` shows how far it is. It ends after `seconds`, or where they are None with the last epoch.
     """
-    objective = Objective(config.loss, data.statistics.force_scale, config.seed, data.training)
+    scale = data.statistics.force_scale
+    denoiser = denoiser_of(config.loss.mollifier, model, data.training, scale, seeds)
+    objective = Objective(config.loss, scale, config.seed, data.training, denoiser)
     optimiser = config.optimiser
     fit = CommitteeFit(
         model,

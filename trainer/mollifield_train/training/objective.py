@@ -1,6 +1,7 @@
 """The loss of a run: its configured terms on a batch, one value for each member."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from ..model.protocol import Potential
 from ..predict import BatchPrediction, displaced_surface, stress
 from ..prior import make_prior
 from ..prior.surface import PriorSurface
+from .denoiser import Denoiser
 
 VIRIAL_WEIGHT = 0.1
 """Weight of a squared virial an atom in (eV)² over that of a squared force component in (eV/Å)², with `stress: auto`.
@@ -85,9 +87,18 @@ def _kernel(term: FormConfig, units: Units) -> Kernel:
 class Objective:
     """L = λ_E, λ_F, λ_S terms (`loss.energy_force`) + the mollified term (`loss.mollifier`)."""
 
-    def __init__(self, config: LossConfig, force_scale: float, seed: int, training: Sequence[Graph] = ()) -> None:
-        """`training`: the frames to which a prior of the mollified term is fitted, where it is a fitted one."""
+    def __init__(
+        self,
+        config: LossConfig,
+        force_scale: float,
+        seed: int,
+        training: Sequence[Graph] = (),
+        denoiser: Denoiser | None = None,
+    ) -> None:
+        """`training`: the frames to which a prior of the mollified term is fitted, where it is a fitted one.
+        `denoiser`: the readout of the form `denoise`, whose weights are learnt with the model's."""
         self.config = config
+        self.denoiser = denoiser
         self._prior: PriorSurface | None = None
         if isinstance(config.mollifier, PriorFormConfig) and config.mollifier.prior is not None:
             self._prior = make_prior(config.mollifier.prior, training)
@@ -201,7 +212,7 @@ class Objective:
         rng: np.random.Generator,
         average: Averaged | None,
     ) -> Scene:
-        prior = self._prior
+        prior, denoiser = self._prior, self.denoiser
         return Scene(
             n_atoms=batch.n_atoms,
             model=displaced_surface(model, batch),
@@ -211,5 +222,7 @@ class Objective:
             rng=rng,
             prior=None if prior is None else lambda s: Surface(*prior.displaced(batch.graphs, s)),
             average=None if average is None else average(displaced_surface(model, batch, create_graph=False)),
+            denoised=None if denoiser is None else partial(denoiser, model, batch),
             length=self.units.length,
+            force=self.units.force,
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...section import Kind
 from .sections import (
+    DenoiseConfig,
     DifferenceConfig,
     FormConfig,
     GradientConfig,
@@ -48,6 +49,7 @@ FORMS: dict[str, Kind] = {
     "difference": Kind(DifferenceConfig, _term("difference")),
     "hvp": Kind(HvpConfig, _term("hvp")),
     "teacher": Kind(TeacherConfig, _term("teacher")),
+    "denoise": Kind(DenoiseConfig, _term("denoise")),
 }
 """By the `form` of the config: its class, and the function that gives R of each frame, [M, B]."""
 

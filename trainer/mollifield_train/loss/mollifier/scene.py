@@ -3,6 +3,7 @@
 Letters: M members, B frames, N atoms of all frames together, S displaced copies of all frames.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -44,12 +45,24 @@ class Scene:
     """A cheap method's."""
     average: Displaced | None = None
     """That of the averaged weights, not differentiable."""
+    denoised: Callable[[Tensor], Tensor] | None = None
+    """A guess at displacements [S, N, 3], from displaced atoms and labelled forces, over the kernel's width:
+    [M, S, N, 3], differentiable by the parameters."""
     length: float = 1.0
     """Unit of length of the loss, Å."""
+    force: float = 1.0
+    """Its unit of force, eV/Å."""
 
     def draw(self, n_copies: int) -> Tensor:
         """Displacements [n_copies, N, 3] in Å, every coordinate by itself from the kernel."""
         return torch.from_numpy(self.kernel.sample(self.rng, (n_copies, int(self.n_atoms.sum()), 3)))
+
+    def without_drift(self, displacements: Tensor) -> Tensor:
+        """The same [S, N, 3], less the mean over the atoms of each frame."""
+        counts = self.n_atoms.cpu()
+        frame = torch.repeat_interleave(torch.arange(len(counts)), counts)
+        sums = displacements.new_zeros(len(displacements), len(counts), 3).index_add(1, frame, displacements)
+        return displacements - (sums / counts[:, None])[:, frame]
 
     def prior_with_rest(self, displacements: Tensor) -> tuple[Surface, Surface]:
         """The prior's surface without any displacement ([1, 1, ...]) and with these."""
@@ -62,6 +75,11 @@ class Scene:
         """Squares [M, S, N, 3] summed over the coordinates of each frame, mean over copies -> [M, B] float64."""
         squares = vectors.double().square().mean(dim=1).flatten(1)
         return sum_over_frames(squares, self.n_atoms)
+
+
+def of_labelled(per_frame: Tensor, labelled: Tensor) -> Tensor:
+    """[M, B] with zeros for frames without the label, scaled so that the mean is over those that have it."""
+    return torch.where(labelled, per_frame, 0.0) * (len(labelled) / labelled.sum().clamp(min=1))
 
 
 def sum_over_frames(values: Tensor, n_atoms: Tensor) -> Tensor:

@@ -25,8 +25,8 @@ class FormConfig(Section):
     """Every form. Subclasses make `form` a `Literal` with the name of their line in the table."""
 
     form: str
-    """`gradient`, `residual`, `taylor`, `difference`, `hvp` or `teacher`: what is asked of the learned surface where
-    atoms are displaced."""
+    """`gradient`, `residual`, `taylor`, `difference`, `hvp`, `teacher` or `denoise`: what is asked of the learned
+    surface where atoms are displaced."""
     weight: NonNegativeFloat
     """λ_M; 0 switches the term off."""
     share: PositiveFloat | None = None
@@ -182,3 +182,19 @@ class TeacherConfig(FormConfig):
     members, who then are not independent any more, and agree where nobody has told them the truth."""
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     """Part of a batch (at least one frame) that it is evaluated on, drawn at random and scaled up."""
+
+
+class DenoiseConfig(FormConfig):
+    """Guess the displacement from where the atoms are and the forces where they were."""
+
+    form: Literal["denoise"] = "denoise"
+    """The error of a displacement that an auxiliary readout guesses."""
+    weight: NonNegativeFloat = 10.0
+    """λ_M, of the squared error of a coordinate over `width`, which is 1 where nothing is guessed; 0 switches the term
+    off."""
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """Part of a batch (at least one frame) that it is evaluated on, drawn at random and scaled up."""
+
+    @property
+    def learns_labels(self) -> bool:
+        return True

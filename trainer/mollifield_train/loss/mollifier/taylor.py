@@ -13,10 +13,9 @@ Source: physics-informed weakly supervised learning (PIWSL; Takamoto et al., ICM
 energy's expansion to first order; what a prior adds to it is ours.
 """
 
-import torch
 from torch import Tensor
 
-from .scene import Scene, sum_over_frames
+from .scene import Scene, of_labelled, sum_over_frames
 from .sections import TaylorConfig
 
 
@@ -32,12 +31,7 @@ def term(settings: TaylorConfig, scene: Scene) -> Tensor:
         first_order = sum_over_frames((rest.gradient[0] * on_device).flatten(1), n_atoms)
         energies = energies + (moved.energies - rest.energies)[0] - first_order
     found = scene.model(steps)
-    slopes = _labelled(scene.mean_square(found.gradient - gradient), labels.has_gradient)
+    slopes = of_labelled(scene.mean_square(found.gradient - gradient), labels.has_gradient)
     # The first order of the energy is the labelled force.
-    heights = _labelled((found.energies - energies).square().mean(dim=1), labels.has_energy & labels.has_gradient)
+    heights = of_labelled((found.energies - energies).square().mean(dim=1), labels.has_energy & labels.has_gradient)
     return settings.forces * slopes + (settings.energy / scene.length**2) * 3.0 * n_atoms * heights
-
-
-def _labelled(per_frame: Tensor, labelled: Tensor) -> Tensor:
-    """[M, B] with zeros for frames without the label, scaled so that the mean is over those that have it."""
-    return torch.where(labelled, per_frame, 0.0) * (len(labelled) / labelled.sum().clamp(min=1))
