@@ -136,7 +136,7 @@ def _refuse_trained(artefact: Artefact, frames: Sequence[Frame]) -> None:
     found = [frame.origin for frame in frames if frame.content in known]
     if found:
         raise ValueError(
-            f"{found[0]}: {artefact.path} was trained on it, and on {len(found) - 1} further of the {len(frames)} frames; "
+            f"{found[0]}: {artefact.path} was trained on it, and on {len(found) - 1} more of the {len(frames)} frames; "
             "errors on training frames are too small: give frames that it has not seen"
         )
 
