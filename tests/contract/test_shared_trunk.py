@@ -9,6 +9,7 @@ from ase import Atoms
 
 from mollifield import MollifieldCalculator, load_artefact
 from mollifield.potential import evaluate
+from mollifield.verification import describe
 from mollifield_train.data.batches import build_graphs, collate
 from mollifield_train.data.frames import Frame
 from mollifield_train.export import export
@@ -72,6 +73,7 @@ def test_a_sample_by_itself(file: Path) -> None:
     artefact = load_artefact(file)
     member = artefact.member(2)
     assert artefact.shared_trunk and artefact.format_version == 3 and member.n_members == 1
+    assert "4, samples on one trunk" in describe(artefact)
     out = evaluate(member, atoms.get_chemical_symbols(), atoms.positions, atoms.cell.array, atoms.pbc, True)
     np.testing.assert_allclose(out.forces[0], all_of_them[1][2], atol=1e-10)
     # Every tensor of the file with a dimension of samples is named, and no other.

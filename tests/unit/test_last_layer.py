@@ -211,9 +211,10 @@ def test_pops_meets_each_label(found: list[FrameFeatures], posterior: Posterior)
     axes, low, high = box_of(shifts)
     inside = shifts @ axes.T
     assert (inside >= low - 1e-12).all() and (inside <= high + 1e-12).all()
-    draws = KINDS["pops"](posterior, found, 500, torch.Generator().manual_seed(0)) @ axes.T
-    _, low, high = box_of(pointwise_shifts(posterior, found))
-    assert draws.shape == (500, N_FEATURES)
+    axes, low, high = box_of(pointwise_shifts(posterior, found))
+    draws = KINDS["pops"].draw(posterior, found, 500, torch.Generator().manual_seed(0)) @ axes.T
+    assert (draws >= low - 1e-12).all() and (draws <= high + 1e-12).all()
+    assert (draws.amax(dim=0) - draws.amin(dim=0) > 0.9 * (high - low)).all()
 
 
 def exact_std(path: Path, atoms: Atoms) -> tuple[float, np.ndarray]:

@@ -4,6 +4,7 @@ A kind draws deviations of the last layer's weights, given the posterior and the
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,5 +17,15 @@ from .pops import pops
 Draw = Callable[[Posterior, Sequence[FrameFeatures], int, torch.Generator], Tensor]
 """`(posterior, frames, n, generator) -> [n, F]`; the negatives of all n are samples too (`draws.antithetic`)."""
 
-KINDS: dict[str, Draw] = {"laplace": laplace, "pops": pops}
+
+@dataclass(frozen=True)
+class Kind:
+    """What a file of this folder offers."""
+
+    draw: Draw
+    looks_at_frames: bool
+    """All of them, at every draw; a posterior that does not can be updated with further ones alone."""
+
+
+KINDS = {"laplace": Kind(laplace, looks_at_frames=False), "pops": Kind(pops, looks_at_frames=True)}
 """By name."""

@@ -29,8 +29,6 @@ from .last_layer import Noise, Posterior, noise_of, posterior_of, updated
 
 N_ATOMS = 20_000
 """Of more frames than have as many atoms, a part that is evenly spread stands for all."""
-UPDATABLE = ("laplace",)
-"""Kinds that need none of the frames that came before."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +112,10 @@ def update_posterior(
     if kept is None:
         raise ValueError(f"{model}: holds no posterior to update; make one with `mollifield posterior`")
     facts, state = kept
-    if facts["kind"] not in UPDATABLE:
+    if KINDS[facts["kind"]].looks_at_frames:
         raise ValueError(
             f"{model}: a posterior of kind {facts['kind']} depends on all frames at once: make it again with "
-            f"`mollifield posterior`; kinds that can be updated: {', '.join(UPDATABLE)}"
+            "`mollifield posterior`"
         )
     given = bound_frames(frames, reading)
     known = set(facts["frames"])
@@ -170,7 +168,7 @@ def _standing_for(posterior: Posterior, factor: float) -> Posterior:
 def _samples(posterior: Posterior, facts: dict[str, Any], found: Sequence[FrameFeatures]) -> Tensor:
     """`[S, F]`, distances from the trained weights."""
     generator = torch.Generator().manual_seed(facts["seed"])
-    half = KINDS[facts["kind"]](posterior, found, facts["n_samples"] // 2, generator)
+    half = KINDS[facts["kind"]].draw(posterior, found, facts["n_samples"] // 2, generator)
     return posterior.mean + antithetic(half)
 
 
