@@ -30,7 +30,7 @@ from mollifield_train.uncertainty.last_layer import (
     posterior_of,
     updated,
 )
-from mollifield_train.uncertainty.pops import box_of, pointwise_shifts
+from mollifield_train.uncertainty.pops import box_of, pointwise_shifts, second_moment
 from mollifield_train.uncertainty.posterior_file import make_posterior, update_posterior
 
 from ..conftest import build_potential, ethanol
@@ -211,10 +211,24 @@ def test_pops_meets_each_label(found: list[FrameFeatures], posterior: Posterior)
     axes, low, high = box_of(shifts)
     inside = shifts @ axes.T
     assert (inside >= low - 1e-12).all() and (inside <= high + 1e-12).all()
+
+
+def test_samples_of_a_box(found: list[FrameFeatures], posterior: Posterior) -> None:
+    """As many as there are weights have its second moment; fewer are the directions in which labels feel it most."""
     axes, low, high = box_of(pointwise_shifts(posterior, found))
-    draws = KINDS["pops"].draw(posterior, found, 500, torch.Generator().manual_seed(0)) @ axes.T
-    assert (draws >= low - 1e-12).all() and (draws <= high + 1e-12).all()
-    assert (draws.amax(dim=0) - draws.amin(dim=0) > 0.9 * (high - low)).all()
+    moment = second_moment(axes, low, high)
+    uniform = torch.rand(200_000, len(axes), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    points = (low + (high - low) * uniform) @ axes
+    torch.testing.assert_close(
+        points.T @ points / len(points), moment, rtol=0.02, atol=0.02 * float(moment.abs().max())
+    )
+    generator = torch.Generator()
+    for n in (N_FEATURES, 2 * N_FEATURES):
+        draws = KINDS["pops"].draw(posterior, found, n, generator)
+        torch.testing.assert_close(draws.T @ draws / n, moment, rtol=1e-9, atol=1e-9 * float(moment.abs().max()))
+    few = KINDS["pops"].draw(posterior, found, 3, generator)
+    felt = torch.einsum("nf,fg,ng->n", few, posterior.precision, few)  # in terms of the labels' noise
+    assert float(felt.mean()) == pytest.approx(float((moment @ posterior.precision).trace()), rel=1e-9)
 
 
 def exact_std(path: Path, atoms: Atoms) -> tuple[float, np.ndarray]:

@@ -17,6 +17,24 @@ def orthogonal(n: int, n_features: int, generator: torch.Generator) -> Tensor:
     return torch.cat(found)
 
 
+def leading(covariance: Tensor, metric: Tensor, n: int) -> Tensor:
+    """`[n, F]`, n <= F: directions along which C = `covariance [F, F]` is largest, in the metric of `metric [F, F]`.
+
+    The part of the trace of C times the metric that they hold is scaled to all of it; with n = F sum z z^T / n is C.
+    They rank better than as many random draws, where a few directions have most of the spread.
+    """
+    root = square_root(covariance)
+    sizes, modes = torch.linalg.eigh(root @ metric @ root)
+    share = sizes[-n:].sum() / sizes.sum()
+    return (root @ modes[:, -n:]).T * (n / share).sqrt()
+
+
+def square_root(matrix: Tensor) -> Tensor:
+    """The symmetric one, of a positive semidefinite `[F, F]`."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp(min=0.0).sqrt()) @ vectors.T
+
+
 def antithetic(half: Tensor) -> Tensor:
     """`half [n, F]`, with E[z z^T] = C, -> `[2n, F]`: pairs +z, -z whose sample covariance (ddof = 1) is C on average.
 

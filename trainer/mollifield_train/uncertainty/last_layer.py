@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .draws import square_root
 from .features import FrameFeatures
 
 ENERGY_NOISE_FLOOR = 1e-5
@@ -53,8 +54,7 @@ class Posterior:
 
     def covariance_root(self) -> Tensor:
         """`[F, F]`, the symmetric square root of H^-1, which changes little where H does."""
-        values, vectors = torch.linalg.eigh(self.precision)
-        return (vectors / values.sqrt()) @ vectors.T
+        return torch.linalg.inv(square_root(self.precision))
 
 
 def noise_of(found: Sequence[FrameFeatures], n_species: int) -> Noise:

@@ -7,8 +7,9 @@ metric of its precision H, that meet it exactly are
 
     dv = H^-1 phi e / (phi^T H^-1 phi).
 
-The smallest box in the principal axes of all dv that holds them is sampled uniformly. As in the authors' package,
-labels of less than median leverage phi^T H^-1 phi are left out: they would take the weights anywhere.
+The smallest box in the principal axes of all dv that holds them is filled uniformly. As in the authors' package,
+labels of less than median leverage phi^T H^-1 phi are left out: they would take the weights anywhere. Samples are not
+points drawn from the box, of which few rank badly, but leading directions of its second moment about the mean.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .draws import leading, orthogonal, square_root
 from .features import FrameFeatures
 from .last_layer import Posterior, points_of
 
@@ -25,10 +27,18 @@ AXIS_THRESHOLD = 1e-8
 
 
 def pops(posterior: Posterior, found: Sequence[FrameFeatures], n: int, generator: torch.Generator) -> Tensor:
-    """`[n, F]` deviations from the posterior's mean, uniform in the box."""
-    axes, low, high = box_of(pointwise_shifts(posterior, found))
-    inside = low + (high - low) * torch.rand(n, len(axes), generator=generator, dtype=torch.float64)
-    return inside @ axes
+    """`[n, F]` deviations from the posterior's mean; n > F of them are drawn, with the box's second moment."""
+    covariance = second_moment(*box_of(pointwise_shifts(posterior, found)))
+    n_features = len(posterior.mean)
+    if n > n_features:
+        return orthogonal(n, n_features, generator) @ square_root(covariance)
+    return leading(covariance, posterior.precision, n)
+
+
+def second_moment(axes: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """`[F, F]` mean of x x^T over the box that `box_of` returns."""
+    middle = axes.T @ ((low + high) / 2.0)
+    return (axes.T * ((high - low).square() / 12.0)) @ axes + middle[:, None] * middle
 
 
 def pointwise_shifts(
