@@ -7,8 +7,9 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from mollifield_train.data.batches import SeededBatches, average_neighbours, build_graphs, collate
+from mollifield_train.data.batches import SeededBatches, build_graphs, collate
 from mollifield_train.data.frames import Reading, frames_from_atoms, read_frame_sets, read_frames
+from mollifield_train.data.graph_sets import InMemory, average_neighbours
 from mollifield_train.data.keys import LabelKeys
 from mollifield_train.data.statistics import THERMAL_FORCE, force_scale
 
@@ -198,7 +199,7 @@ def test_scale_of_forces_is_their_rms():
     forces = np.concatenate([f.forces.ravel() for f in frames])
     assert force_scale(frames) == pytest.approx(np.sqrt(np.mean(forces**2)), rel=1e-12)
     graphs = build_graphs(frames, ["H", "C", "O"], 5.0)
-    assert average_neighbours(graphs) == pytest.approx((3 * 2 + 2 * 1) / 5)
+    assert average_neighbours(InMemory(graphs)) == pytest.approx((3 * 2 + 2 * 1) / 5)
 
 
 def test_relaxed_frames_set_no_scale():

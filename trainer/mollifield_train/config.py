@@ -87,6 +87,13 @@ class DataConfig(Section):
     """Key of a virial, which takes the place of the stress in frames that have it; never taken unless it is named."""
     origins: list[OriginConfig] = []
     """What is special about files of one origin, such as `{files: "old/*.xyz", stress_sign: compression}`."""
+    cache: str | None = None
+    """Folder in which frames are kept with their neighbour lists, for sets that are larger than memory: it is filled
+    once (with some 32 bytes an edge and 50 an atom), and later runs on the same files begin in seconds. A file that has
+    changed is read again; the folder may be shared by runs and deleted at any time when none is under way. Null: all
+    frames are kept in memory, which is a little faster, and as much as a disk that nobody named should be asked for."""
+    cache_workers: PositiveInt | None = None
+    """Processes that fill the cache; null: as many as there are cores."""
     weight_key: str | None = "config_weight"
     """Key of a frame's own weight in the loss; null for none. Weights multiply a frame's part of every term of the
     loss, in validation too. Errors are reported without them."""

@@ -24,11 +24,17 @@ if TYPE_CHECKING:  # whoever evaluates a file has no need of what models are mad
 def committee_errors(
     model: "Potential", graphs: Sequence[Graph], batch_size: int, device: torch.device | str
 ) -> list[FrameErrors]:
-    """A model in training on graphs; it is moved back to the CPU afterwards."""
+    """`each_error` of all of them."""
+    return list(each_error(model, graphs, batch_size, device))
+
+
+def each_error(
+    model: "Potential", graphs: Sequence[Graph], batch_size: int, device: torch.device | str
+) -> Iterator[FrameErrors]:
+    """A model in training on graphs, one after the other; it is moved back to the CPU afterwards."""
     model.to(device)
-    predicted = list(_predicted(model, graphs, batch_size, device))
+    yield from _predicted(model, graphs, batch_size, device)
     model.cpu()
-    return predicted
 
 
 def evaluate_file(

@@ -25,6 +25,7 @@ from mollifield.gradients import differentiate, forces_of, virial_of
 
 from .data.batches import Graph, build_graphs
 from .data.frames import Frame
+from .data.graph_sets import GraphSet, InMemory
 from .latent_space import latent_space
 from .model.protocol import Potential, Staged, Tabulable, TabulablePotential
 from .model.samples import member_state, rebuilt, stack_members, tensors_of_members
@@ -176,8 +177,10 @@ def export(
     load_artefact(path)  # recomputes the eager model's numbers, or raises
 
 
-def graphs_of(frames: Iterable[Atoms | Graph], potential: Potential) -> list[Graph]:
+def graphs_of(frames: Iterable[Atoms | Graph], potential: Potential) -> GraphSet:
     """Frames with their edges within the model's cutoff; graphs have them already."""
+    if isinstance(frames, GraphSet):
+        return frames
     graphs: list[Graph] = []
     for k, frame in enumerate(frames):
         if isinstance(frame, Atoms):
@@ -185,7 +188,7 @@ def graphs_of(frames: Iterable[Atoms | Graph], potential: Potential) -> list[Gra
             graphs += build_graphs([unlabelled], potential.species, potential.r_max)
         else:
             graphs.append(frame)
-    return graphs
+    return InMemory(graphs)
 
 
 def tabulate(potential: TabulablePotential, frames: Sequence[Graph]) -> tuple[Potential, dict[str, float]]:

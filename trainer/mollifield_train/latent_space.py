@@ -1,6 +1,5 @@
 """Where the training frames lie among a model's latent features: the file's measure of what is new."""
 
-from collections.abc import Sequence
 from itertools import islice
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 from mollifield import contract
 
 from .data.batches import Graph
+from .data.graph_sets import GraphSet
 from .farthest_points import farthest_points
 from .model.protocol import Potential
 
@@ -20,13 +20,13 @@ N_REFERENCES = 256
 """Atoms of each species that are kept."""
 
 
-def latent_space(potential: Potential, frames: Sequence[Graph]) -> dict[str, Tensor]:
+def latent_space(potential: Potential, frames: GraphSet) -> dict[str, Tensor]:
     """Scale, references and reach of `mollifield.contract`, from some of `frames` (`N_FRAMES`, `N_ATOMS`).
 
     The references of a species are `N_REFERENCES` of its atoms by farthest-point sampling, all of
     them where there are fewer.
     """
-    n_atoms = sum(graph.n_atoms for graph in frames) / len(frames)
+    n_atoms = sum(frame.n_atoms for frame in frames.frames) / len(frames)
     n_frames = min(N_FRAMES, len(frames), max(1, int(N_ATOMS / n_atoms)))
     chosen = torch.linspace(0, len(frames) - 1, n_frames).round().long().tolist()
     found = [_features(potential, frames[k]) for k in chosen]

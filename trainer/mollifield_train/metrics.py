@@ -6,7 +6,8 @@ are over components. Imports no torch, for which some processes of the loop have
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -111,23 +112,51 @@ class FrameErrors:
         return len(self.frame.numbers)
 
 
-def error_summary(frames: Sequence[FrameErrors]) -> dict[str, float]:
+def error_summary(frames: Iterable[FrameErrors]) -> dict[str, float]:
     """Root-mean-square and mean absolute errors, in meV/atom, meV/Å and meV/Å^3.
 
     `*_rmse`, `*_mae`: of the mean over members. `*_rmse_members`: of single members. `*_std`: root
     mean square of the std that goes with the mean, which equals its RMSE where that is calibrated
     (of stress: of the members' sample std); only for two members or more. A label that no frame has is left out.
     """
-    summary: dict[str, float] = {}
-    for quantity in UNITS:
-        found = [values for frame in frames if (values := frame.deviations(quantity)) is not None]
-        if not found:
-            continue
-        deviations = np.concatenate(found, axis=1)
+    sums: dict[str, _Sums] = defaultdict(_Sums)
+    for frame in frames:
+        for quantity in UNITS:
+            deviations = frame.deviations(quantity)
+            if deviations is not None:
+                sums[quantity].add(deviations, frame.stated_variances(quantity))
+    return {
+        key_of(quantity, measure): MILLI * value
+        for quantity in UNITS
+        if quantity in sums
+        for measure, value in sums[quantity].measures().items()
+    }
+
+
+class _Sums:
+    """What is left of the deviations of one quantity, frame by frame."""
+
+    def __init__(self) -> None:
+        self._n = self._n_members = self._n_stated = 0
+        self._squares = self._absolute = self._of_members = self._variances = 0.0
+
+    def add(self, deviations: np.ndarray, variances: np.ndarray | None) -> None:
+        """Of a frame: [M, n], and what the model states for them."""
         mean = deviations.mean(axis=0)
-        measures = {"rmse": rmse(mean), "mae": mae(mean), "rmse_members": rmse(deviations)}
-        variances = [values for frame in frames if (values := frame.stated_variances(quantity)) is not None]
-        if variances:
-            measures["std"] = stated(np.concatenate(variances))
-        summary |= {key_of(quantity, measure): MILLI * value for measure, value in measures.items()}
-    return summary
+        self._n += mean.size
+        self._squares += float(np.square(mean).sum())
+        self._absolute += float(np.abs(mean).sum())
+        self._n_members += deviations.size
+        self._of_members += float(np.square(deviations).sum())
+        if variances is not None:
+            self._n_stated += variances.size
+            self._variances += float(variances.sum())
+
+    def measures(self) -> dict[str, float]:
+        """As in `error_summary`, in eV and Å."""
+        found = {
+            "rmse": float(np.sqrt(self._squares / self._n)),
+            "mae": self._absolute / self._n,
+            "rmse_members": float(np.sqrt(self._of_members / self._n_members)),
+        }
+        return found | ({"std": float(np.sqrt(self._variances / self._n_stated))} if self._n_stated else {})

@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from mollifield.neighbours import find_edges
-
 from ..progress import counted
 from .frames import Frame
-from .nearby import Nearby
+from .nearby import Nearby, edges_of
 
 
 @dataclass(frozen=True)
@@ -99,34 +97,73 @@ class Batch:
 
 
 def build_graphs(
-    frames: Sequence[Frame], species: Sequence[str], r_max: float, skin: float = 0.0, progress: bool = False
+    frames: Sequence[Frame],
+    species: Sequence[str],
+    r_max: float,
+    skin: float = 0.0,
+    progress: bool = False,
+    with_nearby: bool = True,
 ) -> list[Graph]:
     """Graphs of frames; raises ValueError on an unknown species and on atoms on top of each other.
 
-    With a `skin` (Å) neighbours out to `r_max + skin` are found by the same search and kept for displaced copies.
+    With a `skin` (Å) neighbours out to `r_max + skin` are found by the same search and kept for displaced copies,
+    unless these are not wanted (`with_nearby`).
     """
-    columns = {atomic_numbers[symbol]: k for k, symbol in enumerate(species)}
+    columns = type_columns(species)
     shown = counted(frames, "neighbours", total=len(frames), shown=progress)
-    return [_graph(frame, k, columns, r_max, skin) for k, frame in enumerate(shown)]
+    found = []
+    for k, frame in enumerate(shown):
+        edges = edges_of(frame, r_max + skin)
+        found.append(make_graph(frame, k, types_of(frame, columns), *edges, r_max, skin, with_nearby))
+    return found
 
 
-def shortest_distances(graphs: Sequence[Graph], n_species: int, r_max: float) -> tuple[tuple[float, ...], ...]:
-    """Å, `[n_species, n_species]`: of atoms of each pair of species in any frame; `r_max` where none are nearer."""
-    shortest = torch.full((n_species * n_species,), r_max, dtype=torch.float64)
-    for graph in graphs:
-        pairs = graph.types[graph.edge_index[0]] * n_species + graph.types[graph.edge_index[1]]
-        shortest = shortest.scatter_reduce(0, pairs, graph.edge_vectors.norm(dim=1), "amin")
-    return tuple(tuple(row) for row in shortest.view(n_species, n_species).tolist())
+def type_columns(species: Sequence[str]) -> np.ndarray:
+    """[elements] int64: the type of each atomic number, -1 where the model does not know it."""
+    columns = np.full(len(chemical_symbols), -1, dtype=np.int64)
+    columns[[atomic_numbers[symbol] for symbol in species]] = np.arange(len(species))
+    return columns
 
 
-def average_neighbours(graphs: Sequence[Graph]) -> float:
-    """Mean number of neighbours of an atom."""
-    n_atoms = sum(graph.n_atoms for graph in graphs)
-    return sum(graph.edge_index.shape[1] for graph in graphs) / max(n_atoms, 1)
+def types_of(frame: Frame, columns: np.ndarray) -> np.ndarray:
+    """[N] int64, from `type_columns`; raises ValueError on an unknown species."""
+    types = columns[frame.numbers]
+    if (types < 0).any():
+        raise ValueError(
+            f"{frame.origin}: contains an element (atomic number {frame.numbers[types < 0][0]}) that the model does "
+            f"not know; it knows atomic numbers {', '.join(map(str, np.argsort(columns)[(columns < 0).sum() :]))}"
+        )
+    return types
+
+
+def make_graph(
+    frame: Frame,
+    index: int,
+    types: np.ndarray,
+    edge_index: np.ndarray,
+    edge_vectors: np.ndarray,
+    r_max: float,
+    skin: float,
+    with_nearby: bool,
+) -> Graph:
+    """A graph from the types [N] of a frame's atoms and its edges [2, E], [E, 3] out to `r_max + skin`."""
+    nearby = None
+    if skin > 0.0:
+        nearby = Nearby(edge_index, edge_vectors, skin)
+        edge_index, edge_vectors = nearby.within(r_max)
+    return Graph(
+        frame,
+        torch.from_numpy(types),
+        torch.from_numpy(edge_index),
+        torch.from_numpy(edge_vectors),
+        index,
+        nearby if with_nearby else None,
+    )
 
 
 def collate(graphs: Sequence[Graph]) -> Batch:
     """One batch from graphs, in order."""
+    graphs = tuple(graphs)  # each is asked for once
     n_atoms = torch.tensor([graph.n_atoms for graph in graphs])
     edge_index = concatenate_edges([graph.edge_index for graph in graphs], n_atoms.tolist())
     cells = np.array([graph.frame.cell for graph in graphs])
@@ -149,7 +186,7 @@ def collate(graphs: Sequence[Graph]) -> Batch:
         has_stress=torch.tensor([f.stress is not None for f in frames]),
         index=torch.tensor([graph.index for graph in graphs]),
         weights=_weights(frames),
-        graphs=tuple(graphs),
+        graphs=graphs,
     )
 
 
@@ -253,22 +290,3 @@ class SharedBatches(Sampler[list[int]]):
             if position == 0 or number * len(batches) + position == start:
                 of_pass = batches.of_pass(number)
             yield of_pass[position]
-
-
-def _graph(frame: Frame, index: int, columns: dict[int, int], r_max: float, skin: float) -> Graph:
-    try:
-        types = torch.tensor([columns[int(z)] for z in frame.numbers])
-    except KeyError as error:
-        raise ValueError(
-            f"{frame.origin}: contains an element (atomic number {error.args[0]}) that the model "
-            f"does not know; it knows atomic numbers {', '.join(map(str, columns))}"
-        ) from None
-    try:
-        edges = find_edges(frame.positions, frame.cell, frame.pbc, r_max + skin)
-    except ValueError as error:
-        raise ValueError(f"{frame.origin}: {error}") from error
-    edge_index, edge_vectors, nearby = edges.edge_index, edges.edge_vectors, None
-    if skin > 0.0:
-        nearby = Nearby(edge_index, edge_vectors, skin)
-        edge_index, edge_vectors = nearby.within(r_max)
-    return Graph(frame, types, torch.from_numpy(edge_index), torch.from_numpy(edge_vectors), index, nearby)

@@ -1,14 +1,13 @@
 """What is odd about labelled frames, in a few lines, each of which names frames. Nothing is ever left out for it."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from ase.data import atomic_numbers
 
-from .frames import Frame
-from .shifts import least_absolute_shifts
+from .shifts import composition_counts, least_absolute_shifts
 from .statistics import THERMAL_FORCE, species_of
+from .summary import Frames, Summary
 
 N_NAMED = 5
 """Frames that a line names."""
@@ -22,17 +21,17 @@ ENERGY_WIDTHS, ENERGY_LEAST = 20.0, 0.5
 what the composition says."""
 
 
-def check_frames(frames: Sequence[Frame]) -> list[str]:
+def check_frames(frames: Sequence[Summary]) -> list[str]:
     """One line about each kind of oddity: missing labels, outliers, stresses of zero, copies."""
     found = [*missing_labels(frames), *odd_forces(frames), *odd_energies(frames), *zero_stress(frames)]
     return [*found, *copies(frames)]
 
 
-def missing_labels(frames: Sequence[Frame]) -> list[str]:
+def missing_labels(frames: Sequence[Summary]) -> list[str]:
     """Frames without a label that others have."""
     lines = []
     for label in ("energy", "forces"):
-        without = [frame for frame in frames if getattr(frame, label) is None]
+        without = [frame for frame in frames if label not in frame.labels]
         if without:
             lines.append(
                 f"{len(without)} of {len(frames)} frames have no {label} and count for what they have: {names(without)}"
@@ -40,13 +39,12 @@ def missing_labels(frames: Sequence[Frame]) -> list[str]:
     return lines
 
 
-def odd_forces(frames: Sequence[Frame]) -> list[str]:
+def odd_forces(frames: Sequence[Summary]) -> list[str]:
     """Frames whose largest force is far above that of the median frame, by `FORCE_FACTOR`."""
-    labelled = [frame for frame in frames if frame.forces is not None]
-    if len(labelled) < N_ENOUGH:
+    found = [(force, frame) for frame in frames if (force := frame.largest_force) is not None]
+    if len(found) < N_ENOUGH:
         return []
-    forces = [frame.forces for frame in labelled if frame.forces is not None]
-    largest = np.array([np.linalg.norm(found, axis=1).max() for found in forces])
+    largest, labelled = np.array([force for force, _ in found]), [frame for _, frame in found]
     middle = max(float(np.median(largest)), THERMAL_FORCE)
     odd = [k for k in np.argsort(-largest, kind="stable") if largest[k] > FORCE_FACTOR * middle]
     if not odd:
@@ -57,7 +55,7 @@ def odd_forces(frames: Sequence[Frame]) -> list[str]:
     ]
 
 
-def odd_energies(frames: Sequence[Frame]) -> list[str]:
+def odd_energies(frames: Sequence[Summary]) -> list[str]:
     """Frames whose energy is far from what their composition says, by `ENERGY_WIDTHS` and `ENERGY_LEAST`."""
     labelled, residuals = energies_beside_composition(frames)
     if len(labelled) < N_ENOUGH:
@@ -73,36 +71,34 @@ def odd_energies(frames: Sequence[Frame]) -> list[str]:
     ]
 
 
-def energies_beside_composition(frames: Sequence[Frame]) -> tuple[list[Frame], np.ndarray]:
+def energies_beside_composition(frames: Sequence[Frames]) -> tuple[list[Frames], np.ndarray]:
     """Frames with an energy, and what their compositions do not explain of it, [those frames] in eV/atom."""
     labelled = [frame for frame in frames if frame.energy is not None]
     if not labelled:
         return [], np.zeros(0)
     species = species_of(labelled)
     energies = np.array([frame.energy for frame in labelled])
-    counts = np.array([[np.sum(frame.numbers == atomic_numbers[symbol]) for symbol in species] for frame in labelled])
+    counts, n_atoms = composition_counts(labelled, species)
     shifts = least_absolute_shifts(labelled, energies[None], species)[0]
-    return labelled, (energies - counts @ shifts) / counts.sum(axis=1)
+    return labelled, (energies - counts @ shifts) / n_atoms
 
 
-def zero_stress(frames: Sequence[Frame]) -> list[str]:
+def zero_stress(frames: Sequence[Summary]) -> list[str]:
     """Frames with forces and a stress of exactly zero, which is what programs write that compute none."""
-    odd = [
-        frame
-        for frame in frames
-        if frame.stress is not None and not frame.stress.any() and frame.forces is not None and frame.forces.any()
-    ]
+    odd = [frame for frame in frames if frame.is_stress_zero and frame.largest_force]
     return [f"stress is exactly zero although forces are not: {names(odd)}"] if odd else []
 
 
-def copies(frames: Sequence[Frame]) -> list[str]:
+def copies(frames: Sequence[Summary]) -> list[str]:
     """Frames of the same geometry, and by how much their energies differ."""
-    groups: dict[str, list[Frame]] = defaultdict(list)
-    for frame in frames:
-        groups[frame.content].append(frame)
-    repeated = [group for group in groups.values() if len(group) > 1]
-    if not repeated:
+    met = Counter(frame.content for frame in frames)
+    if len(met) == len(frames):
         return []
+    groups: dict[str, list[Summary]] = defaultdict(list)
+    for frame in frames:
+        if met[frame.content] > 1:
+            groups[frame.content].append(frame)
+    repeated = list(groups.values())
     energies = [[frame.energy for frame in group if frame.energy is not None] for group in repeated]
     spread = max(max(values, default=0.0) - min(values, default=0.0) for values in energies)
     labels = f"; energies differ by up to {spread:.3g} eV" if spread > 0.0 else ""
@@ -112,7 +108,7 @@ def copies(frames: Sequence[Frame]) -> list[str]:
     return [f"copies of a geometry, {n_copies} too many{labels}: {named}{more}"]
 
 
-def names(frames: Iterable[Frame]) -> str:
+def names(frames: Iterable[Summary]) -> str:
     """'frames 3, 17 of train.xyz, frame 2 of more.xyz and 5 more'."""
     frames = list(frames)
     numbers: dict[str, list[str]] = defaultdict(list)

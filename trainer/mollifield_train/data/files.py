@@ -5,6 +5,7 @@ broken file breaks. Every problem is a ValueError that names the file, and the f
 """
 
 import glob
+import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -52,9 +53,7 @@ def find_files(patterns: str | Path | Sequence[str | Path]) -> list[Path]:
 
 def iterate_atoms(path: Path, origin: Origin = PLAIN) -> Iterator[ase.Atoms]:
     """The configurations of a file, one by one; raises ValueError if it is unreadable or empty."""
-    name = origin.format or _format_of(path)
-    if name not in ioformats:
-        raise ValueError(f"{path}: format '{name}' is none that ASE knows")
+    name = format_of(path, origin)
     n_frames = 0
     try:
         with warnings.catch_warnings():
@@ -63,14 +62,19 @@ def iterate_atoms(path: Path, origin: Origin = PLAIN) -> Iterator[ase.Atoms]:
                 n_frames += 1
                 yield atoms
     except Exception as error:  # ASE raises many kinds, KeyError and IndexError among them
-        place = _first_bad_frame(path) if name == EXTXYZ else ""
+        place = _first_bad_frame(path.read_bytes()) if name == EXTXYZ else ""
         reason = place or f"frame {n_frames}: {error or type(error).__name__}"
         raise ValueError(f"{path}: cannot be read as {_described(name)}: {reason}") from error
     if not n_frames:
         raise ValueError(f"{path}: contains no frames")
 
 
-def _format_of(path: Path) -> str:
+def format_of(path: Path, origin: Origin = PLAIN) -> str:
+    """ASE's name of the format of a file; raises ValueError for a given one that ASE does not know."""
+    if origin.format is not None:
+        if origin.format not in ioformats:
+            raise ValueError(f"{path}: format '{origin.format}' is none that ASE knows")
+        return origin.format
     if path.suffix in XYZ_SUFFIXES:
         return EXTXYZ
     try:
@@ -135,22 +139,40 @@ READERS: dict[str, Reader] = {"db": _read_database, "json": _read_database, "lam
 """Formats that are more than a call of ASE's, by its names for them."""
 
 
-def _first_bad_frame(path: Path) -> str:
-    """Which frame of an extended-xyz file it breaks at, and why."""
+def iterate_block(path: Path, content: bytes, first: int) -> Iterator[ase.Atoms]:
+    """The configurations of a piece of an extended-xyz file, which begins with its frame `first`.
+
+    Raises ValueError as `iterate_atoms`.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield from ase.io.iread(_as_text(content), index=":", format=EXTXYZ)
+    except Exception as error:
+        reason = _first_bad_frame(content, first) or str(error) or type(error).__name__
+        raise ValueError(f"{path}: cannot be read as {_described(EXTXYZ)}: {reason}") from error
+
+
+def _as_text(content: bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
+
+
+def _first_bad_frame(content: bytes, first: int = 0) -> str:
+    """Which frame of an extended-xyz file, or of a piece that begins with frame `first`, it breaks at, and why."""
+    try:
+        lines = content.decode("utf-8").splitlines()
     except UnicodeDecodeError:
         return "not a text file"
-    frame = start = 0
+    frame, start = first, 0
     while start < len(lines) and lines[start].strip():
         problem = _problem_of_block(lines, start)
         if problem:
             return f"frame {frame} {problem}"
         start += 2 + int(lines[start])
         frame += 1
-    frame = 0
+    frame = first
     try:
-        for _ in ase.io.iread(path, index=":", format=EXTXYZ):
+        for _ in ase.io.iread(_as_text(content), index=":", format=EXTXYZ):
             frame += 1
     except KeyError as error:
         return f"frame {frame}: {error} is no chemical symbol"

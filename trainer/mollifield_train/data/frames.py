@@ -3,6 +3,7 @@
 Every problem is a ValueError that names file, frame, key and atom; frames and atoms count from 0.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +19,10 @@ from ase.geometry.minkowski_reduction import minkowski_reduce
 from ..progress import counted
 from .content import content_key
 from .files import find_files, iterate_atoms
-from .keys import LabelKeys, Source, resolve_keys
+from .keys import LabelKeys, Presence, presence, resolve_keys
 from .labels import labels_of, require_finite
 from .origins import PLAIN, Origin, origin_of, require_files
+from .summary import Summary
 
 ISOLATION = 8.0
 """Å. An atom whose periodic images are all farther away is a free atom in a box, not a crystal."""
@@ -64,6 +66,46 @@ class Frame:
         numbers, pbc = np.array(atoms.numbers, dtype=np.int64), np.array(atoms.pbc)
         return cls(numbers, np.array(atoms.positions), np.array(atoms.cell.array), pbc, None, None, None, origin)
 
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.numbers)
+
+    @cached_property
+    def composition(self) -> Mapping[str, int]:
+        """As in `Summary`, like what follows."""
+        numbers, counts = np.unique(self.numbers, return_counts=True)
+        return {chemical_symbols[z]: n for z, n in zip(numbers.tolist(), counts.tolist(), strict=True)}
+
+    @property
+    def arrangement(self) -> bytes:
+        """The same for the same atoms in the same order, periodic in the same directions."""
+        return hashlib.blake2b(self.numbers.tobytes() + self.pbc.tobytes(), digest_size=8).digest()
+
+    @property
+    def volume(self) -> float | None:
+        """Å^3; None unless all three directions are periodic."""
+        return abs(float(np.linalg.det(self.cell))) if self.pbc.all() else None
+
+    @property
+    def mean_square_force(self) -> float | None:
+        """(eV/Å)^2, over components."""
+        return None if self.forces is None else float(np.mean(self.forces**2))
+
+    @property
+    def largest_force(self) -> float | None:
+        """eV/Å: length of the longest force."""
+        return None if self.forces is None else float(np.linalg.norm(self.forces, axis=1).max())
+
+    @property
+    def is_stress_zero(self) -> bool:
+        """Whether it has a stress, of exactly zero."""
+        return self.stress is not None and not self.stress.any()
+
+    def loaded(self) -> "Frame":
+        """It is."""
+        return self
+
     @cached_property
     def content(self) -> str:
         """The key of its geometry (`data.content`)."""
@@ -87,9 +129,7 @@ class Frame:
     @cached_property
     def formula(self) -> str:
         """'C2H6O', as Hill has it."""
-        numbers, counts = np.unique(self.numbers, return_counts=True)
-        symbols = [chemical_symbols[z] for z in numbers]
-        return str(Formula.from_dict(dict(zip(symbols, counts.tolist(), strict=True))).format("hill"))
+        return str(Formula.from_dict(dict(self.composition)).format("hill"))
 
     def group(self, by: str) -> str:
         """What it is of: 'file', 'composition', or a key of its tags; '-' where it has no such tag."""
@@ -133,10 +173,16 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class _Read(Source):
+class _Read:
     """A file's configurations, and what is said about it."""
 
+    name: str
+    images: Sequence[ase.Atoms]
     origin: Origin
+
+    def presence(self, common: LabelKeys) -> Presence:
+        """Of its labels."""
+        return presence(self.name, self.images, self.origin.keys(common))
 
 
 Refused = Callable[[str], None]
@@ -165,17 +211,18 @@ def read_frame_sets(
     if reading.all_origins:
         require_files(reading.origins, [path for paths in files for path in paths])
     sources = [_read_files(paths, reading, progress, refused) for paths in files]
-    names = _names([source for group in sources for source in group], reading.keys)
+    read = [source for group in sources for source in group]
+    names = label_names([(source.origin, source.presence(reading.keys)) for source in read], reading.keys)
     frames = [[_frames(source, names[source.name], reading, refused) for source in group] for group in sources]
     found = [[frame for source in group for frame in source] for group in frames]
-    _require_groups(reading.group_weights, [frame for group in found for frame in group])
+    require_groups(reading.group_weights, [frame for group in found for frame in group])
     return found
 
 
 def frames_from_atoms(images: Iterable[ase.Atoms], source: str, keys: LabelKeys | None = None) -> list[Frame]:
     """Checked frames from ASE objects; `source` names them in messages."""
     found, keys = _Read(source, list(images), PLAIN), keys or LabelKeys()
-    return _frames(found, resolve_keys([found], keys), Reading(keys))
+    return _frames(found, resolve_keys([found.presence(keys)], keys), Reading(keys))
 
 
 def _read_files(paths: Sequence[Path], reading: Reading, progress: bool, refused: Refused | None) -> list[_Read]:
@@ -191,17 +238,21 @@ def _read_files(paths: Sequence[Path], reading: Reading, progress: bool, refused
     return found
 
 
-def _names(sources: Sequence[_Read], common: LabelKeys) -> dict[str, dict[str, str]]:
-    """Names of the labels in each file; files of which the same is said are judged together."""
-    alike: dict[LabelKeys, list[_Read]] = defaultdict(list)
-    for source in sources:
-        alike[source.origin.keys(common)].append(source)
+def label_names(sources: Sequence[tuple[Origin, Presence]], common: LabelKeys) -> dict[str, dict[str, str]]:
+    """Names of the labels in each file; files of which the same is said are judged together.
+
+    Raises ValueError as `resolve_keys`.
+    """
+    alike: dict[LabelKeys, list[Presence]] = defaultdict(list)
+    for origin, found in sources:
+        alike[origin.keys(common)].append(found)
     return {
         source.name: names for keys, group in alike.items() for names in [resolve_keys(group, keys)] for source in group
     }
 
 
-def _require_groups(weights: Mapping[str, float], frames: Sequence[Frame]) -> None:
+def require_groups(weights: Mapping[str, float], frames: Iterable[Summary]) -> None:
+    """Raises ValueError for a group with a weight that no frame is of."""
     present = {frame.config_type for frame in frames}
     for group in weights:
         if group not in present:
@@ -215,7 +266,7 @@ def _frames(source: _Read, names: Mapping[str, str], reading: Reading, refused: 
     found = []
     for k, atoms in enumerate(source.images):
         try:
-            found.append(_frame(atoms, f"frame {k} of {source.name}", names, source.origin, reading))
+            found.append(read_frame(atoms, f"frame {k} of {source.name}", names, source.origin, reading))
         except ValueError as error:
             _refuse(refused, error)
     return found
@@ -227,7 +278,8 @@ def _refuse(refused: Refused | None, error: ValueError) -> None:
     refused(str(error))
 
 
-def _frame(atoms: ase.Atoms, where: str, names: Mapping[str, str], origin: Origin, reading: Reading) -> Frame:
+def read_frame(atoms: ase.Atoms, where: str, names: Mapping[str, str], origin: Origin, reading: Reading) -> Frame:
+    """A checked frame; `where` names it, `names` are those of its labels. Raises ValueError."""
     require_finite(atoms.positions, "positions", atoms, where)
     tags, labels = _tags(atoms, origin), labels_of(atoms, names, origin, where)
     return Frame(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import ase
 
@@ -21,11 +22,17 @@ class LabelKeys:
 
 
 @dataclass(frozen=True)
-class Source:
-    """Configurations and the name of the file that they are from."""
+class Presence:
+    """Which labels frames of one file have, as far as their names are chosen by that."""
 
     name: str
-    images: Sequence[ase.Atoms]
+    """Of the file."""
+    first: Mapping[str, int]
+    """By key, of those that are given and of `REFERENCE_KEYS`: the first frame that has it."""
+    alone: Mapping[str, int]
+    """By ASE's names: the first frame that has it and not the one of `REFERENCE_KEYS`."""
+    found: str
+    """What the first frame has, for messages."""
 
 
 def find_label(atoms: ase.Atoms, key: str) -> object | None:
@@ -36,51 +43,79 @@ def find_label(atoms: ase.Atoms, key: str) -> object | None:
     return None
 
 
-def resolve_keys(sources: Iterable[Source], keys: LabelKeys) -> dict[str, str]:
+def presence(name: str, images: Iterable[ase.Atoms], keys: LabelKeys, start: int = 0) -> Presence:
+    """Of configurations of a file, the first of which is its frame `start`."""
+    automatic, given = _automatic(keys), _given(keys)
+    first: dict[str, int] = {}
+    alone: dict[str, int] = {}
+    found = ""
+    for k, atoms in enumerate(images, start):
+        found = found or present(atoms)
+        for key in [*given.values(), *(REFERENCE_KEYS[label] for label in automatic)]:
+            if key not in first and find_label(atoms, key) is not None:
+                first[key] = k
+        for label in automatic:
+            missing = label not in alone and find_label(atoms, REFERENCE_KEYS[label]) is None
+            if missing and find_label(atoms, label) is not None:
+                alone[label] = k
+    return Presence(name, first, alone, found)
+
+
+def joined(name: str, parts: Sequence[Presence]) -> Presence:
+    """Of the file `name`, from those of its parts, in order, which may have had another name."""
+    first = {key: k for part in reversed(parts) for key, k in part.first.items()}
+    alone = {key: k for part in reversed(parts) for key, k in part.alone.items()}
+    return Presence(name, first, alone, parts[0].found)
+
+
+def resolve_keys(sources: Sequence[Presence], keys: LabelKeys) -> dict[str, str]:
     """One key for each label, the same for all sources.
 
     A key that is given is taken as it is. The others are REF_energy, REF_forces and REF_stress where a frame has any
     of these, else ASE's names. Raises ValueError for a given key that no frame has, and where labels of one frame, or
     of two, would come from both families.
     """
-    sources = list(sources)
-    automatic = [label for label in REFERENCE_KEYS if getattr(keys, label) == AUTO]
-    given = {label: key for label, key in vars(keys).items() if label not in automatic and key is not None}
-    for label, key in given.items():
-        _require_somewhere(sources, key, label)
-    return {**given, **_automatic_keys(sources, automatic)}
-
-
-def _automatic_keys(sources: Sequence[Source], labels: Sequence[str]) -> Mapping[str, str]:
-    reference = _first(sources, {REFERENCE_KEYS[label]: () for label in labels})
-    if reference is None:
-        return {label: label for label in labels}
-    plain = _first(sources, {label: (REFERENCE_KEYS[label],) for label in labels})
-    if plain is not None:
+    for label, key in _given(keys).items():
+        if not any(key in source.first for source in sources):
+            names = ", ".join(source.name for source in sources)
+            raise ValueError(f"{names}: no frame has '{key}' ({label}); {sources[0].found}")
+    labels = _automatic(keys)
+    reference = _first(sources, [REFERENCE_KEYS[label] for label in labels], "first")
+    plain = _first(sources, labels, "alone")
+    if reference is not None and plain is not None:
         raise ValueError(
             f"{reference[0]} has '{reference[1]}', {plain[0]} has '{plain[1]}' and no '{REFERENCE_KEYS[plain[1]]}': "
             "two levels of theory? Make the names the same, or say which to take with energy_key, forces_key and "
             "stress_key"
         )
-    return {label: REFERENCE_KEYS[label] for label in labels}
+    return chosen_keys(sources, keys)
 
 
-def _first(sources: Iterable[Source], wanted: dict[str, Sequence[str]]) -> tuple[str, str] | None:
-    """(frame, key) of the first frame with a key of `wanted` and none of the keys that this one excludes."""
+def chosen_keys(sources: Sequence[Presence], keys: LabelKeys) -> dict[str, str]:
+    """The same without its checks: of a part of a file, which has the keys of the whole, unless these are an error."""
+    labels = _automatic(keys)
+    reference = _first(sources, [REFERENCE_KEYS[label] for label in labels], "first") is not None
+    return _given(keys) | {label: REFERENCE_KEYS[label] if reference else label for label in labels}
+
+
+def _automatic(keys: LabelKeys) -> list[str]:
+    return [label for label in REFERENCE_KEYS if getattr(keys, label) == AUTO]
+
+
+def _given(keys: LabelKeys) -> dict[str, str]:
+    automatic = _automatic(keys)
+    return {label: key for label, key in vars(keys).items() if label not in automatic and key is not None}
+
+
+def _first(sources: Sequence[Presence], keys: Sequence[str], kind: Literal["first", "alone"]) -> tuple[str, str] | None:
+    """(frame, key) of the first frame that has one of `keys`."""
     for source in sources:
-        for k, atoms in enumerate(source.images):
-            for key, excluded in wanted.items():
-                if find_label(atoms, key) is None:
-                    continue
-                if all(find_label(atoms, other) is None for other in excluded):
-                    return f"frame {k} of {source.name}", key
+        places: Mapping[str, int] = getattr(source, kind)
+        found = [key for key in keys if key in places]
+        if found:
+            key = min(found, key=places.__getitem__)
+            return f"frame {places[key]} of {source.name}", key
     return None
-
-
-def _require_somewhere(sources: Sequence[Source], key: str, label: str) -> None:
-    if _first(sources, {key: ()}) is None:
-        names = ", ".join(source.name for source in sources)
-        raise ValueError(f"{names}: no frame has '{key}' ({label}); {present(sources[0].images[0])}")
 
 
 def present(atoms: ase.Atoms) -> str:

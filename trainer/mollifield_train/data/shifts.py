@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import atomic_numbers
 
-from .frames import Frame
+from .summary import Summary
 
 SAME_ENERGY = 1e-3
 """eV. Isolated atoms of one element whose energies differ by more contradict each other."""
@@ -29,7 +29,7 @@ class Shifts:
 
 
 def energy_shifts(
-    frames: Sequence[Frame], isolated: Sequence[Frame], species: Sequence[str], method: str | Mapping[str, float]
+    frames: Sequence[Summary], isolated: Sequence[Summary], species: Sequence[str], method: str | Mapping[str, float]
 ) -> Shifts:
     """Energies of species by `method`, see `ModelConfig.shifts`.
 
@@ -43,14 +43,14 @@ def energy_shifts(
         raise ValueError(f"no energy shift for {', '.join(missing)} in {where}; present: {', '.join(known) or 'none'}")
     labelled = [frame for frame in frames if frame.energy is not None]
     given = [symbol for symbol in species if symbol in known]
-    counts, _ = _counts(labelled, given)
+    counts, _ = composition_counts(labelled, given)
     energies = np.array([frame.energy for frame in labelled]) - counts @ [known[symbol] for symbol in given]
     fitted = least_squares_shifts(labelled, energies[None], missing)[0]
     values = known | dict(zip(missing, fitted.tolist(), strict=True))
     return Shifts([float(values[s]) for s in species], missing, undetermined_species(labelled, missing))
 
 
-def given_shifts(isolated: Sequence[Frame], method: str | Mapping[str, float]) -> dict[str, float]:
+def given_shifts(isolated: Sequence[Summary], method: str | Mapping[str, float]) -> dict[str, float]:
     """Energies that are not to be fitted, by chemical symbol."""
     if not isinstance(method, str):
         return dict(method)
@@ -60,7 +60,7 @@ def given_shifts(isolated: Sequence[Frame], method: str | Mapping[str, float]) -
     for frame in isolated:
         if frame.energy is None:
             continue
-        energy, origin = known.setdefault(chemical_symbols[frame.numbers[0]], (frame.energy, frame.origin))
+        energy, origin = known.setdefault(next(iter(frame.composition)), (frame.energy, frame.origin))
         if abs(energy - frame.energy) > SAME_ENERGY:
             raise ValueError(
                 f"isolated atoms of one element contradict each other: {energy} eV in {origin}, "
@@ -69,13 +69,13 @@ def given_shifts(isolated: Sequence[Frame], method: str | Mapping[str, float]) -
     return {symbol: energy for symbol, (energy, _) in known.items()}
 
 
-def undetermined_species(frames: Sequence[Frame], species: Sequence[str]) -> list[str]:
+def undetermined_species(frames: Sequence[Summary], species: Sequence[str]) -> list[str]:
     """Species whose energies could be traded for each other's without a change to any of `frames`."""
     kernel = _null_space(_fractions(frames, species)[0])
     return [symbol for symbol, column in zip(species, kernel.T, strict=True) if np.abs(column).max(initial=0.0) > 1e-6]
 
 
-def least_squares_shifts(frames: Sequence[Frame], energies: np.ndarray, species: Sequence[str]) -> np.ndarray:
+def least_squares_shifts(frames: Sequence[Summary], energies: np.ndarray, species: Sequence[str]) -> np.ndarray:
     """Energies of species [K, species] that explain `energies` [K, frames] of compositions best.
 
     Squares of errors an atom; where these leave a choice, `_likely` makes it.
@@ -87,7 +87,7 @@ def least_squares_shifts(frames: Sequence[Frame], energies: np.ndarray, species:
 
 
 def least_absolute_shifts(
-    frames: Sequence[Frame], energies: np.ndarray, species: Sequence[str], iterations: int = 50
+    frames: Sequence[Summary], energies: np.ndarray, species: Sequence[str], iterations: int = 50
 ) -> np.ndarray:
     """The same for the least sum of absolute errors an atom, [K, species], and the least norm where there is a choice.
 
@@ -128,20 +128,24 @@ def _null_space(fractions: np.ndarray) -> np.ndarray:
     """Orthonormal rows [k, species] of changes of the shifts that no frame sees."""
     if not fractions.size:
         return np.eye(fractions.shape[1])
-    _, values, rows = np.linalg.svd(fractions)
+    # All frames have the null space of the few rows that QR leaves; their own SVD would have a square matrix of frames.
+    _, values, rows = np.linalg.svd(np.linalg.qr(fractions, mode="r"))
     rank = int((values > 1e-8 * values[0]).sum()) if values[0] > 0.0 else 0
     return rows[rank:]
 
 
-def _fractions(frames: Sequence[Frame], species: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _fractions(frames: Sequence[Summary], species: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Fraction of each of `species` [frames, species] and number of atoms [frames]."""
-    counts, n_atoms = _counts(frames, species)
+    counts, n_atoms = composition_counts(frames, species)
     return counts / n_atoms[:, None], n_atoms
 
 
-def _counts(frames: Sequence[Frame], species: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def composition_counts(frames: Sequence[Summary], species: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Atoms of each of `species` [frames, species], and of all species [frames]."""
-    counts = np.zeros((len(frames), 120))
+    counts = np.zeros((len(frames), len(species)))
+    columns = {symbol: k for k, symbol in enumerate(species)}
     for row, frame in zip(counts, frames, strict=True):
-        np.add.at(row, frame.numbers, 1)
-    return counts[:, [atomic_numbers[symbol] for symbol in species]], counts.sum(axis=1)
+        for symbol, n in frame.composition.items():
+            if symbol in columns:
+                row[columns[symbol]] = n
+    return counts, np.array([float(frame.n_atoms) for frame in frames])

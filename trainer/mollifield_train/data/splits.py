@@ -9,7 +9,7 @@ import hashlib
 import math
 from collections.abc import Collection, Sequence
 
-from .frames import Frame
+from .summary import Frames, Summary
 
 MIN_VALIDATION = 2
 """Validation frames to be expected before any frame is set aside: fewer say too little to be worth their loss."""
@@ -26,8 +26,8 @@ def validation_from(valid_fraction: float) -> float:
 
 
 def split_frames(
-    frames: Sequence[Frame], valid_fraction: float, seed: int, trained_on: Collection[str] = ()
-) -> tuple[list[Frame], list[Frame]]:
+    frames: Sequence[Frames], valid_fraction: float, seed: int, trained_on: Collection[str] = ()
+) -> tuple[list[Frames], list[Frames]]:
     """(training, validation) frames, each in the order of the input.
 
     All frames are trained on while there are fewer than `validation_from`. Beyond, `is_validation` decides, so that the
@@ -49,10 +49,10 @@ def split_frames(
     return [f for f, key in pairs if key not in chosen], [f for f, key in pairs if key in chosen]
 
 
-def _without_new_elements(frames: Sequence[Frame], keys: Sequence[str], chosen: set[str]) -> set[str]:
+def _without_new_elements(frames: Sequence[Summary], keys: Sequence[str], chosen: set[str]) -> set[str]:
     """`chosen` less the frames with an element that could then be learnt from nowhere."""
-    known = {int(z) for f, key in zip(frames, keys, strict=True) if key not in chosen for z in f.numbers}
-    return chosen - {key for f, key in zip(frames, keys, strict=True) if not known.issuperset(f.numbers.tolist())}
+    known = {symbol for f, key in zip(frames, keys, strict=True) if key not in chosen for symbol in f.composition}
+    return chosen - {key for f, key in zip(frames, keys, strict=True) if not known.issuperset(f.composition)}
 
 
 def _draw(content: str, seed: int) -> float:

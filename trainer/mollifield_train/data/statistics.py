@@ -1,13 +1,13 @@
 """What a model must know of its training frames before it is built: the scale of its energies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers
 
-from .frames import Frame
 from .shifts import Shifts
+from .summary import Summary
 
 THERMAL_FORCE = 0.3
 """eV/Å. The scale of forces is never taken to be less, because relaxed frames say nothing about it. An atom on a spring
@@ -34,18 +34,20 @@ class Statistics:
     """Å, `[n_species, n_species]`, of atoms of each pair of species; the cutoff where none are nearer."""
 
 
-def species_of(frames: Sequence[Frame]) -> list[str]:
+def species_of(frames: Iterable[Summary]) -> list[str]:
     """Chemical symbols present, by rising atomic number."""
-    return [chemical_symbols[z] for z in sorted({int(z) for f in frames for z in f.numbers})]
+    present: set[str] = set()
+    for frame in frames:
+        present.update(frame.composition)
+    return sorted(present, key=atomic_numbers.__getitem__)
 
 
-def force_scale(frames: Sequence[Frame]) -> float:
+def force_scale(frames: Sequence[Summary]) -> float:
     """Root mean square of all force components in eV/Å, with two bounds: `LARGEST_FACTOR` and `THERMAL_FORCE`."""
-    labelled = [frame.forces for frame in frames if frame.forces is not None]
+    labelled = [(square, frame.n_atoms) for frame in frames if (square := frame.mean_square_force) is not None]
     if not labelled:
         return THERMAL_FORCE
-    squares = np.array([np.mean(forces**2) for forces in labelled])
+    squares, n_atoms = np.array(labelled).T
     largest = LARGEST_FACTOR * max(float(np.sqrt(np.median(squares))), THERMAL_FORCE)
-    n_atoms = [len(forces) for forces in labelled]
     mean = np.average(np.minimum(squares, largest**2), weights=n_atoms)
     return max(float(np.sqrt(mean)), THERMAL_FORCE)

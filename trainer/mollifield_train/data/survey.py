@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase.data import chemical_symbols, covalent_radii
+from ase.data import atomic_numbers, covalent_radii
 from ase.units import GPa
-
-from mollifield.neighbours import find_edges
 
 from ..progress import counted
 from .checks import check_frames, energies_beside_composition, names
 from .frames import CONFIG_TYPE, LABELS, Frame, Reading, read_frame_sets
+from .nearby import edges_of, shortest_of_pairs
 from .work import odd_works
 
 NEAR = 3.0
@@ -51,7 +50,7 @@ def survey(paths: Sequence[str | Path], reading: Reading | None = None, progress
         try:
             distance, ratio = _distances(frame, nearest)
         except ValueError as error:
-            refused.append(f"{frame.origin}: {error}")
+            refused.append(str(error))
             continue
         kept.append(frame)
         shortest.append(distance)
@@ -125,16 +124,13 @@ def ranges(found: Survey) -> dict[str, dict[str, float]]:
 
 
 def _volume(frame: Frame) -> float | None:
-    return abs(float(np.linalg.det(frame.cell))) / len(frame.numbers) if frame.pbc.all() else None
+    return None if frame.volume is None else frame.volume / frame.n_atoms
 
 
 MEASURES: tuple[tuple[str, Callable[[Frame], float | None]], ...] = (
     ("atoms", lambda frame: float(len(frame.numbers))),
     ("energy_eV_per_atom", lambda frame: None if frame.energy is None else frame.energy / len(frame.numbers)),
-    (
-        "largest_force_eV_per_A",
-        lambda frame: None if frame.forces is None else float(np.linalg.norm(frame.forces, axis=1).max()),
-    ),
+    ("largest_force_eV_per_A", lambda frame: frame.largest_force),
     ("pressure_GPa", lambda frame: None if frame.stress is None else -float(np.trace(frame.stress)) / 3.0 / GPa),
     ("volume_A3_per_atom", _volume),
 )
@@ -143,15 +139,10 @@ MEASURES: tuple[tuple[str, Callable[[Frame], float | None]], ...] = (
 
 def _distances(frame: Frame, nearest: dict[str, float]) -> tuple[float, float]:
     """Shortest distance in a frame (Å), and shortest over the sum of covalent radii; `nearest` is kept up to date."""
-    edges = find_edges(frame.positions, frame.cell, frame.pbc, NEAR)
-    if not edges.edge_index.shape[1]:
-        return np.nan, np.inf
-    lengths = np.linalg.norm(edges.edge_vectors, axis=1)
-    pairs = np.sort(frame.numbers[edges.edge_index], axis=0)
-    kinds, place = np.unique(pairs[0] * 1000 + pairs[1], return_inverse=True)
-    least = np.full(len(kinds), np.inf)
-    np.minimum.at(least, place, lengths)
-    for kind, length in zip(kinds.tolist(), least.tolist(), strict=True):
-        name = "-".join(sorted(chemical_symbols[z] for z in divmod(kind, 1000)))
+    found = shortest_of_pairs(frame.numbers, *edges_of(frame, NEAR))
+    ratios = []
+    for pair, length in found.items():
+        name = "-".join(sorted(pair))
         nearest[name] = min(length, nearest.get(name, np.inf))
-    return float(lengths.min()), float((lengths / covalent_radii[pairs].sum(axis=0)).min())
+        ratios.append(length / sum(covalent_radii[atomic_numbers[symbol]] for symbol in pair))
+    return min(found.values(), default=np.nan), min(ratios, default=np.inf)

@@ -18,6 +18,7 @@ import numpy as np
 from ase.units import GPa
 
 from .frames import Frame
+from .summary import Summary
 
 STILL = 1e-3
 """Å. Atoms that move by less need no forces."""
@@ -61,11 +62,11 @@ class Works:
         return self.change - np.sum(others, axis=0) if others else self.change
 
 
-def works(frames: Sequence[Frame]) -> Works:
+def works(frames: Sequence[Summary]) -> Works:
     """Pairs of frames, and how their energies go with the works of forces and stress."""
     pairs = list(_pairs(frames))
     chosen = np.linspace(0, len(pairs) - 1, min(N_PAIRS, len(pairs))).round().astype(int)
-    rows = [row for k in chosen if (row := _works_of(*pairs[k])) is not None]
+    rows = [row for k in chosen if (row := _works_of(*(frame.loaded() for frame in pairs[k]))) is not None]
     change, *columns = np.array(rows).reshape(-1, 3).T
     work = {
         label: column
@@ -101,9 +102,9 @@ def _slopes(change: np.ndarray, work: dict[str, np.ndarray]) -> dict[str, float]
     }
 
 
-def odd_works(frames: Sequence[Frame]) -> list[str]:
+def odd_works(frames: Sequence[Summary]) -> list[str]:
     """A line for each file, and its forces and stresses, that the energies contradict; small files are one."""
-    files: dict[str, list[Frame]] = defaultdict(list)
+    files: dict[str, list[Summary]] = defaultdict(list)
     for frame in frames:
         files[frame.file].append(frame)
     small = [frame for found in files.values() if len(found) < N_OF_A_FILE for frame in found]
@@ -112,7 +113,7 @@ def odd_works(frames: Sequence[Frame]) -> list[str]:
     return [line for name, group in (groups | {name: small}).items() for line in _odd_works(group, name)]
 
 
-def _odd_works(frames: Sequence[Frame], name: str) -> list[str]:
+def _odd_works(frames: Sequence[Summary], name: str) -> list[str]:
     found = works(frames)
     return [
         f"{label} and energies of {name} contradict each other: in {len(found.change)} pairs of frames the energy "
@@ -133,16 +134,15 @@ def _cause(label: str, slope: float) -> str:
     return ""
 
 
-def _pairs(frames: Iterable[Frame]) -> Iterator[tuple[Frame, Frame]]:
-    groups: dict[tuple[bytes, bytes], list[Frame]] = defaultdict(list)
+def _pairs(frames: Iterable[Summary]) -> Iterator[tuple[Summary, Summary]]:
+    groups: dict[bytes, list[Summary]] = defaultdict(list)
     for frame in frames:
         if frame.energy is not None and not frame.is_isolated_atom:
-            groups[frame.numbers.tobytes(), frame.pbc.tobytes()].append(frame)
+            groups[frame.arrangement].append(frame)
     for group in groups.values():
         yield from itertools.pairwise(group)
-        if group[0].pbc.all():
-            ordered = sorted(group, key=lambda frame: abs(float(np.linalg.det(frame.cell))))
-            yield from itertools.pairwise(ordered)
+        if group[0].volume is not None:
+            yield from itertools.pairwise(sorted(group, key=lambda frame: frame.volume or 0.0))
 
 
 def _works_of(first: Frame, second: Frame) -> tuple[float, float, float] | None:

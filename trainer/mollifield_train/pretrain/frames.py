@@ -21,6 +21,7 @@ from ..config import PretrainConfig
 from ..data.frames import Frame
 from ..data.shifts import least_absolute_shifts
 from ..data.statistics import species_of
+from ..data.summary import Summary
 from ..durable import read_json, remove_leftovers, write_json
 from ..oracle.execution import local_workers, result_or_reason
 from ..processes import single_threaded_children
@@ -66,7 +67,7 @@ class _Run(NamedTuple):
 
 
 def oracle_frames(
-    config: PretrainConfig, seed: int, given: Sequence[Frame], folder: Path, limit: float | None = None
+    config: PretrainConfig, seed: int, given: Sequence[Summary], folder: Path, limit: float | None = None
 ) -> OracleFrames:
     """Frames around `given` ones, labelled; trajectories that `folder` holds already are taken from there.
 
@@ -74,9 +75,9 @@ def oracle_frames(
     the oracle labels none, as for an element that it does not know.
     """
     for frame in given:
-        if len(frame.numbers) > config.max_atoms:
+        if frame.n_atoms > config.max_atoms:
             raise ValueError(
-                f"{frame.origin}: {len(frame.numbers)} atoms, too many for 'pretrain', which makes {config.frames} "
+                f"{frame.origin}: {frame.n_atoms} atoms, too many for 'pretrain', which makes {config.frames} "
                 f"frames like it; allowed are {config.max_atoms} (pretrain.max_atoms)"
             )
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +109,7 @@ def oracle_frames(
     return OracleFrames(frames, _seconds(folder), [f"pretrain: {note}" for note in notes])
 
 
-def _tasks(config: PretrainConfig, seed: int, given: Sequence[Frame]) -> list[_Task]:
+def _tasks(config: PretrainConfig, seed: int, given: Sequence[Summary]) -> list[_Task]:
     rng = np.random.default_rng([seed, _STREAM])
     n_trajectories = max(1, min(len(given), config.frames // LENGTH))
     starts = rng.permutation(len(given))[:n_trajectories]
@@ -116,7 +117,7 @@ def _tasks(config: PretrainConfig, seed: int, given: Sequence[Frame]) -> list[_T
     temperatures = low + (high - low) * (rng.permutation(n_trajectories) + rng.random(n_trajectories)) / n_trajectories
     lengths = [len(part) for part in np.array_split(np.arange(config.frames), n_trajectories)]
     plan = zip(starts, lengths, temperatures, strict=True)
-    return [_Task(k, given[start], length, float(t)) for k, (start, length, t) in enumerate(plan)]
+    return [_Task(k, given[start].loaded(), length, float(t)) for k, (start, length, t) in enumerate(plan)]
 
 
 def _key(task: _Task, key: dict[str, Any]) -> dict[str, Any]:

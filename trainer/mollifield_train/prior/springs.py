@@ -36,16 +36,20 @@ class _Basis(NamedTuple):
 
 def fit_springs(config: SpringsConfig, graphs: Sequence[Graph]) -> Evaluate:
     """Raises ValueError where no frame has forces, or no two atoms of one are within reach."""
-    labelled = [graph for graph in graphs if graph.frame.forces is not None]
-    if not labelled:
+    shortest, n_species = [], 0
+    for graph in graphs:  # which may be too many to be in memory at once
+        n_species = max(n_species, 1 + int(graph.types.max()))
+        if graph.frame.forces is not None:
+            shortest.append(np.linalg.norm(graph.edge_vectors.numpy(), axis=1).min(initial=np.inf))
+    if not shortest:
         raise ValueError("loss.mollifier.prior: springs are fitted to forces, which no training frame has")
-    lengths = np.concatenate([np.linalg.norm(graph.edge_vectors.numpy(), axis=1) for graph in labelled])
-    if not (lengths < config.reach).any():
+    if not min(shortest) < config.reach:
         raise ValueError(f"loss.mollifier.prior.reach: no two atoms of a training frame are within {config.reach:g} Å")
-    basis = _Basis(np.arange(0.5 * lengths.min(), config.reach, config.spacing), config.spacing, config.reach)
-    n_species = 1 + max(int(graph.types.max()) for graph in graphs)
+    basis = _Basis(np.arange(0.5 * min(shortest), config.reach, config.spacing), config.spacing, config.reach)
     normal, right = np.zeros((1, 1)), np.zeros(1)
-    for graph in labelled:
+    for graph in graphs:
+        if graph.frame.forces is None:
+            continue
         design = _design(graph, basis, n_species)
         normal, right = normal + design.T @ design, right + design.T @ np.asarray(graph.frame.forces).ravel()
     ridge = RIDGE * np.trace(normal) / len(normal) * np.eye(len(normal))

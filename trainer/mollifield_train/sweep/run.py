@@ -98,10 +98,10 @@ def _cost_frame(config: SweepConfig) -> Atoms:
             "a larger 'data.valid_fraction'"
         )
     if config.cost_frame is None:
-        frame = max(data.validation, key=lambda frame: len(frame.numbers))
+        frame = max(data.validation, key=lambda frame: frame.n_atoms).loaded()
         return Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
     given = next(iterate_atoms(Path(config.cost_frame)))
-    known = {symbol for found in data.training for symbol in found.symbols}
+    known = {symbol for frame in data.training for symbol in frame.composition}
     unknown = sorted(set(given.get_chemical_symbols()) - known)
     if unknown:
         raise ValueError(f"{config.cost_frame}: frame 0 has {', '.join(unknown)}, which no training frame has")

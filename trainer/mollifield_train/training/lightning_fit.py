@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..config import OptimiserConfig, TrainConfig
 from ..data.batches import Batch, Graph, SeededBatches, SharedBatches, collate
+from ..data.graph_sets import graph_set, one_after_another
 from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
 from ..predict import BatchPrediction, Evaluable, first_frames, predict
@@ -63,10 +64,9 @@ class CommitteeFit(lightning.LightningModule):
         self.objective = objective
         self.settings = optimiser
         self.n_given = len(training)
-        self.training_graphs = [*training, *([] if beside is None else beside.graphs)]
+        self.training_graphs = one_after_another(training, [] if beside is None else beside.graphs)
         self.validation_graphs = validation
-        sizes = [graph.edge_index.shape[1] for graph in training]
-        by_edges = sizes if optimiser.batch_by == "edges" else None
+        by_edges = graph_set(training).n_edges.tolist() if optimiser.batch_by == "edges" else None
         share = 0 if beside is None else beside.share
         order = SeededBatches(len(training), optimiser.batch_size - share, seed, by_edges)
         self.order = order if beside is None else SharedBatches(order, beside.batches(seed))
@@ -107,7 +107,7 @@ class CommitteeFit(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Graph]:
         """Batches in an order that depends on seed and epoch."""
-        return DataLoader(cast(Dataset[Graph], self.training_graphs), batch_sampler=self.order, collate_fn=collate)
+        return DataLoader(self.training_graphs, batch_sampler=self.order, collate_fn=collate)
 
     def val_dataloader(self) -> DataLoader[Graph]:
         """Validation frames in file order."""

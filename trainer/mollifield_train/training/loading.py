@@ -5,24 +5,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..config import ModelConfig, TrainConfig
-from ..data.batches import Graph, average_neighbours, build_graphs, shortest_distances
+from ..data.batches import build_graphs
 from ..data.checks import check_frames, names
-from ..data.frames import LABELS, Frame, read_frame_sets
+from ..data.frames import LABELS
+from ..data.graph_sets import GraphSet, InMemory, average_neighbours, shortest_distances
 from ..data.shifts import Shifts, energy_shifts
 from ..data.splits import split_frames, validation_from
 from ..data.statistics import Statistics, force_scale, species_of
+from ..data.summary import Summary
 from ..data.work import odd_works
 from ..model.protocol import Potential
 from ..pretrain.frames import oracle_frames
-from .objective import skin_of
+from .holders import Holder, holder_of
 
 
 @dataclass(frozen=True)
 class TrainingData:
     """Frames ready to train on."""
 
-    training: list[Graph]
-    validation: list[Graph]
+    training: GraphSet
+    validation: GraphSet
     statistics: Statistics
     labels: list[str]
     """What is trained on, of 'energy', 'forces' and 'stress': labels that frames have and the loss weighs."""
@@ -30,14 +32,14 @@ class TrainingData:
     """Keys (`data.content`) of the frames that the initial model of a warm start was trained on."""
     notes: list[str]
     """What a person should know of the data, a line each."""
-    oracle: list[Graph] = field(default_factory=list)
+    oracle: GraphSet = field(default_factory=lambda: InMemory([]))
     """Frames to learn beside them, labelled by a cheap method; their indices follow those of `training`."""
     oracle_seconds: float = 0.0
     """What it took to make them."""
 
     def provenance(self) -> dict[str, list[str]]:
         """What a checkpoint says of the frames: those of the initial model, and all that it has seen at its end."""
-        seen = {graph.frame.content for graph in self.training} | set(self.trained_before)
+        seen = {frame.content for frame in self.training.frames} | set(self.trained_before)
         return {"trained_before": self.trained_before, "trained_on": sorted(seen)}
 
 
@@ -45,10 +47,12 @@ class TrainingData:
 class FrameSets:
     """Frames as they were read and split."""
 
-    training: list[Frame]
-    validation: list[Frame]
-    isolated: list[Frame]
+    training: Sequence[Summary]
+    validation: Sequence[Summary]
+    isolated: Sequence[Summary]
     notes: list[str]
+    holder: Holder
+    """Where they are."""
 
 
 def read_data(config: TrainConfig, trained_before: Collection[str] = (), progress: bool = True) -> FrameSets:
@@ -56,17 +60,18 @@ def read_data(config: TrainConfig, trained_before: Collection[str] = (), progres
 
     Raises ValueError for unusable files.
     """
-    paths = [paths for paths in (config.data.train, config.data.valid) if paths is not None]
-    sets = read_frame_sets(paths, config.data.reading(), progress)
+    holder = holder_of(config)
+    sets = holder.frame_sets(progress)
     isolated = [frame for frame in sets[0] if frame.is_isolated_atom]
     frames, *others = [[frame for frame in found if not frame.is_isolated_atom] for found in sets]
     if not frames:
         raise ValueError(f"{config.data.train}: only isolated atoms, nothing to train on")
     if others:
-        return FrameSets(frames, others[0], isolated, _overlap(frames, others[0], trained_before))
+        return FrameSets(frames, others[0], isolated, _overlap(frames, others[0], trained_before), holder)
     fraction = config.data.valid_fraction
     training, validation = split_frames(frames, fraction, config.seed, trained_before)
-    return FrameSets(training, validation, isolated, _split_notes(frames, validation, fraction, trained_before))
+    notes = _split_notes(frames, validation, fraction, trained_before)
+    return FrameSets(training, validation, isolated, notes, holder)
 
 
 def load_data(
@@ -83,9 +88,9 @@ def load_data(
     if model is not None:
         species = [*model.species, *(symbol for symbol in species if symbol not in model.species)]
     _require_elements(found.validation, species)
-    r_max = config.model.r_max
-    training = build_graphs(found.training, species, r_max, skin_of(config.loss, r_max), progress)
-    validation = build_graphs(found.validation, species, r_max, progress=progress)
+    training = found.holder.graphs(found.training, species, progress, with_nearby=True)
+    # By the same search, for the order of the edges of small cells is that of a cutoff.
+    validation = found.holder.graphs(found.validation, species, progress, with_nearby=False)
     shifts = energy_shifts(found.training, found.isolated, species, config.model.shifts)
     scale = force_scale(found.training)
     frames = [*found.training, *found.validation]
@@ -95,7 +100,11 @@ def load_data(
         training,
         validation,
         Statistics(
-            species, shifts, scale, average_neighbours(training), shortest_distances(training, len(species), r_max)
+            species,
+            shifts,
+            scale,
+            average_neighbours(training),
+            shortest_distances([training], species, config.model.r_max),
         ),
         labels,
         sorted(trained_before),
@@ -111,7 +120,7 @@ def with_oracle_frames(config: TrainConfig, data: TrainingData, folder: Path) ->
     if config.pretrain is None:
         return data
     minutes, statistics = config.optimiser.minutes, data.statistics
-    given = [graph.frame for graph in data.training]
+    given = data.training.frames
     made = oracle_frames(config.pretrain, config.seed, given, folder, None if minutes is None else 30.0 * minutes)
     if minutes is not None and made.seconds >= 60.0 * minutes:
         raise ValueError(
@@ -119,19 +128,19 @@ def with_oracle_frames(config: TrainConfig, data: TrainingData, folder: Path) ->
             "allows; give it more workers, or the training more minutes"
         )
     graphs = build_graphs(made.frames, statistics.species, config.model.r_max)
-    graphs = [replace(graph, index=len(given) + graph.index) for graph in graphs]
+    oracle = InMemory([replace(graph, index=len(given) + graph.index) for graph in graphs])
     # The repulsion makes room for them too: they are nearer to what hot given ones would be.
-    near = shortest_distances([*data.training, *graphs], len(statistics.species), config.model.r_max)
+    near = shortest_distances([data.training, oracle], statistics.species, config.model.r_max)
     return replace(
         data,
         statistics=replace(statistics, shortest_distances=near),
         notes=[*data.notes, *made.notes],
-        oracle=graphs,
+        oracle=oracle,
         oracle_seconds=made.seconds,
     )
 
 
-def _trained_labels(config: TrainConfig, training: Sequence[Frame]) -> list[str]:
+def _trained_labels(config: TrainConfig, training: Sequence[Summary]) -> list[str]:
     present = {name for frame in training for name in frame.labels}
     loss = config.loss
     weights = {"energy": loss.energy, "forces": loss.forces}
@@ -153,9 +162,9 @@ def _trained_labels(config: TrainConfig, training: Sequence[Frame]) -> list[str]
     return labels
 
 
-def _require_elements(validation: Sequence[Frame], species: Sequence[str]) -> None:
+def _require_elements(validation: Sequence[Summary], species: Sequence[str]) -> None:
     for frame in validation:
-        unknown = sorted(set(frame.symbols) - set(species))
+        unknown = sorted(set(frame.composition) - set(species))
         if unknown:
             raise ValueError(
                 f"{frame.origin}: a validation frame with {', '.join(unknown)}, which no training frame has; "
@@ -163,7 +172,7 @@ def _require_elements(validation: Sequence[Frame], species: Sequence[str]) -> No
             )
 
 
-def _overlap(training: Sequence[Frame], validation: Sequence[Frame], trained_before: Collection[str]) -> list[str]:
+def _overlap(training: Sequence[Summary], validation: Sequence[Summary], trained_before: Collection[str]) -> list[str]:
     seen = {frame.content for frame in training} | set(trained_before)
     both = [frame for frame in validation if frame.content in seen]
     if not both:
@@ -175,7 +184,7 @@ def _overlap(training: Sequence[Frame], validation: Sequence[Frame], trained_bef
 
 
 def _split_notes(
-    frames: Sequence[Frame], validation: Sequence[Frame], fraction: float, trained_before: Collection[str]
+    frames: Sequence[Summary], validation: Sequence[Summary], fraction: float, trained_before: Collection[str]
 ) -> list[str]:
     notes = []
     if fraction > 0.0 and not validation:
@@ -190,10 +199,10 @@ def _split_notes(
 
 
 def _shift_notes(
-    config: ModelConfig, isolated: Sequence[Frame], shifts: Shifts, species: Sequence[str], model: Potential | None
+    config: ModelConfig, isolated: Sequence[Summary], shifts: Shifts, species: Sequence[str], model: Potential | None
 ) -> list[str]:
     notes = []
-    atoms = sorted({frame.symbols[0] for frame in isolated if frame.energy is not None} & set(species))
+    atoms = sorted({next(iter(frame.composition)) for frame in isolated if frame.energy is not None} & set(species))
     if atoms and config.shifts != "auto" and config.shifts != "isolated_atoms":
         notes.append(f"isolated atoms of {', '.join(atoms)} are not used: model.shifts asks for other energies")
     values = dict(zip(species, shifts.energies, strict=True))

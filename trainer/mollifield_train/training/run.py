@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,10 @@ from mollifield.artefact import choose_device
 from .. import __version__
 from ..config import TrainConfig, load_train_config
 from ..data.batches import Graph
-from ..data.shifts import least_absolute_shifts, least_squares_shifts
-from ..evaluate import committee_errors
+from ..data.graph_sets import GraphSet
+from ..data.shifts import composition_counts, least_absolute_shifts, least_squares_shifts
+from ..data.summary import Summary
+from ..evaluate import each_error
 from ..export import export
 from ..metrics import FrameErrors, error_summary
 from ..model.protocol import Potential, Rescalable
@@ -76,8 +78,8 @@ def train(
     with quiet_lightning():
         best, histories = _fit(config, data, model, directory, device, progress, report)
     if data.statistics.shifts.fitted:
-        found = committee_errors(best, data.training, _batch_size(config), device)
-        refit_shifts(best, found, data.statistics.shifts.fitted)
+        found = each_error(best, data.training, _batch_size(config), device)
+        refit_shifts(best, data.training.frames, found, data.statistics.shifts.fitted)
     metrics = _metrics(config, best, data, histories, device)
     trained = {"potential": pack(best)} | data.provenance()
     directory.write_members(trained | {"metrics": metrics})
@@ -129,7 +131,9 @@ def _export(
     )
 
 
-def refit_shifts(model: Potential, predicted: Sequence[FrameErrors], species: Sequence[str]) -> None:
+def refit_shifts(
+    model: Potential, frames: Sequence[Summary], predicted: Iterable[FrameErrors], species: Sequence[str]
+) -> None:
     """Move each member's energy shifts of `species` to where its absolute error on the training frames is least.
 
     Forces do not depend on the shifts, and gradient steps approach their best values slowly: a
@@ -137,13 +141,13 @@ def refit_shifts(model: Potential, predicted: Sequence[FrameErrors], species: Se
     disagreement between members. Absolute errors, because frames chosen for their uncertainty have
     large ones that should not shift all others.
     """
-    predicted = [found for found in predicted if found.frame.energy is not None]
-    if not predicted:
+    labelled = [frame for frame in frames if frame.energy is not None]
+    energies = [found.frame.energy - found.energies for found in predicted if found.frame.energy is not None]
+    if not labelled:
         return
-    frames = [found.frame for found in predicted]
-    residuals = np.stack([found.frame.energy - found.energies for found in predicted], axis=1)
+    residuals = np.stack(energies, axis=1)
     columns = [model.species.index(symbol) for symbol in species]
-    model.atomic_shifts[:, columns] += torch.from_numpy(least_absolute_shifts(frames, residuals, species))
+    model.atomic_shifts[:, columns] += torch.from_numpy(least_absolute_shifts(labelled, residuals, species))
 
 
 def _data_and_model(
@@ -173,13 +177,13 @@ def _set_new_shifts(model: Potential, known: Sequence[str], data: TrainingData) 
     for k in range(len(known), len(species)):
         model.atomic_shifts[:, k] = shifts.energies[k]
     new = [symbol for symbol in species if symbol not in known and symbol in shifts.fitted]
-    frames = [graph.frame for graph in data.training if graph.frame.energy is not None]
-    frames = [frame for frame in frames if not set(new).isdisjoint(frame.symbols)]
+    frames = [frame for frame in data.training.frames if frame.energy is not None]
+    frames = [frame for frame in frames if not set(new).isdisjoint(frame.composition)]
     if not frames:
         return
     others = [symbol for symbol in species if symbol not in new]
     kept = model.atomic_shifts[:, [species.index(symbol) for symbol in others]].numpy()
-    counts = np.array([[frame.symbols.count(symbol) for symbol in others] for frame in frames])
+    counts, _ = composition_counts(frames, others)
     rest = np.array([frame.energy for frame in frames]) - kept @ counts.T
     columns = [species.index(symbol) for symbol in new]
     model.atomic_shifts[:, columns] = torch.from_numpy(least_squares_shifts(frames, rest, new))
@@ -304,9 +308,9 @@ def _member_seeds(config: TrainConfig) -> list[int]:
     return [config.seed + m for m in range(config.committee.n_members)]
 
 
-def _smallest(graphs: Sequence[Graph]) -> list[Graph]:
+def _smallest(graphs: GraphSet) -> list[Graph]:
     """A few small frames: every engine recomputes them whenever it loads the file."""
-    return sorted(graphs, key=lambda graph: (graph.edge_index.shape[1], graph.index))[:N_REFERENCE_FRAMES]
+    return [graphs[k] for k in np.argsort(graphs.n_edges, kind="stable")[:N_REFERENCE_FRAMES].tolist()]
 
 
 def _metrics(
@@ -317,13 +321,12 @@ def _metrics(
         "n_train": len(data.training),
         "n_valid": len(data.validation),
         "seeds": _member_seeds(config),
-        "train": error_summary(committee_errors(model, data.training, batch_size, device)),
+        "train": error_summary(each_error(model, data.training, batch_size, device)),
     }
     if histories:
         metrics["epochs"] = [len(history) for history in histories]
     if data.validation:
-        predicted = committee_errors(model, data.validation, batch_size, device)
-        metrics["valid"] = error_summary(predicted)
+        metrics["valid"] = error_summary(each_error(model, data.validation, batch_size, device))
     return metrics
 
 

@@ -31,6 +31,8 @@ FREE_ON_RESUME = (
     "device",
     "initial",
     "optimiser.patience",
+    "data.cache",
+    "data.cache_workers",
     "committee.training",
     "committee.workers",
     "pretrain.oracle.workers",
