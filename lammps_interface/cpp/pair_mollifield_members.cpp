@@ -85,7 +85,7 @@ void PairMollifield::sum_member_virials()
   }
 }
 
-// Features of an atom: those of all members one after the other, in the scale of the file.
+// Features of an atom: those of all trunks one after the other, in the scale of the file.
 void PairMollifield::reduce_latent()
 {
   auto &s = *state;
@@ -96,7 +96,7 @@ void PairMollifield::reduce_latent()
   out.outside_std.clear(atom->nlocal, 1);
   out.n_latent = n_nodes > 0 ? static_cast<int>(s.evaluation.latent.size() / n_nodes) : 0;
   out.latent.assign(static_cast<std::size_t>(out.n_latent) * atom->nlocal, 0.0);
-  const std::size_t width = out.n_latent / s.n_members;
+  const std::size_t width = out.n_latent / s.potential->n_trunks();
   std::vector<double> features(out.n_latent), scale(out.n_latent);
   try {
     for (std::size_t k = 0; k < scale.size(); k++) scale[k] = space.factor(k, scale.size());

@@ -4,8 +4,9 @@
 
 namespace mollifield::contract {
 
-inline constexpr int FORMAT_VERSION = 2;
-inline constexpr int READABLE_VERSIONS[] = {1, 2};
+inline constexpr int FORMAT_VERSION = 3;
+inline constexpr int READABLE_VERSIONS[] = {1, 2, 3};
+inline constexpr int SEPARATE_VERSION = 2;
 inline constexpr const char *STAGES[] = {"embed", "send", "receive", "read"};
 
 // Outputs of `forward` and `read`.

@@ -42,15 +42,19 @@ struct Differentiated {
   at::Tensor atomic_energies, latent, edge_gradients, edge_moments;
 };
 
-Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inputs)
+// `by_member`: with a backward pass for each member, which share a trunk and have one copy of the geometry.
+Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inputs, bool by_member)
 {
   const Outputs outputs(module.forward({inputs.edge_vectors, inputs.edge_index, inputs.types}));
   Differentiated result;
   result.atomic_energies = outputs[contract::ATOMIC_ENERGIES];
   result.latent = outputs[contract::LATENT].detach();
   if (inputs.edge_vectors.size(1) == 0) return result;
-  const auto energy = result.atomic_energies.narrow(1, 0, inputs.n_local).sum();
-  result.edge_gradients = torch::autograd::grad({energy}, {inputs.edge_vectors})[0];
+  std::vector<at::Tensor> found;
+  const auto energies = member_energies(result.atomic_energies, inputs.n_local, by_member);
+  for (const at::Tensor &energy : energies)
+    found.push_back(torch::autograd::grad({energy}, {inputs.edge_vectors}, {}, found.size() + 1 < energies.size())[0]);
+  result.edge_gradients = at::cat(found);
   return result;
 }
 
@@ -123,6 +127,7 @@ void Potential::Implementation::read_attributes()
   n_layers = static_cast<int>(attribute(contract::N_LAYERS_KEY).toInt());
   n_members = static_cast<int>(attribute(contract::N_MEMBERS_KEY).toInt());
   dtype_name = attribute(contract::DTYPE_KEY).toStringRef();
+  shared_trunk = module.hasattr(contract::SHARED_TRUNK_KEY) && attribute(contract::SHARED_TRUNK_KEY).toBool();
   if (module.hasattr("labels"))
     for (const c10::IValue &label : attribute("labels").toListRef()) labels.push_back(label.toStringRef());
   check_attributes();
@@ -205,15 +210,16 @@ Evaluation Potential::Implementation::evaluate(const Graph &graph, const Request
   const ThreadGuard thread_guard(threads);
   // The caller may sit inside a no_grad region of its own.
   const at::AutoGradMode with_gradients(true);
+  const bool by_member = request.members && shared_trunk;
   const std::int64_t n_edges = graph.n_edges(), n_atoms = graph.n_atoms(),
-                     n_geometries = request.members ? n_members : 1;
+                     n_geometries = request.members && !shared_trunk ? n_members : 1;
   const auto longs = torch::TensorOptions().dtype(at::kLong);
 
   // from_blob does not own: `graph` outlives these tensors, and nothing writes to them.
   StageInputs inputs;
   inputs.edge_vectors = torch::from_blob(const_cast<double *>(graph.edge_vectors.data()), {1, n_edges, 3}, at::kDouble)
                             .to(device, dtype, false, true);
-  if (request.members) inputs.edge_vectors = inputs.edge_vectors.expand({n_geometries, n_edges, 3}).contiguous();
+  if (n_geometries > 1) inputs.edge_vectors = inputs.edge_vectors.expand({n_geometries, n_edges, 3}).contiguous();
   inputs.edge_vectors.requires_grad_(true);
   inputs.edge_index =
       torch::from_blob(const_cast<std::int64_t *>(graph.edge_index.data()), {2, n_edges}, longs).to(device);
@@ -225,12 +231,12 @@ Evaluation Potential::Implementation::evaluate(const Graph &graph, const Request
   if ((request.halo || moments) && !has_stages())
     throw std::runtime_error("it cannot be evaluated layer by layer: it was written by an older release");
   if (request.halo || moments) {
-    StagedEvaluation stages(frozen, n_layers, inputs, request.halo, moments);
+    StagedEvaluation stages(frozen, n_layers, inputs, request.halo, moments, by_member);
     stages.forward();
     stages.backward();
     return collect(request, graph.n_local, stages);
   }
-  return collect(request, graph.n_local, evaluate_whole(frozen, inputs));
+  return collect(request, graph.n_local, evaluate_whole(frozen, inputs, by_member));
 }
 
 Potential::Potential(const std::string &path, const Options &options) : impl(std::make_unique<Implementation>())
@@ -281,6 +287,7 @@ const LatentSpace &Potential::latent_space() const { return impl->latent_space; 
 double Potential::r_max() const { return impl->r_max; }
 int Potential::n_layers() const { return impl->n_layers; }
 int Potential::n_members() const { return impl->n_members; }
+int Potential::n_trunks() const { return impl->shared_trunk ? 1 : impl->n_members; }
 const std::string &Potential::checksum() const { return impl->checksum; }
 const std::string &Potential::dtype() const { return impl->dtype_name; }
 const std::string &Potential::device() const { return impl->device_name; }

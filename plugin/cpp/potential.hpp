@@ -29,7 +29,7 @@ struct Evaluation {
   std::vector<double> atomic_energies;         // [n_local] mean over members, eV
   std::vector<double> member_energies;         // [M] sums over local atoms, eV
   std::vector<double> member_atomic_energies;  // [M, n_local] eV, only where asked for
-  std::vector<double> latent;                  // [M, n_local, L], only where members are asked for
+  std::vector<double> latent;                  // [n_trunks, n_local, L], only where members are asked for
   std::vector<double> edge_gradients;          // [E, 3] mean over members of dE/d(edge_vectors), eV/Å
   std::vector<double> member_edge_gradients;   // [M, E, 3], only where asked for
   // [3 (a), E, 3 (b)] mean over members, eV: sum over atoms m of (r_m - r_i)_a dE_m/d(edge_vectors_ij)_b. Only where
@@ -39,7 +39,7 @@ struct Evaluation {
 
 // What is wanted besides energies and mean gradients.
 struct Request {
-  bool members = false;  // all of it member by member too, at M times the cost of the backward pass
+  bool members = false;  // all of it member by member too, at M times the cost; on one trunk, of the backward pass
   bool moments = false;  // needs a model with stages (has_stages) or of one layer
   Halo *halo = nullptr;  // of the processes that share the system; needs a model with stages
 };
@@ -65,6 +65,7 @@ class Potential {
   double r_max() const;
   int n_layers() const;
   int n_members() const;
+  int n_trunks() const;                 // 1 where members are samples on one, else as many as members
   const std::string &dtype() const;     // float32 | float64
   const std::string &checksum() const;  // CRC-32 of the file, eight hexadecimal digits
   const std::string &device() const;    // the one in use: cpu | cuda:N

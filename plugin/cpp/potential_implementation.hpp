@@ -24,6 +24,7 @@ struct Potential::Implementation {
   double r_max = 0.0;
   int n_layers = 0, n_members = 0, threads = 1;
   int only_member = -1;  // of the file's members, the one in `module`; -1: all
+  bool shared_trunk = false;
   bool verified = false;
 
   c10::IValue attribute(const std::string &name) const

@@ -8,8 +8,6 @@ namespace mollifield {
 
 namespace {
 
-constexpr int N_SEEDS = 4;  // the energy, and its moments along x, y, z
-
 void add(at::Tensor &sum, const at::Tensor &term)
 {
   if (!term.defined()) return;
@@ -54,6 +52,12 @@ at::Tensor asked_nodes(const Halo &halo, const at::Device &device)
 
 }  // namespace
 
+std::vector<at::Tensor> member_energies(const at::Tensor &atomic_energies, std::int64_t n_local, bool by_member)
+{
+  const auto local = atomic_energies.narrow(1, 0, n_local);
+  return by_member ? local.sum(1).unbind() : std::vector<at::Tensor>{local.sum()};
+}
+
 const std::vector<std::string> StagedEvaluation::METHODS{std::begin(contract::STAGES), std::end(contract::STAGES)};
 
 bool StagedEvaluation::is_possible(const torch::jit::Module &module)
@@ -64,8 +68,9 @@ bool StagedEvaluation::is_possible(const torch::jit::Module &module)
 }
 
 StagedEvaluation::StagedEvaluation(torch::jit::Module &the_module, int number, const StageInputs &the_inputs,
-                                   Halo *the_halo, bool with_moments) :
-    module(the_module), n_layers(number), inputs(the_inputs), halo(the_halo), moments(with_moments && number > 1)
+                                   Halo *the_halo, bool with_moments, bool each_member) :
+    module(the_module), n_layers(number), inputs(the_inputs), halo(the_halo), moments(with_moments && number > 1),
+    by_member(each_member)
 {}
 
 at::Tensor StagedEvaluation::call(const char *method, std::vector<c10::IValue> arguments)
@@ -150,7 +155,7 @@ StagedEvaluation::Adjoint StagedEvaluation::pull(const Layer &layer, const at::T
   const auto found = gradients(
       layer.out,
       {layer.x, layer.by_edge.defined() ? layer.by_edge : layer.all_sent, geometry[0], geometry[1], geometry[2]}, seed,
-      moments);
+      n_seeds > 1);
   Adjoint result;
   result.x = found[0];
   const at::Tensor &senders = layer.by_edge.defined() ? layer.by_edge : layer.all_sent;
@@ -164,14 +169,16 @@ StagedEvaluation::Adjoint StagedEvaluation::pull(const Layer &layer, const at::T
 // minus the edge's vector.
 std::vector<at::Tensor> StagedEvaluation::seeds_below(const Layer &layer, const std::vector<Adjoint> &adjoints)
 {
+  at::Tensor of_energies;  // by edge, of the sum of all
+  for (std::size_t s = 0; s < n_energies; ++s) add(of_energies, adjoints[s].by_edge);
   std::vector<at::Tensor> sent;
   for (std::size_t s = 0; s < adjoints.size(); ++s) {
     at::Tensor rows = adjoints[s].sent;
     if (layer.by_edge.defined()) {
       at::Tensor edges = adjoints[s].by_edge;
-      if (s > 0) {
-        const auto along = inputs.edge_vectors.detach().select(2, static_cast<std::int64_t>(s) - 1).unsqueeze(-1);
-        const auto carried = -along.unsqueeze(-1) * adjoints[0].by_edge;
+      if (s >= n_energies) {
+        const auto along = inputs.edge_vectors.detach().select(2, static_cast<std::int64_t>(s - n_energies));
+        const auto carried = -along.unsqueeze(-1).unsqueeze(-1) * of_energies;
         edges = edges.defined() ? edges + carried : carried;
       }
       rows = at::zeros_like(layer.all_sent).index_add(1, inputs.edge_index[1], edges);
@@ -181,7 +188,7 @@ std::vector<at::Tensor> StagedEvaluation::seeds_below(const Layer &layer, const 
   const auto returned = return_ghosts(at::stack(sent));
   std::vector<at::Tensor> seeds;
   for (std::size_t s = 0; s < adjoints.size(); ++s) {
-    at::Tensor seed = gradients(layer.sent, {layer.x}, returned[static_cast<std::int64_t>(s)], moments)[0];
+    at::Tensor seed = gradients(layer.sent, {layer.x}, returned[static_cast<std::int64_t>(s)], n_seeds > 1)[0];
     add(seed, adjoints[s].x);
     seeds.push_back(seed);
   }
@@ -190,14 +197,16 @@ std::vector<at::Tensor> StagedEvaluation::seeds_below(const Layer &layer, const 
 
 void StagedEvaluation::backward()
 {
-  const std::size_t n_seeds = moments ? N_SEEDS : 1;
+  const auto energies = member_energies(atomic_energies, inputs.n_local, by_member);
+  n_energies = energies.size();
+  n_seeds = n_energies + (moments ? 3 : 0);
   std::vector<std::array<at::Tensor, 3>> totals(n_seeds);
-  const auto energy = atomic_energies.narrow(1, 0, inputs.n_local).sum();
-  const auto read = gradients(energy, {last, geometry[1]}, at::ones_like(energy), false);
-  totals[0][1] = read[1];
-
   std::vector<at::Tensor> seeds(n_seeds);
-  seeds[0] = read[0];
+  for (std::size_t s = 0; s < n_energies; ++s) {
+    const auto read = gradients(energies[s], {last, geometry[1]}, at::ones_like(energies[s]), s + 1 < n_energies);
+    seeds[s] = read[0];
+    totals[s][1] = read[1];
+  }
   for (int k = n_layers - 1; k >= 0; --k) {
     std::vector<Adjoint> adjoints;
     for (std::size_t s = 0; s < n_seeds; ++s) {
@@ -221,11 +230,11 @@ void StagedEvaluation::to_edges(const std::vector<std::array<at::Tensor, 3>> &to
         values.push_back(total[g]);
       }
     auto sum = at::zeros_like(inputs.edge_vectors);
-    if (!outputs.empty()) sum = torch::autograd::grad(outputs, {inputs.edge_vectors}, values, moments)[0];
+    if (!outputs.empty()) sum = torch::autograd::grad(outputs, {inputs.edge_vectors}, values, n_seeds > 1)[0];
     by_edge.push_back(sum);
   }
-  edge_gradients = by_edge[0];
-  if (moments) edge_moments = at::stack({by_edge[1], by_edge[2], by_edge[3]});
+  edge_gradients = at::cat(at::TensorList(by_edge).slice(0, n_energies));
+  if (moments) edge_moments = at::stack(at::TensorList(by_edge).slice(n_energies));
 }
 
 }  // namespace mollifield

@@ -18,16 +18,21 @@ struct StageInputs {
   std::int64_t n_local = 0;    // atoms that count in the energy
 };
 
+// What is differentiated of energies [M, N]: the sum over members, or each of them; of the first `n_local` atoms.
+std::vector<at::Tensor> member_energies(const at::Tensor &atomic_energies, std::int64_t n_local, bool by_member);
+
 class StagedEvaluation {
  public:
   // `halo`: null where no ghost row comes from elsewhere. With `moments`, backward() finds `edge_moments` too.
-  StagedEvaluation(torch::jit::Module &module, int n_layers, const StageInputs &inputs, Halo *halo, bool moments);
+  // `by_member`: gradients of each member, which share a trunk: several seeds through one graph and one exchange.
+  StagedEvaluation(torch::jit::Module &module, int n_layers, const StageInputs &inputs, Halo *halo, bool moments,
+                   bool by_member);
 
   void forward();
   void backward();
 
-  at::Tensor atomic_energies, latent;  // [M, N], [M, N, L]
-  at::Tensor edge_gradients;           // [G, E, 3] dE/d(edge_vectors), E of local atoms
+  at::Tensor atomic_energies, latent;  // [M, N], [T, N, L]
+  at::Tensor edge_gradients;           // [G, E, 3] dE/d(edge_vectors), E of local atoms; by member [M, E, 3]
   // [3 (a), G, E, 3 (b)] sum over atoms m of (r_m - r_i)_a dE_m/d(edge_vectors_ij)_b: the energy that an edge moves
   // in atoms other than its centre, times how far away they are.
   at::Tensor edge_moments;
@@ -38,11 +43,11 @@ class StagedEvaluation {
 
  private:
   struct Layer {
-    at::Tensor x;         // [M, N, ...] leaf: features of receiving atoms
-    at::Tensor sent;      // [M, N, K, C] send(x)
-    at::Tensor all_sent;  // [M, N', K, C] leaf: with the rows of ghosts
-    at::Tensor by_edge;   // [M, E, K, C] row of every edge's neighbour, where moments are asked for and edges exist
-    at::Tensor out;       // [M, N, ...] receive(...)
+    at::Tensor x;         // [T, N, ...] leaf: features of receiving atoms
+    at::Tensor sent;      // [T, N, K, C] send(x)
+    at::Tensor all_sent;  // [T, N', K, C] leaf: with the rows of ghosts
+    at::Tensor by_edge;   // [T, E, K, C] row of every edge's neighbour, where moments are asked for and edges exist
+    at::Tensor out;       // [T, N, ...] receive(...)
   };
   // Gradients of one scalar by what a layer takes in; undefined where there are none.
   struct Adjoint {
@@ -54,7 +59,9 @@ class StagedEvaluation {
   const int n_layers;
   const StageInputs &inputs;
   Halo *const halo;
-  const bool moments;
+  const bool moments, by_member;
+  // Seeds: energies, of which there are `n_energies`, then the moments of their sum along x, y, z.
+  std::size_t n_energies = 1, n_seeds = 1;
 
   std::array<at::Tensor, 3> embedded, geometry;  // outputs of embed, and leaves of the same values
   std::vector<Layer> layers;

@@ -21,6 +21,9 @@ from .native import has_native
 # whose tables have no radial networks any more.
 TRAINING_STATE_KEY = "training_state"  # Dict[str, Tensor]: what members differ in, as they were trained
 TRAINING_FACTS_KEY = "training_facts"  # str: JSON, what else the trainer has to know of them
+# Likewise, of samples that were drawn from a posterior: what an update begins with.
+POSTERIOR_STATE_KEY = "posterior_state"  # Dict[str, Tensor]
+POSTERIOR_FACTS_KEY = "posterior_facts"  # str: JSON
 
 
 @dataclass(frozen=True)
@@ -71,14 +74,19 @@ class Artefact:
         )
 
 
-def read_trained(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """What a model file says of its training (`TRAINING_FACTS_KEY`) and its state, on the CPU; None if it does not.
+def read_trained(artefact: Artefact) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """What a model file says of its training (`TRAINING_FACTS_KEY`), and its state; None where it says nothing."""
+    return _read_kept(artefact, TRAINING_FACTS_KEY, TRAINING_STATE_KEY)
 
-    Raises as `read_artefact`.
-    """
-    module = read_artefact(path).whole
-    facts = getattr(module, TRAINING_FACTS_KEY, None)
-    return None if facts is None else (json.loads(facts), dict(getattr(module, TRAINING_STATE_KEY)))
+
+def read_posterior(artefact: Artefact) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """What a model file says of the posterior that its members were drawn from; None where it says nothing."""
+    return _read_kept(artefact, POSTERIOR_FACTS_KEY, POSTERIOR_STATE_KEY)
+
+
+def _read_kept(artefact: Artefact, facts_key: str, state_key: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    facts = getattr(artefact.whole, facts_key, None)
+    return None if facts is None else (json.loads(facts), dict(getattr(artefact.whole, state_key)))
 
 
 def save_artefact(module: torch.jit.ScriptModule, path: str | Path, summary: dict[str, Any]) -> None:

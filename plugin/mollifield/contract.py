@@ -4,9 +4,12 @@ Every tensor that crosses the boundary is named here once, with its shape and un
 (`mollifield_train.export`), the Python engine (`mollifield.potential`) and the C++ engine
 (`plugin/cpp/potential.hpp`) follow this page and nothing else.
 
-Shapes use these letters: M members of the committee; G geometries, either 1 (members share the
-geometry, gradients come out summed over members) or M (one copy each, gradients come out member by
-member); E edges; N atoms; L latent features. Units: eV and Å.
+Shapes use these letters: M members of the committee; T trunks, M where members are models of their own, 1 where they
+are samples on one trunk (`SHARED_TRUNK_KEY`); G geometries, either 1 (members share the geometry) or T (one copy each,
+so that one backward pass gives gradients member by member); E edges; N atoms; L latent features. Units: eV and Å.
+
+Samples on one trunk have but one copy of the geometry: an engine gets the gradients of each by a backward pass of its
+own through the same graph.
 
 Inputs of the model, in this order:
 
@@ -23,7 +26,7 @@ alone:
 
 ==================  =============  =======  =======================================================
 `atomic_energies`    `[M, N]`      float64  eV, shifts and repulsion included; sum over *local* atoms
-`latent`             `[M, N, L]`   model's  invariant features before the last readout
+`latent`             `[T, N, L]`   model's  invariant features before the last readout
 ==================  =============  =======  =======================================================
 
 With g_ij = dE/d(edge_vectors_ij), E the sum of local atomic energies (eV/Å)::
@@ -35,11 +38,11 @@ With g_ij = dE/d(edge_vectors_ij), E the sum of local atomic energies (eV/Å)::
 The same in stages, so that processes that share a system exchange features between layers. N local atoms
 come first, N' >= N with the ghosts that are their neighbours, and every edge has a local centre::
 
-    x, harmonics, basis, lengths = embed(edge_vectors, types)                   types [N'], x [M, N', 1, C]
+    x, harmonics, basis, lengths = embed(edge_vectors, types)                   types [N'], x [T, N', 1, C]
     for k in range(n_layers):
-        sent = send(k, x)                    [M, N, K_k, C]; in layer 0 of all N' atoms, from their species alone
-        (k > 0: append the rows of ghosts, received from the processes that own them: [M, N', K_k, C])
-        x = receive(k, sent, x, harmonics, lengths, basis, edge_index, types)   [M, N, K_k+1, C], x of N atoms
+        sent = send(k, x)                    [T, N, K_k, C]; in layer 0 of all N' atoms, from their species alone
+        (k > 0: append the rows of ghosts, received from the processes that own them: [T, N', K_k, C])
+        x = receive(k, sent, x, harmonics, lengths, basis, edge_index, types)   [T, N, K_k+1, C], x of N atoms
     outputs = read(x, lengths, edge_index, types)                               as above, of N atoms
 
 An edge list is full: both (i, j) and (j, i) are present. Edges longer than `r_max` contribute
@@ -50,11 +53,15 @@ exactly nothing, so lists with a skin give the same numbers.
 
 from torch import Tensor
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised whenever an engine of an older release would misread a file."""
 
-READABLE_VERSIONS = (1, 2)
-"""In version 1 `forward` and `read` return the tuple (atomic_energies, latent)."""
+READABLE_VERSIONS = (1, 2, 3)
+"""In version 1 `forward` and `read` return the tuple (atomic_energies, latent); from version 3 on members may share a
+trunk."""
+
+SEPARATE_VERSION = 2
+"""Of files whose members are models of their own: older releases read these as well as ever."""
 
 # Names of the outputs.
 ATOMIC_ENERGIES = "atomic_energies"
@@ -85,8 +92,8 @@ REFERENCE_KEY = "reference_frames"  # List[Dict[str, Tensor]], keys below
 # List[str]: names of the parameters and buffers whose first dimension is M. Slices [k : k + 1] of these make the
 # model of member k; every other tensor is a constant that members share.
 MEMBER_TENSORS_KEY = "member_tensors"
-# bool: members are samples on one trunk (heads, dropout masks, posterior draws), not models of their own. Engines treat
-# both alike; the spread of the former says nothing of the trunk. Absent: false.
+# bool: members are samples on one trunk (heads, posterior draws), not models of their own: T is 1, and the tensors of
+# the trunk are not among MEMBER_TENSORS. Their spread says nothing of the trunk. Absent: false.
 SHARED_TRUNK_KEY = "shared_trunk"
 
 # List[str], optional: what the training frames were labelled with and trained on, of "energy", "forces", "stress". A
@@ -109,8 +116,8 @@ REF_ENERGIES = "energies"  # [M] float64, eV
 REF_FORCES = "forces"  # [M, N, 3] float64, eV/Å
 REF_VIRIALS = "virials"  # [M, 3, 3] float64, eV
 
-# The latent space: where the training frames lie in it. Features of an atom are z = scale * latent, F = M * L of
-# them, member after member. scale_k = 1 / (s_k sqrt(F)), s_k the std of feature k over training atoms about the mean
+# The latent space: where the training frames lie in it. Features of an atom are z = scale * latent, F = T * L of
+# them, trunk after trunk. scale_k = 1 / (s_k sqrt(F)), s_k the std of feature k over training atoms about the mean
 # of their species (no less than LATENT_STD_FLOOR times the largest s or feature, in root mean square), so that two
 # random training atoms of one species are about sqrt(2) apart. The *latent distance* of an atom is the Euclidean
 # distance of z to the nearest reference of its species (infinite where there is none). Without a stored scale, s_k is

@@ -1,7 +1,7 @@
 """Energies, forces and virials from edges, by the gradient of the energy (`mollifield.contract`).
 
-The same for a model in training and for an exported one. Shapes: G geometries, either 1 or the M members; E edges; N
-atoms; B frames, whose atoms and edges follow one another.
+The same for a model in training and for an exported one. Shapes: M members, or 1 where their mean is asked for; G
+geometries, 1 or M; E edges; N atoms; B frames, whose atoms and edges follow one another.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class Differentiated(NamedTuple):
     edge_vectors: Tensor
     """[G, E, 3] in the model's dtype, Å."""
     gradients: Tensor
-    """[G, E, 3] in the model's dtype, eV/Å: of each member's energy for G = M, of their mean for G = 1."""
+    """[M, E, 3] in the model's dtype, eV/Å: of each member's energy, or of their mean."""
 
 
 def differentiate(
@@ -29,43 +29,54 @@ def differentiate(
     edge_vectors: Tensor,
     edge_index: Tensor,
     types: Tensor,
-    n_copies: int,
+    n_gradients: int,
     dtype: torch.dtype,
     create_graph: bool = False,
+    shared_trunk: bool = False,
 ) -> Differentiated:
-    """Run `model` on `edge_vectors [E, 3]`, of which `n_copies` (1 or M) are made in `dtype`.
+    """Run `model` on `edge_vectors [E, 3]` in `dtype`, and differentiate.
 
-    With a copy for each member the gradient of the sum over members holds every member's own. `create_graph` keeps
-    gradients differentiable by the weights.
+    `n_gradients` is 1 for the gradient of the members' mean, M for that of each.
+
+    Models of their own get a copy of the geometry each, so that the gradient of the sum over members holds every
+    member's own; samples on a `shared_trunk` a backward pass each through one graph. `create_graph` keeps gradients
+    differentiable by the weights.
     """
+    n_copies = 1 if shared_trunk else n_gradients
     vectors = edge_vectors.to(dtype).expand(n_copies, -1, -1).clone().requires_grad_()
     with torch.enable_grad():
         outputs = contract.named_outputs(model(vectors, edge_index, types))
         energies = outputs[contract.ATOMIC_ENERGIES]
-        total = energies.sum() if n_copies == len(energies) else energies.sum() / len(energies)
-        (gradients,) = torch.autograd.grad(total, vectors, create_graph=create_graph)
-    return Differentiated(outputs, vectors, gradients)
+        if n_gradients == 1:
+            totals = [energies.sum() / len(energies)]
+        else:
+            totals = [member.sum() for member in energies] if shared_trunk else [energies.sum()]
+        found = [
+            torch.autograd.grad(total, vectors, retain_graph=create_graph or k < len(totals), create_graph=create_graph)
+            for k, total in enumerate(totals, start=1)
+        ]
+    return Differentiated(outputs, vectors, torch.cat([gradient for (gradient,) in found]))
 
 
 def forces_of(gradients: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:
-    """`gradients [G, E, 3]` -> forces `[G, N, 3]`: F_i = sum_j g_ij - sum_k g_ki."""
+    """`gradients [M, E, 3]` -> forces `[M, N, 3]`: F_i = sum_j g_ij - sum_k g_ki."""
     forces = gradients.new_zeros(len(gradients), n_atoms, 3)
     return forces.index_add(1, edge_index[0], gradients).index_add(1, edge_index[1], -gradients)
 
 
 def virial_of(edge_vectors: Tensor, gradients: Tensor) -> Tensor:
-    """`[G, E, 3]` each -> virial of one frame `[G, 3, 3]`: W = - sum_ij d_ij (x) g_ij."""
+    """`[G, E, 3]`, `[M, E, 3]` -> virial of one frame `[M, 3, 3]`: W = - sum_ij d_ij (x) g_ij."""
     return -torch.einsum("mea,meb->mab", edge_vectors, gradients)
 
 
 def virials_of_frames(edge_vectors: Tensor, gradients: Tensor, frame_of_edge: Tensor, n_frames: int) -> Tensor:
-    """The same for many frames, `frame_of_edge [E]` -> `[G, B, 3, 3]`."""
+    """The same for many frames, `frame_of_edge [E]` -> `[M, B, 3, 3]`."""
     outer = -edge_vectors.unsqueeze(-1) * gradients.unsqueeze(-2)
     return outer.new_zeros(len(outer), n_frames, 3, 3).index_add(1, frame_of_edge, outer)
 
 
 def atomic_virials_of(edge_vectors: Tensor, gradients: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:
-    """`[G, E, 3]` each -> `[G, N, 3, 3]`, symmetric: half of every edge's at each of its ends."""
+    """`[G, E, 3]`, `[M, E, 3]` -> `[M, N, 3, 3]`, symmetric: half of every edge's at each of its ends."""
     outer = edge_vectors[..., :, None] * gradients[..., None, :] + gradients[..., :, None] * edge_vectors[..., None, :]
     half = -0.25 * outer
     shares = half.new_zeros(len(half), n_atoms, 3, 3)

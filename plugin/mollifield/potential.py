@@ -26,7 +26,7 @@ class Evaluation:
     virial: Tensor
     """[M or 1, 3, 3] float64, eV."""
     latent: Tensor
-    """[M, N, L], invariant features."""
+    """[M, N, L], invariant features; [1, N, L] where members share a trunk."""
     types: Tensor
     """[N] int64, index into the model's `species`."""
     atomic_virials: Tensor | None = None
@@ -43,13 +43,20 @@ def evaluate_edges(
 ) -> Evaluation:
     """Energies, forces and virial of one frame given as edges (`mollifield.contract`).
 
-    `edge_vectors [E, 3]` in Å. With `members` forces and virials come for each member (one
-    gradient with M copies of the geometry); without, their mean over members (shared geometry).
+    `edge_vectors [E, 3]` in Å. With `members` forces and virials come for each member; without, their mean over members
+    (`gradients.differentiate`).
     """
     device = artefact.device
     edge_index, types = edge_index.to(device), types.to(device)
-    copies = artefact.n_members if members else 1
-    found = differentiate(artefact.module, edge_vectors.to(device), edge_index, types, copies, artefact.dtype)
+    found = differentiate(
+        artefact.module,
+        edge_vectors.to(device),
+        edge_index,
+        types,
+        artefact.n_members if members else 1,
+        artefact.dtype,
+        shared_trunk=artefact.shared_trunk,
+    )
     vectors, gradients = found.edge_vectors.detach().to(torch.float64), found.gradients.to(torch.float64)
     atomic_energies = found.outputs[contract.ATOMIC_ENERGIES].detach()
     return Evaluation(

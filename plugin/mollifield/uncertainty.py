@@ -80,7 +80,7 @@ def forces_std(covariance: Array) -> Array:
 
 
 def latent_features(latent_space: dict[str, Tensor], latent: Tensor) -> Tensor:
-    """`latent [M, N, L]` -> scaled features `[N, M * L]` float64 of `mollifield.contract`."""
+    """`latent [T, N, L]` -> scaled features `[N, T * L]` float64 of `mollifield.contract`."""
     features = latent.to(torch.float64).permute(1, 0, 2).flatten(1)
     if contract.LATENT_SCALE not in latent_space:
         return features / features.shape[1] ** 0.5
@@ -88,7 +88,7 @@ def latent_features(latent_space: dict[str, Tensor], latent: Tensor) -> Tensor:
 
 
 def latent_distance(latent_space: dict[str, Tensor], latent: Tensor, types: Tensor) -> Tensor:
-    """`latent [M, N, L]` and `types [N]` -> `[N]` distances to the nearest training atom of the species.
+    """`latent [T, N, L]` and `types [N]` -> `[N]` distances to the nearest training atom of the species.
 
     Infinite for a species without references. Raises `ValueError` for a model without any.
     """
@@ -109,7 +109,7 @@ def latent_distance(latent_space: dict[str, Tensor], latent: Tensor, types: Tens
 
 
 def outside_std(latent_space: dict[str, Tensor], latent: Tensor, types: Tensor) -> Tensor:
-    """`latent [M, N, L]` and `types [N]` -> `[N]` eV/Å, the f of LATENT_REACH in `mollifield.contract`.
+    """`latent [T, N, L]` and `types [N]` -> `[N]` eV/Å, the f of LATENT_REACH in `mollifield.contract`.
 
     Zero inside of the training data, and in files that do not state their reach.
     """

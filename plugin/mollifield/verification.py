@@ -64,7 +64,7 @@ def describe(artefact: Artefact) -> str:
         f"species        {' '.join(artefact.species)}",
         f"r_max          {artefact.r_max} Å, {artefact.n_layers} layers "
         f"(receptive field {artefact.r_max * artefact.n_layers} Å)",
-        f"members        {artefact.n_members}",
+        f"members        {artefact.n_members}{', samples on one trunk' * artefact.shared_trunk}",
         f"dtype          {str(artefact.dtype).removeprefix('torch.')}",
         f"calibration    {artefact.calibration.described()}",
         f"trained on     {_listed(artefact.labels)}",

@@ -115,7 +115,7 @@ class Foreign(torch.nn.Module):
     "attributes, message",
     [
         ({}, "it has no attribute 'format_version'"),
-        ({"format_version": 999}, "its format version is 999, this build reads 1, 2"),
+        ({"format_version": 999}, "its format version is 999, this build reads 1, 2, 3"),
         ({"format_version": 1}, "it has no attribute 'species'"),
     ],
 )

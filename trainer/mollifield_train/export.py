@@ -13,7 +13,13 @@ from e3nn.util.jit import script
 from torch import Tensor, nn
 
 from mollifield import contract, load_artefact
-from mollifield.artefact import TRAINING_FACTS_KEY, TRAINING_STATE_KEY, save_artefact
+from mollifield.artefact import (
+    POSTERIOR_FACTS_KEY,
+    POSTERIOR_STATE_KEY,
+    TRAINING_FACTS_KEY,
+    TRAINING_STATE_KEY,
+    save_artefact,
+)
 from mollifield.calibration import tables_of
 from mollifield.gradients import differentiate, forces_of, virial_of
 
@@ -22,7 +28,7 @@ from .data.frames import Frame
 from .data.graph_sets import GraphSet, InMemory
 from .latent_space import latent_space
 from .model.protocol import Potential, Staged, Tabulable, TabulablePotential
-from .model.samples import member_state, rebuilt, stack_members
+from .model.samples import member_state, rebuilt, stack_members, tensors_of_members
 
 SPLINE_FORCE_LIMIT = 1e-4
 """eV/Å: a file whose splines change a force component of a reference frame by more is refused."""
@@ -39,6 +45,8 @@ class ExportedPotential(nn.Module):
     undetermined_species: list[str]
     training_state: dict[str, Tensor]
     training_facts: str
+    posterior_state: dict[str, Tensor]
+    posterior_facts: str
 
     def __init__(
         self,
@@ -49,17 +57,19 @@ class ExportedPotential(nn.Module):
         labels: Sequence[str] | None = None,
         undetermined_species: Sequence[str] | None = None,
         trained: Mapping[str, Any] | None = None,
+        posterior: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.potential: Any = potential  # stages are asked for by name, where it has them
-        self.format_version: int = contract.FORMAT_VERSION
+        shared = potential.shared_trunk
+        self.format_version: int = contract.FORMAT_VERSION if shared else contract.SEPARATE_VERSION
         self.species: list[str] = list(potential.species)
         self.r_max: float = potential.r_max
         self.n_layers: int = potential.n_layers
         self.n_members: int = potential.n_members
         self.dtype: str = str(potential.dtype).removeprefix("torch.")
         self.calibration = calibration
-        self.shared_trunk: bool = False
+        self.shared_trunk: bool = shared
         self.reference_frames = reference_frames
         self.latent_space = latent_space
         if labels is not None:
@@ -70,7 +80,11 @@ class ExportedPotential(nn.Module):
             packed = dict(trained["potential"])
             setattr(self, TRAINING_STATE_KEY, packed.pop("state"))
             setattr(self, TRAINING_FACTS_KEY, json.dumps({**trained, "potential": packed}))
-        self.member_tensors = [f"potential.{name}" for name in member_state(potential)]
+        if posterior is not None:
+            facts = dict(posterior)
+            setattr(self, POSTERIOR_STATE_KEY, facts.pop("state"))
+            setattr(self, POSTERIOR_FACTS_KEY, json.dumps(facts))
+        self.member_tensors = [f"potential.{name}" for name in tensors_of_members(potential)]
 
     def forward(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
         """See `mollifield.contract`."""
@@ -122,6 +136,8 @@ def export(
     labels: Sequence[str] | None = None,
     undetermined_species: Sequence[str] | None = None,
     trained: Mapping[str, Any] | None = None,
+    posterior: Mapping[str, Any] | None = None,
+    space: dict[str, Tensor] | None = None,
 ) -> None:
     """Write `model.pt`, having checked that the exported model equals the eager one.
 
@@ -132,9 +148,10 @@ def export(
     small frames, which every engine recomputes when it loads the file. Frames may come as graphs that were made for
     this model, whose edges are then searched no more.
     `calibration`: tables, or numbers for all species (`mollifield.calibration.tables_of`). `training_frames`:
-    what the members were trained on; without them the file has no latent references. `labels` and
+    what the members were trained on; without them the file has no latent references but those of `space`. `labels` and
     `undetermined_species`: see `contract`; None where it is not known. `trained`: what members.pt says, plain values
     but for the state, so that another training may begin from the file; None for a file that none can begin from.
+    `posterior`: the same of what the members were drawn from (`uncertainty.last_layer`).
     Raises `ValueError` when there is no reference frame, when no spline is good enough, and when the written file
     disagrees with the eager model.
     """
@@ -147,10 +164,11 @@ def export(
     if splines and isinstance(potential, Tabulable) and potential.can_tabulate():
         potential, summary["splines"] = tabulate(potential, references)
     frames = [_reference_frame(potential, graph) for graph in references]
-    space = latent_space(potential, graphs_of(training_frames, potential)) if training_frames else {}
+    if training_frames:
+        space = latent_space(potential, graphs_of(training_frames, potential))
     tables = tables_of(calibration or {}, len(potential.species))
     wrapper = ExportedStages if isinstance(potential, Staged) else ExportedPotential
-    wrapped = wrapper(potential, tables, frames, space, labels, undetermined_species, trained)
+    wrapped = wrapper(potential, tables, frames, space or {}, labels, undetermined_species, trained, posterior)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
         warnings.filterwarnings("ignore", "The TorchScript type system")  # e3nn's annotations
@@ -211,7 +229,13 @@ def tabulate(potential: TabulablePotential, frames: Sequence[Graph]) -> tuple[Po
 def _reference_frame(potential: Potential, graph: Graph) -> dict[str, Tensor]:
     """Geometry, and the eager model's energies, forces and virials."""
     found = differentiate(
-        potential, graph.edge_vectors, graph.edge_index, graph.types, potential.n_members, potential.dtype
+        potential,
+        graph.edge_vectors,
+        graph.edge_index,
+        graph.types,
+        potential.n_members,
+        potential.dtype,
+        shared_trunk=potential.shared_trunk,
     )
     gradients = found.gradients.to(torch.float64)
     return {

@@ -24,6 +24,7 @@ class Evaluable(Protocol):
     """What is asked of a model here."""
 
     n_members: int
+    shared_trunk: bool
     dtype: torch.dtype
 
     def __call__(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
@@ -48,7 +49,14 @@ def predict(model: Evaluable, batch: Batch, create_graph: bool = False, virials:
     `create_graph` keeps energies and forces differentiable by the weights.
     """
     found = differentiate(
-        model, batch.edge_vectors, batch.edge_index, batch.types, model.n_members, model.dtype, create_graph
+        model,
+        batch.edge_vectors,
+        batch.edge_index,
+        batch.types,
+        model.n_members,
+        model.dtype,
+        create_graph,
+        model.shared_trunk,
     )
     with torch.enable_grad():
         energies = found.outputs[contract.ATOMIC_ENERGIES]
@@ -106,7 +114,9 @@ def displaced_outputs(
     device = batch.types.device
     vectors, index = _displaced_edges(batch.graphs, displacements.numpy(), r_max)
     index, types = index.to(device), batch.types.repeat(len(displacements))
-    found = differentiate(model, vectors.to(device), index, types, model.n_members, model.dtype, create_graph)
+    found = differentiate(
+        model, vectors.to(device), index, types, model.n_members, model.dtype, create_graph, model.shared_trunk
+    )
     with torch.enable_grad():
         forces = forces_of(found.gradients, index, len(types))
         return found.outputs, -forces.view(len(forces), len(displacements), -1, 3)

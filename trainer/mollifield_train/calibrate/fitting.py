@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mollifield import contract, load_artefact, uncertainty
-from mollifield.artefact import Artefact, read_trained, save_calibrated
+from mollifield.artefact import Artefact, read_posterior, read_trained, save_calibrated
 from mollifield.calibration import Array, Calibration
 from mollifield.potential import evaluate
 
@@ -110,7 +110,7 @@ def calibrate_file(
     artefact = load_artefact(model, device)
     uncertainty.require_committee(artefact.n_members)
     labelled = [frame for frame in read_frames(frames, reading) if not frame.is_isolated_atom]
-    _refuse_trained(Path(model), labelled)
+    _refuse_trained(artefact, labelled)
     forces, energies = observe(artefact, labelled)
     if len(forces.raw) < 2 * N_LEAST:
         raise ValueError(f"{frames}: {len(forces.raw)} atoms with forces to calibrate with; needed are {2 * N_LEAST}")
@@ -129,14 +129,14 @@ def calibrate_file(
     return Calibrated(len(labelled), scores, found)
 
 
-def _refuse_trained(model: Path, frames: Sequence[Frame]) -> None:
-    """Raise ValueError for frames that the file says it was trained on."""
-    trained = read_trained(model)
-    known = set(trained[0].get("trained_on", ())) if trained is not None else set()
+def _refuse_trained(artefact: Artefact, frames: Sequence[Frame]) -> None:
+    """Raise ValueError for frames that the file says its members, or their posterior, have seen."""
+    kept = (read_trained(artefact), "trained_on"), (read_posterior(artefact), "frames")
+    known = {key for found, name in kept if found is not None for key in found[0].get(name, ())}
     found = [frame.origin for frame in frames if frame.content in known]
     if found:
         raise ValueError(
-            f"{found[0]}: {model} was trained on it, and on {len(found) - 1} further of the {len(frames)} frames; "
+            f"{found[0]}: {artefact.path} was trained on it, and on {len(found) - 1} more of the {len(frames)} frames; "
             "errors on training frames are too small: give frames that it has not seen"
         )
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import calibrate, compare, data, evaluate, export, info, lammps_check, loop, sweep, train
+from . import calibrate, compare, data, evaluate, export, info, lammps_check, loop, posterior, sweep, train, update
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ COMMANDS = {
     "evaluate": Command("errors of a model file on labelled frames", evaluate.add_arguments, evaluate.run),
     "compare": Command("two model files on the same labelled frames", compare.add_arguments, compare.run),
     "calibrate": Command("fit a model file's stds to labelled frames", calibrate.add_arguments, calibrate.run),
+    "posterior": Command(
+        "a trained model as samples of its last layer's posterior", posterior.add_arguments, posterior.run
+    ),
+    "update": Command("take further frames into a posterior, without a training", update.add_arguments, update.run),
     "loop": Command("active learning: explore, select, label, retrain", loop.add_arguments, loop.run),
     "lammps-check": Command("test LAMMPS and the plugin on a model file", lammps_check.add_arguments, lammps_check.run),
 }

@@ -32,6 +32,13 @@ class Architecture(Generic[Settings]):
     dtype: torch.dtype
     shortest_distances: tuple[tuple[float, ...], ...] | None = None
     """Å, of atoms of each pair of species in the training frames, r_max where none are nearer; None: not known."""
+    shared_trunk: bool = False
+    """Whether members are samples on one trunk: tensors below the readout then have a leading dimension of 1."""
+
+    @property
+    def n_trunks(self) -> int:
+        """Leading dimension of what lies below the readout."""
+        return 1 if self.shared_trunk else self.n_members
 
     def __post_init__(self) -> None:
         if len(self.atomic_shifts) != len(self.species):

@@ -18,6 +18,7 @@ class ScaledPotential(nn.Module):
         self.r_max = architecture.settings.r_max
         self.n_layers = n_layers
         self.n_members = architecture.n_members
+        self.shared_trunk = architecture.shared_trunk
         self.dtype = architecture.dtype
         shape = (architecture.n_members, len(self.species))
         shifts = torch.tensor(architecture.atomic_shifts, dtype=torch.float64).expand(shape).clone()

@@ -13,9 +13,9 @@ class Potential(Protocol):
     """A committee of one architecture: an `nn.Module` that is made by calling its class with an `Architecture`.
 
     Members differ in tensors alone, each with a leading member dimension: all parameters, and the buffers that a module
-    names in its class attribute `MEMBER_BUFFERS`. So geometry is computed once and all run in one pass. Everything
-    that is done with members (`samples`) follows from this, and asks for no method. `base.ScaledPotential` has all of
-    it but the network.
+    names in its class attribute `MEMBER_BUFFERS`. Where samples share a trunk, that dimension is 1 in what they share.
+    So geometry is computed once and all run in one pass. Everything that is done with members (`samples`) follows from
+    this, and asks for no method. `base.ScaledPotential` has all of it but the network.
     """
 
     architecture: Architecture[Any]
@@ -25,6 +25,8 @@ class Potential(Protocol):
     n_layers: int
     """Atoms farther than n_layers * r_max do not count in an atom's energy."""
     n_members: int
+    shared_trunk: bool
+    """`Architecture.shared_trunk`."""
     dtype: torch.dtype
     """Of parameters, edge vectors and latent features."""
     atomic_shifts: Tensor
@@ -80,6 +82,30 @@ class Tabulable(Protocol):
 
 
 class TabulablePotential(Potential, Tabulable, Protocol):
+    """Both at once."""
+
+
+@runtime_checkable
+class LastLayered(Protocol):
+    """Atomic energies are linear in F weights of a last layer, in which samples on one trunk may differ.
+
+    Repulsion and shifts apart, they are `energy_scale * features @ weights`. Of models with one member.
+    """
+
+    def last_layer_weights(self) -> Tensor:
+        """`[F]`, float64."""
+        ...
+
+    def last_layer_features(self, latent: Tensor) -> Tensor:
+        """`latent [1, N, L]` -> `[N, F]`."""
+        ...
+
+    def sampled(self, weights: Tensor) -> Potential:
+        """A model of S samples on this trunk, with last layers `weights [S, F]`."""
+        ...
+
+
+class LastLayeredPotential(Potential, LastLayered, Protocol):
     """Both at once."""
 
 

@@ -42,12 +42,13 @@ def load_member_state(model: Potential, state: dict[str, Tensor]) -> None:
 def initialise(model: Potential, seed: int) -> None:
     """Draw all weights anew; member m uses `seed + m` alone, whatever the number of members.
 
-    Drawn in float64 on the CPU, so that they don't depend on the dtype or the device either.
+    Drawn in float64 on the CPU, so that they don't depend on the dtype or the device either. What members share is
+    member 0's.
     """
     generators = [torch.Generator().manual_seed(seed + m) for m in range(model.n_members)]
     with torch.no_grad():
         for parameter in model.parameters():
-            for member, generator in zip(parameter, generators, strict=True):
+            for member, generator in zip(parameter, generators[: len(parameter)], strict=True):
                 member.copy_(torch.randn(member.shape, generator=generator, dtype=torch.float64))
         if isinstance(model, ScalesWeights):
             model.scale_initial_weights()
@@ -62,11 +63,22 @@ def rebuilt(model: AnyPotential, state: dict[str, Tensor], **changes: Any) -> An
 
 def one_member(model: Potential, m: int) -> Potential:
     """Member m of a committee as a model of its own."""
-    return rebuilt(model, {name: tensor[m : m + 1] for name, tensor in member_state(model).items()}, n_members=1)
+    state = {
+        name: tensor[m : m + 1] if len(tensor) == model.n_members else tensor
+        for name, tensor in member_state(model).items()
+    }
+    return rebuilt(model, state, n_members=1)
+
+
+def tensors_of_members(model: Potential) -> list[str]:
+    """Names of `member_state` without what members share."""
+    return [name for name, tensor in member_state(model).items() if len(tensor) == model.n_members]
 
 
 def stack_members(models: Sequence[Potential]) -> Potential:
-    """One model out of several of the same architecture, their members in order."""
+    """One model out of several of the same architecture, their members in order; ValueError where it cannot be."""
+    if any(model.shared_trunk for model in models) and len(models) > 1:
+        raise ValueError("samples on one trunk cannot be stacked with other models")
     first = models[0].architecture.of_the_network()
     for k, model in enumerate(models[1:], start=1):
         other = model.architecture.of_the_network()

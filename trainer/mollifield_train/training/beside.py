@@ -38,7 +38,7 @@ class Corrected:
     """A model whose energies of the atoms in `where [N]` (bool) are corrected, for `predict`."""
 
     def __init__(self, model: Potential, correction: Correction, where: Tensor) -> None:
-        self.n_members, self.dtype = model.n_members, model.dtype
+        self.n_members, self.shared_trunk, self.dtype = model.n_members, model.shared_trunk, model.dtype
         self._model, self._correction, self._where = model, correction, where
 
     def __call__(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:

@@ -46,7 +46,7 @@ class _Read:
 
     def __init__(self, model: Potential, readout: Readout, lengths: Tensor) -> None:
         """`lengths` [N] of the forces of all atoms."""
-        self.n_members, self.dtype = model.n_members, model.dtype
+        self.n_members, self.shared_trunk, self.dtype = model.n_members, model.shared_trunk, model.dtype
         self._model, self._readout, self._lengths = model, readout, lengths
 
     def __call__(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> contract.Outputs:

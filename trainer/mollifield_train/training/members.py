@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mollifield.artefact import is_exported, read_trained
+from mollifield.artefact import is_exported, read_artefact, read_trained
 
 from ..config import TrainConfig
 from ..data.statistics import Statistics
@@ -107,7 +107,7 @@ def read_members(path: str | Path) -> TrainedMembers:
 
 
 def _read_exported(path: Path) -> dict[str, Any]:
-    found = read_trained(path)
+    found = read_trained(read_artefact(path))
     if found is None:
         raise ValueError(
             f"{path}: a model file without the weights as they were trained (exported by an earlier release, or from "

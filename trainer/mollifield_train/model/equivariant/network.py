@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from ase.data import atomic_numbers
@@ -17,7 +18,7 @@ from ..messages import NoBasis, RadialMessages, SplineMessages
 from ..product import CubedUpdate, SquaredUpdate, Update, square_paths
 from ..radial import BesselBasis, RadialNetwork
 from ..repulsion import ZBLRepulsion
-from ..samples import initialise
+from ..samples import initialise, member_state
 from .config import EquivariantConfig
 
 
@@ -34,7 +35,7 @@ class Layer(nn.Module):
     ) -> None:
         """Features up to `l_max_in` and harmonics up to `l_max_edge` make features up to `l_max_out`."""
         super().__init__()
-        settings, n_members, dtype = architecture.settings, architecture.n_members, architecture.dtype
+        settings, n_members, dtype = architecture.settings, architecture.n_trunks, architecture.dtype
         n_channels = settings.n_channels
         l_max_messages = l_max_out if settings.correlation == 1 else l_max_edge
         paths = MESSAGE_PATHS[settings.messages](l_max_in, l_max_edge, l_max_messages)
@@ -119,7 +120,7 @@ def _products(
 
 
 class Readout(nn.Module):
-    """Two-layer perceptron on scalars: one number an atom."""
+    """Two-layer perceptron on scalars: one number an atom. Samples on one trunk add a linear function."""
 
     def __init__(self, architecture: Architecture[EquivariantConfig], backend: Backend) -> None:
         super().__init__()
@@ -128,12 +129,21 @@ class Readout(nn.Module):
         self.silu = backend.gate(0, hidden)
         self.weight_1 = nn.Parameter(torch.empty(n_members, n_channels, hidden, dtype=dtype))
         self.weight_2 = nn.Parameter(torch.empty(n_members, hidden, 1, dtype=dtype))
+        linear = torch.empty(n_members, n_channels, 1, dtype=dtype)
+        self.weight_3 = nn.Parameter(linear) if architecture.shared_trunk else None
+
+    def hidden(self, latent: Tensor) -> Tensor:
+        """`latent [M or 1, N, C]` -> hidden units `[M, N, H]`."""
+        x = torch.matmul(latent, self.weight_1 / math.sqrt(self.weight_1.shape[1]))
+        return self.silu(x).squeeze(2)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """`latent [M, N, C]` -> `[M, N]`, in units of the model's energy scale."""
-        x = torch.bmm(latent, self.weight_1 / math.sqrt(self.weight_1.shape[1]))
-        x = self.silu(x).squeeze(2)
-        return torch.bmm(x, self.weight_2 / math.sqrt(self.weight_2.shape[1])).squeeze(-1)
+        """`latent [T, N, C]` -> `[M, N]`, in units of the model's energy scale."""
+        x = torch.bmm(self.hidden(latent), self.weight_2 / math.sqrt(self.weight_2.shape[1]))
+        weight_3 = self.weight_3
+        if weight_3 is not None:
+            x = x + torch.matmul(latent, weight_3 / math.sqrt(weight_3.shape[1]))
+        return x.squeeze(-1)
 
 
 class Embedding(nn.Module):
@@ -142,7 +152,7 @@ class Embedding(nn.Module):
     def __init__(self, architecture: Architecture[EquivariantConfig], backend: Backend, l_max_edge: int) -> None:
         super().__init__()
         settings, dtype = architecture.settings, architecture.dtype
-        shape = (architecture.n_members, len(architecture.species), settings.n_channels)
+        shape = (architecture.n_trunks, len(architecture.species), settings.n_channels)
         self.species_embedding = nn.Parameter(torch.empty(shape, dtype=dtype))
         self.basis = BesselBasis(settings.n_radial, settings.r_max, dtype)
         self.geometry = backend.geometry(l_max_edge)
@@ -193,6 +203,8 @@ class EquivariantPotential(ScaledPotential):
                 parameter.data.mul_(0.1).add_(1.0)
             elif name == "readout.weight_2" or "mix_square" in name or "mix_cube" in name:
                 parameter.data.mul_(0.1)
+            elif name == "readout.weight_3":
+                parameter.data.zero_()
 
     def rescale(self, energy_scale: float) -> None:
         """Take another energy scale (eV) for what is learnt from now on.
@@ -200,8 +212,35 @@ class EquivariantPotential(ScaledPotential):
         The readout's last weights take up the change, so that energies stay the same, to rounding.
         """
         factor = self.energy_scale / energy_scale
-        self.readout.weight_2.data.mul_(factor.unsqueeze(2).to(self.dtype))
+        for weight in (self.readout.weight_2, self.readout.weight_3):
+            if weight is not None:
+                weight.data.mul_(factor.unsqueeze(2).to(self.dtype))
         self.energy_scale.fill_(energy_scale)
+
+    def last_layer_weights(self) -> Tensor:
+        """Of a single member: those of the hidden units, then of the latent features themselves (0 if it has none)."""
+        readout = self.readout
+        linear = (
+            torch.zeros(readout.weight_1.shape[1]) if readout.weight_3 is None else readout.weight_3.detach().flatten()
+        )
+        return torch.cat([readout.weight_2.detach().flatten().double(), linear.double()])
+
+    def last_layer_features(self, latent: Tensor) -> Tensor:
+        """See `protocol.LastLayered`."""
+        hidden = self.readout.hidden(latent)
+        return torch.cat([hidden / math.sqrt(hidden.shape[2]), latent / math.sqrt(latent.shape[2])], dim=2).squeeze(0)
+
+    def sampled(self, weights: Tensor) -> "EquivariantPotential":
+        """See `protocol.LastLayered`."""
+        hidden = self.readout.weight_2.shape[1]
+        state = member_state(self) | {
+            "readout.weight_2": weights[:, :hidden, None],
+            "readout.weight_3": weights[:, hidden:, None],
+        }
+        model = EquivariantPotential(replace(self.architecture, n_members=len(weights), shared_trunk=True))
+        for name, tensor in member_state(model).items():
+            tensor.copy_(state[name])
+        return model
 
     def can_tabulate(self) -> bool:
         """Whether the backend has an operator for splines."""
@@ -221,7 +260,7 @@ class EquivariantPotential(ScaledPotential):
         return model
 
     def forward(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
-        """`atomic_energies [M, N]` float64 and `latent [M, N, C]`; see `mollifield.contract`."""
+        """`atomic_energies [M, N]` float64 and `latent [T, N, C]`; see `mollifield.contract`."""
         x, harmonics, basis, lengths = self.embed(edge_vectors, types)
         species = self.embedding.species_embedding.unsqueeze(2)
         for number, layer in enumerate(self.layers):

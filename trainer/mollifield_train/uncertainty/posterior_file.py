@@ -1,0 +1,260 @@
+"""From a model file to one with samples of a posterior, and from that to one that has taken in further frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from mollifield import contract, load_artefact, uncertainty
+from mollifield.artefact import Artefact, read_posterior, read_trained
+
+from ..data.batches import Graph, build_graphs
+from ..data.frames import Frame, Reading
+from ..evaluate import bound_frames
+from ..export import export
+from ..farthest_points import farthest_points
+from ..model.protocol import LastLayered, LastLayeredPotential, Potential
+from ..model.samples import member_state, one_member, rebuilt
+from ..training.members import load_members, pack
+from . import KINDS
+from .draws import antithetic
+from .features import FrameFeatures, features_of
+from .last_layer import Noise, Posterior, noise_of, posterior_of, updated
+
+N_ATOMS = 20_000
+"""Of more frames than have as many atoms, a part that is evenly spread stands for all."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a file was made of."""
+
+    posterior: Posterior
+    n_frames: int
+    """That were looked at."""
+    n_given: int
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A model file, and the trained model in it that has one member."""
+
+    artefact: Artefact
+    model: LastLayeredPotential
+    trained: dict[str, Any]
+    """Of the exported file that is made of it."""
+
+    def double(self) -> LastLayeredPotential:
+        """The same model in float64."""
+        return rebuilt(self.model, member_state(self.model), dtype=torch.float64)
+
+    def graphs(self, frames: Sequence[Frame]) -> list[Graph]:
+        """Raises ValueError that names the frame, for a species that the model does not know."""
+        unknown = ((f, s) for f in frames for s in f.symbols if s not in self.artefact.species)
+        for frame, symbol in unknown:
+            raise ValueError(f"{frame.origin}: has {symbol}; this model knows {', '.join(self.artefact.species)}")
+        return build_graphs(frames, self.artefact.species, self.artefact.r_max)
+
+
+def make_posterior(
+    model: str | Path,
+    frames: str | Path | Sequence[str | Path],
+    output: str | Path,
+    kind: str = "laplace",
+    n_samples: int = 16,
+    member: int = 0,
+    seed: int = 0,
+    noise_frames: Sequence[str | Path] = (),
+    reading: Reading | None = None,
+) -> Made:
+    """Write `output`: `n_samples` last layers on the trunk of one member of a trained model.
+
+    `frames`: those that it was trained on. `noise_frames`: labelled ones whose errors tell the noise; without them
+    `frames` do. Raises ValueError for a file that does not hold the weights as trained, an unknown kind, an odd
+    number of samples, an unknown species, and frames without forces.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"posterior '{kind}' isn't known; known are {', '.join(KINDS)}")
+    if n_samples < 2 or n_samples % 2:
+        raise ValueError(f"{n_samples} samples; allowed are even numbers from 2, as they come in pairs")
+    source = _read_source(model, member)
+    given = bound_frames(frames, reading)
+    chosen = _spread(given)
+    graphs, double = source.graphs(chosen), source.double()
+    found = features_of(double, graphs)
+    of_noise = found
+    if noise_frames:
+        of_noise = features_of(double, source.graphs(_spread(bound_frames(noise_frames, reading))), "noise")
+    posterior = posterior_of(found, noise_of(of_noise, len(double.species)), double.last_layer_weights())
+    posterior = _standing_for(posterior, len(given) / len(chosen))
+    facts = {"kind": kind, "n_samples": n_samples, "seed": seed, "frames": sorted(f.content for f in given)}
+    samples = _samples(posterior, facts, found)
+    _write(source, output, posterior, facts, samples, training_frames=graphs)
+    return Made(posterior, len(chosen), len(given))
+
+
+def update_posterior(
+    model: str | Path, frames: str | Path | Sequence[str | Path], output: str | Path, reading: Reading | None = None
+) -> Made:
+    """Write `output`: the posterior of `model` with further labelled frames taken in, and new samples of it.
+
+    Calibration stays, references of the latent space are added to. Raises ValueError for a file without a posterior, a
+    kind that cannot be updated, and frames that it has already taken in.
+    """
+    source = _read_source(model, 0)
+    kept = read_posterior(source.artefact)
+    if kept is None:
+        raise ValueError(f"{model}: holds no posterior to update; make one with `mollifield posterior`")
+    facts, state = kept
+    if KINDS[facts["kind"]].looks_at_frames:
+        raise ValueError(
+            f"{model}: a posterior of kind {facts['kind']} depends on all frames at once: make it again with "
+            "`mollifield posterior`"
+        )
+    given = bound_frames(frames, reading)
+    known = set(facts["frames"])
+    for frame in given:
+        if frame.content in known:
+            raise ValueError(f"{frame.origin}: the posterior of {model} has taken it in already")
+    graphs = source.graphs(given)
+    found = features_of(source.double(), graphs)
+    posterior = updated(_unpacked(state), found)
+    facts |= {"frames": sorted(known | {frame.content for frame in given})}
+    space = _with_references(source.artefact.latent_space, source.model, graphs)
+    calibration = dict(getattr(source.artefact.whole, contract.CALIBRATION_KEY))
+    _write(source, output, posterior, facts, _samples(posterior, facts, found), space=space, calibration=calibration)
+    return Made(posterior, len(given), len(given))
+
+
+def _read_source(path: str | Path, member: int) -> _Source:
+    artefact = load_artefact(path)
+    trained = read_trained(artefact)
+    if trained is None:
+        raise ValueError(
+            f"{path}: a model file without the weights as they were trained (exported by an earlier release, or from "
+            "no run); export its run again"
+        )
+    model = load_members(path)
+    if not 0 <= member < model.n_members:
+        raise ValueError(f"{path} has no member {member}; allowed: 0 to {model.n_members - 1}")
+    single: Potential = one_member(model, member)
+    if not isinstance(single, LastLayered):
+        raise ValueError(f"{path}: architecture '{single.architecture.settings.kind}' has no last layer to sample")
+    return _Source(artefact, single, trained[0] | {"potential": pack(single)})
+
+
+def _spread(frames: Sequence[Frame]) -> list[Frame]:
+    """All of them, or as many as have `N_ATOMS` atoms."""
+    n_atoms = sum(len(frame.numbers) for frame in frames)
+    n = max(1, min(len(frames), int(len(frames) * N_ATOMS / n_atoms)))
+    return [frames[k] for k in torch.linspace(0, len(frames) - 1, n).round().long().tolist()]
+
+
+def _standing_for(posterior: Posterior, factor: float) -> Posterior:
+    """As if there were `factor` times as many frames."""
+    if factor == 1.0:
+        return posterior
+    identity = posterior.prior * torch.eye(len(posterior.mean), dtype=torch.float64)
+    precision = (posterior.precision - identity) * factor + identity
+    return Posterior(precision, posterior.mean, posterior.noise, posterior.prior)
+
+
+def _samples(posterior: Posterior, facts: dict[str, Any], found: Sequence[FrameFeatures]) -> Tensor:
+    """`[S, F]`, distances from the trained weights."""
+    generator = torch.Generator().manual_seed(facts["seed"])
+    half = KINDS[facts["kind"]].draw(posterior, found, facts["n_samples"] // 2, generator)
+    return posterior.mean + antithetic(half)
+
+
+def _write(
+    source: _Source,
+    output: str | Path,
+    posterior: Posterior,
+    facts: dict[str, Any],
+    samples: Tensor,
+    training_frames: Sequence[Graph] = (),
+    space: dict[str, Tensor] | None = None,
+    calibration: dict[str, Tensor] | None = None,
+) -> None:
+    artefact = source.artefact
+    noise = {
+        contract.FORCE_NOISE_STD: posterior.noise.forces,
+        contract.ENERGY_NOISE_STD: torch.tensor([posterior.noise.energy], dtype=torch.float64),
+    }
+    stated = {key: facts[key] for key in ("kind", "n_samples", "seed")} | {"n_frames": len(facts["frames"])}
+    export(
+        source.model.sampled(source.model.last_layer_weights() + samples),
+        output,
+        [_atoms(frame, artefact.species) for frame in artefact.reference_frames],
+        artefact.summary | {"posterior": stated},
+        (calibration or {}) | noise,
+        training_frames=training_frames,
+        labels=artefact.labels,
+        undetermined_species=artefact.undetermined_species,
+        trained=source.trained,
+        posterior=facts | {"state": _packed(posterior)},
+        space=space,
+    )
+
+
+def _packed(posterior: Posterior) -> dict[str, Tensor]:
+    return {
+        "precision": posterior.precision,
+        "mean": posterior.mean,
+        "force_noise": posterior.noise.forces,
+        "energy_noise": torch.tensor([posterior.noise.energy], dtype=torch.float64),
+        "prior": torch.tensor([posterior.prior], dtype=torch.float64),
+    }
+
+
+def _unpacked(state: dict[str, Tensor]) -> Posterior:
+    noise = Noise(float(state["energy_noise"]), state["force_noise"])
+    return Posterior(state["precision"], state["mean"], noise, float(state["prior"]))
+
+
+def _atoms(frame: dict[str, Tensor], species: Sequence[str]) -> Atoms:
+    """Of a reference frame, the geometry."""
+    return Atoms(
+        [species[k] for k in frame[contract.REF_TYPES].tolist()],
+        positions=frame[contract.REF_POSITIONS].numpy(),
+        cell=frame[contract.REF_CELL].numpy(),
+        pbc=frame[contract.REF_PBC].numpy(),
+    )
+
+
+def _with_references(space: dict[str, Tensor], model: Potential, graphs: Sequence[Graph]) -> dict[str, Tensor]:
+    """With atoms of further frames among the references: the fewest, farthest first, that leave none of them outside.
+
+    The reach stays, so that nothing is farther outside than before.
+    """
+    if contract.LATENT_REACH not in space:
+        return space
+    found = [_latent(model, graph) for graph in graphs]
+    latent, types = torch.cat([a for a, _ in found], dim=1), torch.cat([b for _, b in found])
+    features = uncertainty.latent_features(space, latent)
+    references, known = space[contract.LATENT_REFERENCES], space[contract.LATENT_TYPES]
+    for species in types.unique():
+        own = features[types == species]
+        before = references[known == species].double()
+        reach = float(space[contract.LATENT_REACH][species])
+        farthest = farthest_points(own.numpy(), before.numpy())
+        chosen = [k for k, _ in takewhile(partial(_is_beyond, reach), farthest)]
+        references = torch.cat([references, own[chosen].to(references.dtype)])
+        known = torch.cat([known, torch.full((len(chosen),), int(species))])
+    return space | {contract.LATENT_REFERENCES: references, contract.LATENT_TYPES: known}
+
+
+def _is_beyond(reach: float, chosen: tuple[int, float]) -> bool:
+    return chosen[1] > reach
+
+
+def _latent(model: Potential, graph: Graph) -> tuple[Tensor, Tensor]:
+    with torch.no_grad():
+        vectors = graph.edge_vectors.to(model.dtype)[None]
+        return model(vectors, graph.edge_index, graph.types)[contract.LATENT], graph.types
