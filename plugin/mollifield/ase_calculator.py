@@ -14,7 +14,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from . import contract, uncertainty
-from .ase_properties import INTERVAL_PROPERTIES, STD_PROPERTIES, register
+from .ase_properties import INTERVAL_PROPERTIES, NOISE_PROPERTIES, STD_PROPERTIES, register
 from .calibration import Array
 from .potential import evaluate
 from .verification import load_artefact
@@ -35,6 +35,8 @@ class MollifieldCalculator(Calculator):
                                        atoms are outside of the training data (`uncertainty.spread`)
     `forces_std`       eV/Å, [N]       sqrt of the trace of `forces_cov`
     `forces_cov`       eV²/Å², [N,3,3] sample covariance over members, likewise; turns with the frame
+    `aleatoric_std`    eV/Å, [N]       std of a force label's noise, as the file states it for the species; no part of
+                                       `forces_std`, which is epistemic
     `energy_interval`  eV              half length of the interval in which the reference energy lies with probability
                                        `level`: a multiple of `energy_std` that a calibration found
     `forces_interval`  eV/Å, [N]       the same of the length of a force's error
@@ -52,7 +54,7 @@ class MollifieldCalculator(Calculator):
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "stresses"]
-    implemented_properties += [*STD_PROPERTIES, *INTERVAL_PROPERTIES]
+    implemented_properties += [*STD_PROPERTIES, *INTERVAL_PROPERTIES, *NOISE_PROPERTIES]
 
     def __init__(
         self,
@@ -155,9 +157,20 @@ class MollifieldCalculator(Calculator):
         if with_std:
             found = uncertainty.spread(self.artefact, out)
             results.update({name: getattr(found, name) for name in STD_PROPERTIES})
+        if "aleatoric_std" in wanted:
+            results["aleatoric_std"] = self._noise(out.types.cpu().numpy())
         for name in intervals:
             results[name] = self._interval(name, found, out.types.cpu().numpy())
         self.results = results
+
+    def _noise(self, types: NDArray[np.int64]) -> Array:
+        """Of the labels, for each atom."""
+        noise = self.artefact.calibration.force_noise
+        if noise is None:
+            raise PropertyNotImplementedError(
+                f"{self.artefact.path} states no noise of its force labels (`mollifield posterior` writes it)"
+            )
+        return noise[types]
 
     def _interval(self, name: str, spread: uncertainty.Spread, types: NDArray[np.int64]) -> Array | float:
         """Half lengths of the intervals of `level`."""

@@ -11,6 +11,7 @@ from ase.io import extxyz
 from ase.outputs import ArrayProperty, ScalarProperty, all_outputs
 
 STD_PROPERTIES = ["energy_std", "forces_std", "forces_cov"]
+NOISE_PROPERTIES = ["aleatoric_std"]
 INTERVAL_PROPERTIES = ["energy_interval", "forces_interval"]
 
 
@@ -20,6 +21,7 @@ def register() -> None:
         (ScalarProperty("energy_std", float), extxyz.per_config_properties),
         (ArrayProperty("forces_std", float, ("natoms",)), extxyz.per_atom_properties),
         (ArrayProperty("forces_cov", float, ("natoms", 3, 3)), None),
+        (ArrayProperty("aleatoric_std", float, ("natoms",)), extxyz.per_atom_properties),
         (ScalarProperty("energy_interval", float), extxyz.per_config_properties),
         (ArrayProperty("forces_interval", float, ("natoms",)), extxyz.per_atom_properties),
     ):

@@ -104,6 +104,32 @@ def test_calibration_tables_go_by_species(tmp_path: Path) -> None:
     assert found.get_property("energy_std", frame) == pytest.approx(2.0 * raw.get_property("energy_std", frame))
 
 
+def test_intervals_and_noise_are_as_the_file_states(tmp_path: Path) -> None:
+    potential, frame = build_potential(torch.float64), ethanol()
+    species = [potential.species.index(symbol) for symbol in frame.symbols]
+    multiples, noise = np.array([1.5, 2.0, 3.0]), np.array([0.1, 0.2, 0.3])
+    tables = {
+        contract.FORCE_INTERVAL: torch.tensor([[[0.5, 1.0], [0.9, m]] for m in multiples], dtype=torch.float64),
+        contract.ENERGY_INTERVAL: torch.tensor([[[0.5, 0.7], [0.9, 1.7]]], dtype=torch.float64),
+        contract.FORCE_NOISE_STD: torch.tensor(noise, dtype=torch.float64),
+    }
+    export(potential, tmp_path / "stated.pt", [frame], calibration=tables)
+    found, half = MollifieldCalculator(tmp_path / "stated.pt"), MollifieldCalculator(tmp_path / "stated.pt", level=0.5)
+    stds, energy_std = found.get_property("forces_std", frame), found.get_property("energy_std", frame)
+    np.testing.assert_allclose(found.get_property("forces_interval", frame), multiples[species] * stds, rtol=1e-12)
+    assert found.get_property("energy_interval", frame) == pytest.approx(1.7 * energy_std, rel=1e-12)
+    np.testing.assert_allclose(half.get_property("forces_interval", frame), stds, rtol=1e-12)
+    np.testing.assert_array_equal(found.get_property("aleatoric_std", frame), noise[species])
+    other = MollifieldCalculator(tmp_path / "stated.pt", level=0.8)
+    with pytest.raises(
+        PropertyNotImplementedError, match=r"no forces_interval of level 0\.8; .* for forces: 0\.5, 0\.9"
+    ):
+        other.get_property("forces_interval", frame)
+    export(potential, tmp_path / "silent.pt", [frame])
+    with pytest.raises(PropertyNotImplementedError, match="states no noise of its force labels"):
+        MollifieldCalculator(tmp_path / "silent.pt").get_property("aleatoric_std", frame)
+
+
 @pytest.mark.parametrize(
     "tables, problem",
     [
