@@ -32,7 +32,9 @@ class Until(int):
         return made
 
     def __gt__(self, epoch: object) -> bool:
-        """Of `epoch < self`."""
+        """Of `epoch < self`; another part of the time is compared with as a part."""
+        if isinstance(epoch, Until):
+            return self.part > epoch.part
         return self.clock.progress < self.part
 
     def __le__(self, epoch: object) -> bool:

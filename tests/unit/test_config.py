@@ -50,7 +50,7 @@ def test_formulas_own_numbers_are_one_line_away(tmp_path):
         ("data: {train: a.xyz}\nmodel: {rmax: 4}", r"unknown key 'model\.rmax'; did you mean 'r_max'\?"),
         (
             "data: {train: a.xyz}\ncommittee: {zzz: 4}",
-            r"'committee\.zzz'; known keys: n_members, training, workers, bootstrap",
+            r"'committee\.zzz'; known keys: n_members, training, workers, cluster, bootstrap",
         ),
         ("model: {l_max: 1}", r"config\.yaml: key 'data' is missing"),
         ("data: {train: a.xyz}\nmodel: {r_max: -1}", r"key 'model\.r_max'.*greater than 0, found -1"),

@@ -190,7 +190,11 @@ class LoopConfig(Section):
         return self
 
 
-MAY_CHANGE = ("rounds", "parallel", "directory", "oracle.workers", "oracle.retries", "oracle.timeout", "oracle.cluster")
+MAY_CHANGE = (
+    *("rounds", "parallel", "directory"),
+    *("oracle.workers", "oracle.retries", "oracle.timeout", "oracle.cluster"),
+    *("training.committee.workers", "training.committee.cluster"),
+)
 """Keys that a resumed run may have changed."""
 
 
