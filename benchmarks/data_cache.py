@@ -1,6 +1,6 @@
 """What a cache of frames costs (`data.cache`): time to fill it and to open it, memory, frames a second.
 
-    python benchmarks/data_cache.py --frames 20000 200000 --compare 10000 --folder /tmp/data_cache
+    python benchmarks/data_cache.py --frames 20000 200000 --compare 10000 --folder runs/data_cache
 
 Frames are ethanol with random displacements, labelled by harmonic bonds to its geometry at rest: labels cost nothing,
 neighbour lists are real. Each phase is a process of its own, whose peak of resident memory counts. `cpu_s` are seconds
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, nargs="+", default=[20_000, 200_000])
     parser.add_argument("--compare", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--folder", type=Path, nargs="+", default=[Path("/tmp/data_cache")])
+    parser.add_argument("--folder", type=Path, nargs="+", default=[Path("runs/data_cache")])
     parser.add_argument("--phase", choices=PHASES)
     options = parser.parse_args()
     if options.phase is not None:
