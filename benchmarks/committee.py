@@ -7,11 +7,10 @@ Members' energies always come; forces as their mean (one gradient with shared ge
 evaluations a call, of which one is the committee's and is the driver's too.
 """
 
-import argparse
 from functools import partial
 
 import systems
-from timing import Run, compare, environment, local, report
+from timing import Run, compare, environment, local, report, silicon_parser
 
 from mollifield.potential import evaluate_edges
 
@@ -21,10 +20,7 @@ EVERY = 10
 
 def main() -> None:
     """Print one table for splines and one for the e3nn path."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cells", type=int, default=3, help="unit cells along each axis")
-    parser.add_argument("--rounds", type=int, default=15)
-    options = parser.parse_args()
+    options = silicon_parser(__doc__).parse_args()
 
     print(environment())
     atoms = systems.silicon(options.cells)

@@ -8,14 +8,13 @@ nothing; the longest rank's CPU time is what is left, and what a wall would be o
 
 import argparse
 import contextlib
-import multiprocessing
-import os
 import tempfile
 import time
 from pathlib import Path
 
 import ase.io
 import torch
+from timing import cpu_of_children
 
 from mollifield_train.config import TrainConfig, validated
 from mollifield_train.model.samples import member_state
@@ -28,7 +27,6 @@ from mollifield_train.training.progress import quiet_lightning
 from mollifield_train.training.ranks import ALONE
 from mollifield_train.training.run_directory import FitFolder
 
-TICK = os.sysconf("SC_CLK_TCK")
 CPU = torch.device("cpu")
 
 
@@ -48,11 +46,7 @@ def config(options: argparse.Namespace, folder: str) -> TrainConfig:
 
 def cpu_seconds() -> dict[str, float]:
     """Of each rank so far."""
-    found = {"rank 0": time.process_time()}
-    for process in multiprocessing.active_children():
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-        found[process.name] = (int(fields[11]) + int(fields[12])) / TICK
-    return found
+    return {"rank 0": time.process_time()} | {name: seconds for (name, _), seconds in cpu_of_children().items()}
 
 
 def main() -> None:

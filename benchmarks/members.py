@@ -7,21 +7,17 @@ itself, and of the worker that worked longest.
 """
 
 import argparse
-import multiprocessing
-import os
 import tempfile
 import threading
 import time
-from pathlib import Path
 
 import torch
+from timing import cpu_of_children
 
 from mollifield_train.config import TrainConfig, validated
 from mollifield_train.model.samples import member_state
 from mollifield_train.training import run
 from mollifield_train.training.run import train
-
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 def config(options: argparse.Namespace, directory: str, training: str) -> TrainConfig:
@@ -34,15 +30,10 @@ def config(options: argparse.Namespace, directory: str, training: str) -> TrainC
     return validated(TrainConfig, values, "benchmark")
 
 
-def watch(seconds: dict[int, float], over: threading.Event) -> None:
+def watch(seconds: dict[tuple[str, int], float], over: threading.Event) -> None:
     """CPU seconds of each worker, as long as it lives."""
     while not over.wait(0.05):
-        for process in multiprocessing.active_children():
-            try:
-                fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            seconds[process.pid or 0] = (int(fields[11]) + int(fields[12])) / TICK
+        seconds.update(cpu_of_children())
 
 
 def main() -> None:
@@ -55,7 +46,7 @@ def main() -> None:
     run.export = lambda *arguments, **named: None  # the same for both
     found = {}
     for training in ("one_by_one", "parallel"):
-        workers: dict[int, float] = {}
+        workers: dict[tuple[str, int], float] = {}
         over = threading.Event()
         thread = threading.Thread(target=watch, args=(workers, over))
         thread.start()

@@ -5,14 +5,13 @@
 Energies of all samples come with the forces of their mean; forces of all take a backward pass each.
 """
 
-import argparse
 import tempfile
 from functools import partial
 from pathlib import Path
 
 import systems
 import torch
-from timing import Run, compare, environment, local, report
+from timing import Run, compare, environment, local, report, silicon_parser
 
 from mollifield import load_artefact
 from mollifield.artefact import Artefact
@@ -34,10 +33,7 @@ def samples(n: int) -> Artefact:
 
 def main() -> None:
     """Print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cells", type=int, default=3, help="unit cells along each axis")
-    parser.add_argument("--rounds", type=int, default=15)
-    options = parser.parse_args()
+    options = silicon_parser(__doc__).parse_args()
 
     print(environment())
     atoms = systems.silicon(options.cells)

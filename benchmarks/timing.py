@@ -8,8 +8,10 @@ anew, or does not, depending on what ran before in the process: for the e3nn pat
 """
 
 import argparse
+import contextlib
 import ctypes
 import math
+import multiprocessing
 import os
 import platform
 import statistics
@@ -24,6 +26,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported anywhe
 
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**26)}
 """glibc's settings as variables, for programs that are started here."""
+
+TICK = os.sysconf("SC_CLK_TCK")
 
 Run = Callable[[int], float]
 """Runs a case n times; returns seconds for all of them."""
@@ -141,6 +145,24 @@ class Peer:
         """End the script."""
         self._process.stdin.close()
         self._process.wait()
+
+
+def silicon_parser(description: str) -> argparse.ArgumentParser:
+    """Options of a script that looks at a silicon crystal."""
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
+    parser.add_argument("--cells", type=int, default=3, help="unit cells along each axis")
+    parser.add_argument("--rounds", type=int, default=15)
+    return parser
+
+
+def cpu_of_children() -> dict[tuple[str, int], float]:
+    """CPU seconds of each child process that lives, by its name and number."""
+    found = {}
+    for process in multiprocessing.active_children():
+        with contextlib.suppress(OSError):  # it has just ended
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            found[process.name, process.pid or 0] = (int(fields[11]) + int(fields[12])) / TICK
+    return found
 
 
 def peer_parser(description: str, rounds: int) -> argparse.ArgumentParser:

@@ -42,18 +42,26 @@ namespace {
 
 using Entries = c10::impl::GenericDict;
 
-// Rows of a table [n_rows, K, 2], or the factor of version 1 in each of them; empty where there is neither.
-std::vector<CalibrationTable> tables(const Entries &entries, const std::string &key, int n_rows)
+// A table [n_rows, K, 2], undefined where it is not there.
+at::Tensor knots_of(const Entries &entries, const std::string &key, int n_rows)
 {
-  const auto factor = entries.find(key + "_factor");
-  if (factor != entries.end() && factor->value().isDouble())
-    return std::vector<CalibrationTable>(n_rows, CalibrationTable({1.0}, {factor->value().toDouble()}));
   const auto found = entries.find(key);
   if (found == entries.end()) return {};
   const at::Tensor knots = found->value().toTensor().to(at::kCPU, at::kDouble).contiguous();
   if (knots.dim() != 3 || knots.size(0) != n_rows || knots.size(1) < 1 || knots.size(2) != 2)
     throw std::runtime_error("calibration '" + key + "' is no table of knots for " + std::to_string(n_rows) +
                              " row(s)");
+  return knots;
+}
+
+// Rows of a table, or the factor of version 1 in each of them; empty where there is neither.
+std::vector<CalibrationTable> tables(const Entries &entries, const std::string &key, int n_rows)
+{
+  const auto factor = entries.find(key + "_factor");
+  if (factor != entries.end() && factor->value().isDouble())
+    return std::vector<CalibrationTable>(n_rows, CalibrationTable({1.0}, {factor->value().toDouble()}));
+  const at::Tensor knots = knots_of(entries, key, n_rows);
+  if (!knots.defined()) return {};
   std::vector<CalibrationTable> rows;
   for (int row = 0; row < n_rows; row++) {
     std::vector<double> raw, calibrated;
@@ -81,12 +89,8 @@ std::vector<double> numbers(const Entries &entries, const char *key, int n_rows)
 // At a level, from a table [n_rows, K, 2] of levels and multiples; empty where it is not there.
 std::vector<double> multiples(const Entries &entries, const std::string &key, int n_rows, double level)
 {
-  const auto found = entries.find(key);
-  if (found == entries.end()) return {};
-  const at::Tensor knots = found->value().toTensor().to(at::kCPU, at::kDouble).contiguous();
-  if (knots.dim() != 3 || knots.size(0) != n_rows || knots.size(2) != 2)
-    throw std::runtime_error("calibration '" + key + "' is no table of knots for " + std::to_string(n_rows) +
-                             " row(s)");
+  const at::Tensor knots = knots_of(entries, key, n_rows);
+  if (!knots.defined()) return {};
   std::vector<double> values;
   for (int row = 0; row < n_rows; row++)
     for (std::int64_t k = 0; k < knots.size(1); k++)

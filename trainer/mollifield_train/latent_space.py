@@ -1,6 +1,7 @@
 """Where the training frames lie among a model's latent features: the file's measure of what is new."""
 
-from itertools import islice
+from collections.abc import Iterable, Sequence
+from itertools import islice, takewhile
 
 import torch
 from torch import Tensor
@@ -50,6 +51,31 @@ def latent_space(potential: Potential, frames: GraphSet) -> dict[str, Tensor]:
         contract.LATENT_REACH: reach,
         contract.LATENT_FORCE_SCALE: 3.0**0.5 * potential.energy_scale.double().mean().reshape(1),
     }
+
+
+def with_references(space: dict[str, Tensor], potential: Potential, frames: Sequence[Graph]) -> dict[str, Tensor]:
+    """With atoms of further frames among the references: the fewest, farthest first, that leave none of them outside.
+
+    The reach stays, so that nothing is farther outside than before.
+    """
+    if contract.LATENT_REACH not in space:
+        return space
+    found = [_features(potential, graph) for graph in frames]
+    features = torch.cat([features for features, _ in found]) * space[contract.LATENT_SCALE]
+    types = torch.cat([types for _, types in found])
+    references, known = space[contract.LATENT_REFERENCES], space[contract.LATENT_TYPES]
+    for species in types.unique():
+        own = features[types == species]
+        reach = float(space[contract.LATENT_REACH][species])
+        points = farthest_points(own.numpy(), references[known == species].double().numpy())
+        chosen = _beyond(points, reach)
+        references = torch.cat([references, own[chosen].to(references.dtype)])
+        known = torch.cat([known, torch.full((len(chosen),), int(species))])
+    return space | {contract.LATENT_REFERENCES: references, contract.LATENT_TYPES: known}
+
+
+def _beyond(points: Iterable[tuple[int, float]], reach: float) -> list[int]:
+    return [index for index, _ in takewhile(lambda point: point[1] > reach, points)]
 
 
 def reach_of(references: Tensor) -> float:

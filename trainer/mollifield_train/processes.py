@@ -20,6 +20,11 @@ _BAD_INPUT = 2
 """Exit status of a job that met bad input."""
 
 
+def n_cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def exit_with_parent() -> None:
     """End this child process as soon as its parent is gone, even if the parent was killed.
 

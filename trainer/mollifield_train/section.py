@@ -7,6 +7,7 @@ and the full path of the key.
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, NamedTuple, TypeVar, get_origin
 
 import pydantic
@@ -24,6 +25,15 @@ class Section(BaseModel):
 
 
 AnySection = TypeVar("AnySection", bound=BaseModel)
+
+
+def imported_late(module: str, name: str) -> Callable[..., Any]:
+    """A function of a module that is imported at the first call: to read a config, nobody waits for what it imports."""
+
+    def function(*arguments: Any) -> Any:
+        return getattr(import_module(module), name)(*arguments)
+
+    return function
 
 
 class Kind(NamedTuple):

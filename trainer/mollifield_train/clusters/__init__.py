@@ -4,37 +4,22 @@ The loop's labels, the trials of a sweep and the members of a committee all ask 
 kind is a section (`config`), a function that makes the executor, and a line in the table.
 """
 
-from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import SerializeAsAny
 
-from ..section import Kind, Tagged
+from ..section import Kind, Tagged, imported_late
 from .config import ClusterConfig, DaskConfig, LocalConfig, SlurmConfig
 
 __all__ = ["CLUSTERS", "DEFAULT_CLUSTER", "Cluster", "LocalConfig", "executor_on"]
 
-Make = Callable[[Any, int, Path, float | None], AbstractContextManager[Executor]]
-
-
-def _make(module: str) -> Make:
-    """`executor(settings, n_workers, folder, timeout)` of a module that is imported when it is needed."""
-
-    def executor(*arguments: Any) -> AbstractContextManager[Executor]:
-        found: AbstractContextManager[Executor] = import_module(f".{module}", __name__).executor(*arguments)
-        return found
-
-    return executor
-
-
 CLUSTERS: dict[str, Kind] = {
-    "local": Kind(LocalConfig, _make("local")),
-    "dask": Kind(DaskConfig, _make("dask")),
-    "slurm": Kind(SlurmConfig, _make("slurm")),
+    "local": Kind(LocalConfig, imported_late(f"{__name__}.local", "executor")),
+    "dask": Kind(DaskConfig, imported_late(f"{__name__}.dask", "executor")),
+    "slurm": Kind(SlurmConfig, imported_late(f"{__name__}.slurm", "executor")),
 }
 """By the `kind` of the config: its class, and what makes an executor of it."""
 

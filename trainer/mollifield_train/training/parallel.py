@@ -9,7 +9,6 @@ import dataclasses
 import io
 import multiprocessing
 import multiprocessing.connection
-import os
 import pickle
 import signal
 import sys
@@ -31,7 +30,7 @@ from ..model import build
 from ..model.architecture import Architecture
 from ..model.protocol import Potential
 from ..model.samples import load_member_state, one_member
-from ..processes import exit_with_parent, single_threaded_children, starting_children
+from ..processes import exit_with_parent, n_cores, single_threaded_children, starting_children
 from .lightning_fit import fit_members
 from .loading import TrainingData
 from .progress import quiet_lightning
@@ -83,8 +82,7 @@ def worker_devices(device: torch.device, n_members: int, asked: int | None) -> l
     """
     cuda = device.type == "cuda" and device.index is None
     places = [torch.device("cuda", k) for k in range(torch.cuda.device_count())] if cuda else [device]
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    n = min(n_members, asked or (n_cores if device.type == "cpu" else len(places)))
+    n = min(n_members, asked or (n_cores() if device.type == "cpu" else len(places)))
     return [places[k % len(places)] for k in range(n)]
 
 

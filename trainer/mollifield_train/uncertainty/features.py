@@ -4,7 +4,7 @@ Letters: F weights; N atoms. With features phi_E [F] of a frame (eV, the sum ove
 E = E_0 + phi_E . v and forces F = F_0 + Phi_F v, Phi_F = -d phi_E / dr, for weights that are v away from the trained.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,20 +42,23 @@ def features_of(
 ) -> list[FrameFeatures]:
     """Features and residuals of labelled frames, by F + 1 backward passes through the trunk of a single member."""
     found: list[FrameFeatures] = []
-    for batch in counted(_batches(graphs), what, unit="batch", total=len(list(_batches(graphs)))):
-        found += _features_of_batch(model, batch)
+    groups = _groups(graphs)
+    for group in counted(groups, what, unit="batch", total=len(groups)):
+        found += _features_of_batch(model, collate(group))
     return found
 
 
-def _batches(graphs: Sequence[Graph]) -> Iterator[Batch]:
-    chosen: list[Graph] = []
+def _groups(graphs: Sequence[Graph]) -> list[list[Graph]]:
+    """For a batch each, in their order."""
+    groups: list[list[Graph]] = []
+    n_atoms = BATCH_ATOMS
     for graph in graphs:
-        if chosen and sum(g.n_atoms for g in chosen) + graph.n_atoms > BATCH_ATOMS:
-            yield collate(chosen)
-            chosen = []
-        chosen.append(graph)
-    if chosen:
-        yield collate(chosen)
+        if n_atoms + graph.n_atoms > BATCH_ATOMS:
+            groups.append([])
+            n_atoms = 0
+        groups[-1].append(graph)
+        n_atoms += graph.n_atoms
+    return groups
 
 
 def _features_of_batch(model: LastLayeredPotential, batch: Batch) -> list[FrameFeatures]:

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +9,14 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from mollifield import contract, load_artefact, uncertainty
+from mollifield import contract, load_artefact
 from mollifield.artefact import Artefact, read_posterior, read_trained
 
 from ..data.batches import Graph, build_graphs
 from ..data.frames import Frame, Reading
 from ..evaluate import bound_frames
 from ..export import export
-from ..farthest_points import farthest_points
+from ..latent_space import with_references
 from ..model.protocol import LastLayered, LastLayeredPotential, Potential
 from ..model.samples import member_state, one_member, rebuilt
 from ..training.members import load_members, pack
@@ -126,7 +124,7 @@ def update_posterior(
     found = features_of(source.double(), graphs)
     posterior = updated(_unpacked(state), found)
     facts |= {"frames": sorted(known | {frame.content for frame in given})}
-    space = _with_references(source.artefact.latent_space, source.model, graphs)
+    space = with_references(source.artefact.latent_space, source.model, graphs)
     calibration = dict(getattr(source.artefact.whole, contract.CALIBRATION_KEY))
     _write(source, output, posterior, facts, _samples(posterior, facts, found), space=space, calibration=calibration)
     return Made(posterior, len(given), len(given))
@@ -226,35 +224,3 @@ def _atoms(frame: dict[str, Tensor], species: Sequence[str]) -> Atoms:
         cell=frame[contract.REF_CELL].numpy(),
         pbc=frame[contract.REF_PBC].numpy(),
     )
-
-
-def _with_references(space: dict[str, Tensor], model: Potential, graphs: Sequence[Graph]) -> dict[str, Tensor]:
-    """With atoms of further frames among the references: the fewest, farthest first, that leave none of them outside.
-
-    The reach stays, so that nothing is farther outside than before.
-    """
-    if contract.LATENT_REACH not in space:
-        return space
-    found = [_latent(model, graph) for graph in graphs]
-    latent, types = torch.cat([a for a, _ in found], dim=1), torch.cat([b for _, b in found])
-    features = uncertainty.latent_features(space, latent)
-    references, known = space[contract.LATENT_REFERENCES], space[contract.LATENT_TYPES]
-    for species in types.unique():
-        own = features[types == species]
-        before = references[known == species].double()
-        reach = float(space[contract.LATENT_REACH][species])
-        farthest = farthest_points(own.numpy(), before.numpy())
-        chosen = [k for k, _ in takewhile(partial(_is_beyond, reach), farthest)]
-        references = torch.cat([references, own[chosen].to(references.dtype)])
-        known = torch.cat([known, torch.full((len(chosen),), int(species))])
-    return space | {contract.LATENT_REFERENCES: references, contract.LATENT_TYPES: known}
-
-
-def _is_beyond(reach: float, chosen: tuple[int, float]) -> bool:
-    return chosen[1] > reach
-
-
-def _latent(model: Potential, graph: Graph) -> tuple[Tensor, Tensor]:
-    with torch.no_grad():
-        vectors = graph.edge_vectors.to(model.dtype)[None]
-        return model(vectors, graph.edge_index, graph.types)[contract.LATENT], graph.types

@@ -76,13 +76,15 @@ def require_shards(sources: Sequence[Source], cache: Path, workers: int, progres
     where a worker was killed.
     """
     found = {source.key: _complete(cache / source.key) for source in sources}
-    if None in found.values():
+    absent = {source.key: source for source in sources if found[source.key] is None}
+    if absent:
         cache.mkdir(parents=True, exist_ok=True)
         with _alone(cache, progress):
             remove_leftovers(cache)
-            missing = {source.key: source for source in sources if _complete(cache / source.key) is None}
-            _build(list(missing.values()), cache.absolute(), workers, progress)
-    paths = [_complete(cache / source.key) for source in sources]
+            missing = [source for key, source in absent.items() if _complete(cache / key) is None]
+            _build(missing, cache.absolute(), workers, progress)
+        found |= {key: _complete(cache / key) for key in absent}
+    paths = [found[source.key] for source in sources]
     assert None not in paths
     return [shards for shards in paths if shards is not None]
 

@@ -1,12 +1,12 @@
 """Graphs from a cache, and how a training gets at them."""
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ...processes import n_cores
 from ..batches import Graph, make_graph, type_columns, types_of
 from ..files import find_files
 from ..frames import Reading, label_names, require_groups
@@ -49,11 +49,6 @@ def stored_frame_sets(
     require_groups(reading.group_weights, store.of_files(0, len(every)))
     ends = np.cumsum([0, *map(len, files)]).tolist()
     return [store.of_files(start, end) for start, end in itertools.pairwise(ends)]
-
-
-def n_cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class StoredGraphs(GraphSet):

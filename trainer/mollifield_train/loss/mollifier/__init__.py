@@ -8,11 +8,9 @@ section with its keys, and a line in the table.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ...section import Kind
+from ...section import Kind, imported_late
 from .sections import (
     DenoiseConfig,
     DifferenceConfig,
@@ -32,24 +30,14 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_FORM", "FORMS", "mollified"]
 
 
-def _term(module: str) -> Callable[[Any, Scene], Tensor]:
-    """`term(settings, scene)` of a module that is imported when it is needed: reading a config has no use for torch."""
-
-    def term(settings: Any, scene: Scene) -> Tensor:
-        found: Tensor = import_module(f".{module}", __name__).term(settings, scene)
-        return found
-
-    return term
-
-
 FORMS: dict[str, Kind] = {
-    "gradient": Kind(GradientConfig, _term("gradient")),
-    "residual": Kind(ResidualConfig, _term("residual")),
-    "taylor": Kind(TaylorConfig, _term("taylor")),
-    "difference": Kind(DifferenceConfig, _term("difference")),
-    "hvp": Kind(HvpConfig, _term("hvp")),
-    "teacher": Kind(TeacherConfig, _term("teacher")),
-    "denoise": Kind(DenoiseConfig, _term("denoise")),
+    "gradient": Kind(GradientConfig, imported_late(f"{__name__}.gradient", "term")),
+    "residual": Kind(ResidualConfig, imported_late(f"{__name__}.residual", "term")),
+    "taylor": Kind(TaylorConfig, imported_late(f"{__name__}.taylor", "term")),
+    "difference": Kind(DifferenceConfig, imported_late(f"{__name__}.difference", "term")),
+    "hvp": Kind(HvpConfig, imported_late(f"{__name__}.hvp", "term")),
+    "teacher": Kind(TeacherConfig, imported_late(f"{__name__}.teacher", "term")),
+    "denoise": Kind(DenoiseConfig, imported_late(f"{__name__}.denoise", "term")),
 }
 """By the `form` of the config: its class, and the function that gives R of each frame, [M, B]."""
 
