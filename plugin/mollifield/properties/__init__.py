@@ -1,0 +1,22 @@
+"""Physical properties of a model's potential, every number with an error bar.
+
+    from mollifield import MollifieldCalculator
+    from mollifield.properties import EquationOfState, samples_of
+
+    report = EquationOfState().measure(samples_of(MollifieldCalculator("model.pt")), [bulk("Si")])
+    report.estimates["B"].value, report.estimates["B"].interval  # GPa
+
+A property is a frozen dataclass, whose fields are its settings; calling it with any ASE calculator and structures gives
+the numbers of one potential (`finding.Finding`).
+"""
+
+from .elastic import Elastic
+from .equation_of_state import EquationOfState
+from .error_bars import Estimate, Report
+from .property import Property
+from .samples import Samples, samples_of
+
+PROPERTIES: dict[str, type[Property]] = {"eos": EquationOfState, "elastic": Elastic}
+"""By the name that `mollifield property` knows."""
+
+__all__ = ["PROPERTIES", "Elastic", "EquationOfState", "Estimate", "Property", "Report", "Samples", "samples_of"]
