@@ -10,13 +10,34 @@ A property is a frozen dataclass, whose fields are its settings; calling it with
 the numbers of one potential (`finding.Finding`).
 """
 
+from .barrier import Barrier
+from .defects import Defects
 from .elastic import Elastic
 from .equation_of_state import EquationOfState
 from .error_bars import Estimate, Report
+from .phonons import Phonons
 from .property import Property
 from .samples import Samples, samples_of
 
-PROPERTIES: dict[str, type[Property]] = {"eos": EquationOfState, "elastic": Elastic}
+PROPERTIES: dict[str, type[Property]] = {
+    "eos": EquationOfState,
+    "elastic": Elastic,
+    "phonons": Phonons,
+    "defect": Defects,
+    "neb": Barrier,
+}
 """By the name that `mollifield property` knows."""
 
-__all__ = ["PROPERTIES", "Elastic", "EquationOfState", "Estimate", "Property", "Report", "Samples", "samples_of"]
+__all__ = [
+    "PROPERTIES",
+    "Barrier",
+    "Defects",
+    "Elastic",
+    "EquationOfState",
+    "Estimate",
+    "Phonons",
+    "Property",
+    "Report",
+    "Samples",
+    "samples_of",
+]

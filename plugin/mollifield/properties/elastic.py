@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from ..calibration import Array
 from .error_bars import Report
 from .finding import Finding, Quantity, scalar
-from .options import only_crystal, option, require_installed, require_positive
+from .options import SYMMETRY_TOLERANCE, only_crystal, option, require_installed, require_positive
 from .pictures import bars
 from .property import Property
 from .relaxation import relaxed
 
-SYMMETRY_TOLERANCE = 1e-3
-"""Å, for the point group of the crystal."""
 SAME = 1e-6
 """Elements of a tensor of order 1 that differ by less are equal by symmetry."""
 

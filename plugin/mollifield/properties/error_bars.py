@@ -22,7 +22,7 @@ forces along a path. Conformal multiples of the file are those of forces' length
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -154,7 +154,7 @@ def reported(
     doubts = [f"{len(failures)} of {n_members} members have no such property ({failures[0]})"] if failures else []
     return Report(
         estimates=estimates,
-        doubts=[*doubts, *_outside(samples, finding.visited)],
+        doubts=[*doubts, *outside_doubts(samples, finding.visited)],
         level=level,
         n_members=len(found),
         calibration_factor=factor,
@@ -172,17 +172,24 @@ def _estimate(
     members = np.array(values)
     std = np.asarray(factor * np.std(members, axis=0, ddof=1))
     interval = np.asarray(multiple * std)
-    scale = float(np.max(np.abs(value))) if quantity.scale is None else quantity.scale
-    worst, shift = float(np.max(interval)), np.abs(members.mean(axis=0) - value)
-    doubt = ""
+    found = Estimate(value, quantity.unit, std, interval, members, "")
+    return replace(found, doubt=doubt_of(found, quantity.scale, tolerance))
+
+
+def doubt_of(found: Estimate, stated_scale: float | None, tolerance: float) -> str:
+    """Why it is not to be believed, by what it is compared with (`Quantity.scale`)."""
+    if found.interval is None:
+        return ""
+    scale = float(np.max(np.abs(found.value))) if stated_scale is None else stated_scale
+    worst = float(np.max(found.interval))
     if not worst <= tolerance * scale:
-        doubt = f"the interval is ±{worst:.3g} {quantity.unit}; allowed are {100 * tolerance:g}% of {scale:.3g}".strip()
-    elif np.any(shift > interval + 1e-6 * scale):
-        doubt = "the members' mean lies outside of the interval about the value of the mean potential"
-    return Estimate(value, quantity.unit, std, interval, members, doubt)
+        return f"the interval is ±{worst:.3g} {found.unit}; allowed are {100 * tolerance:g}% of {scale:.3g}"
+    if len(found.members) and np.any(np.abs(found.members.mean(axis=0) - found.value) > found.interval + 1e-6 * scale):
+        return "the members' mean lies outside of the interval about the value of the mean potential"
+    return ""
 
 
-def _outside(samples: Samples, visited: Sequence[Atoms]) -> list[str]:
+def outside_doubts(samples: Samples, visited: Sequence[Atoms]) -> list[str]:
     """A sentence if there are atoms that no training atom resembles."""
     if samples.outside is None:
         return []

@@ -5,10 +5,13 @@ from dataclasses import field
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 TEXT = "text"
 """Key of a field's meaning in its metadata."""
+SYMMETRY_TOLERANCE = 1e-3
+"""Å, for finding the symmetry of a crystal that was relaxed."""
 
 
 def option(default: Any, text: str) -> Any:
@@ -36,6 +39,12 @@ def only_crystal(structures: Sequence[Atoms], what: str) -> Atoms:
     if not atoms.pbc.all() or atoms.cell.rank < 3:
         raise ValueError(f"pbc = {atoms.pbc.tolist()}, cell = {atoms.cell.tolist()}; {what} needs a periodic crystal")
     return atoms
+
+
+def repeats(crystal: Atoms, size: float) -> tuple[int, int, int]:
+    """How often the vectors of a cell are repeated to be at least `size` (Å) long."""
+    first, second, third = (int(n) for n in np.ceil(size / crystal.cell.lengths() - 1e-6))
+    return first, second, third
 
 
 def require_installed(*modules: str) -> None:

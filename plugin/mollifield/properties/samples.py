@@ -28,6 +28,15 @@ class Samples:
     outside: Callable[[Atoms], Array] | None = None
     """`[N]`, above 0 for atoms that no training atom resembles; None: not known."""
 
+    energies: Callable[[Atoms], Array] | None = None
+    """`[M]`, eV: those of all members at once; None: one after the other."""
+
+    def member_energies(self, atoms: Atoms) -> Array:
+        """`[M]`, eV."""
+        if self.energies is not None and self.members:
+            return self.energies(atoms)
+        return np.array([calculator.get_potential_energy(atoms) for calculator in self.members])
+
     def interval_multiple(self, n_members: int, level: float) -> float:
         """By what a std over `n_members` is multiplied to half the interval of `level`."""
         freedom = n_members // 2 if self.in_pairs else n_members - 1
@@ -69,5 +78,6 @@ def samples_of(calculator: MollifieldCalculator, with_members: bool = True) -> S
         members=[calculator.member(k) for k in range(artefact.n_members)] if with_members else [],
         in_pairs=artefact.shared_trunk,
         calibration_factor=None if artefact.calibration.force_knots is None or not with_members else factor,
+        energies=lambda atoms: np.asarray(evaluated(atoms, members=False).energies.cpu().numpy()),
         outside=outside if contract.LATENT_REACH in artefact.latent_space else None,
     )
