@@ -12,6 +12,7 @@ the numbers of one potential (`finding.Finding`).
 
 from .barrier import Barrier
 from .defects import Defects
+from .dynamics import Dynamics
 from .elastic import Elastic
 from .equation_of_state import EquationOfState
 from .error_bars import Estimate, Report
@@ -25,6 +26,7 @@ PROPERTIES: dict[str, type[Property]] = {
     "phonons": Phonons,
     "defect": Defects,
     "neb": Barrier,
+    "md": Dynamics,
 }
 """By the name that `mollifield property` knows."""
 
@@ -32,6 +34,7 @@ __all__ = [
     "PROPERTIES",
     "Barrier",
     "Defects",
+    "Dynamics",
     "Elastic",
     "EquationOfState",
     "Estimate",
