@@ -40,7 +40,7 @@ def report() -> Report:
     """A crystal of bonds of 1 eV, in which atoms are nearly harmonic."""
     crystal = bulk("Ar", "fcc", a=2.0 ** (2.0 / 3.0), cubic=True) * (2, 2, 2)
     samples = Samples(lennard_jones(), [lennard_jones(depth) for depth in DEPTHS])
-    calculation = Dynamics(n_steps=1600, n_equilibration=200, every=5, timestep=2.0, r_max=1.5, n_bins=30, n_blocks=4)
+    calculation = Dynamics(n_steps=960, n_equilibration=200, every=5, timestep=2.0, r_max=1.5, n_bins=30, n_blocks=4)
     return calculation.measure(samples, [crystal], tolerance=10.0)
 
 

@@ -16,6 +16,7 @@ from .dynamics import Dynamics
 from .elastic import Elastic
 from .equation_of_state import EquationOfState
 from .error_bars import Estimate, Report
+from .path_integral import PathIntegral
 from .phonons import Phonons
 from .property import Property
 from .samples import Samples, samples_of
@@ -27,6 +28,7 @@ PROPERTIES: dict[str, type[Property]] = {
     "defect": Defects,
     "neb": Barrier,
     "md": Dynamics,
+    "pimd": PathIntegral,
 }
 """By the name that `mollifield property` knows."""
 
@@ -38,6 +40,7 @@ __all__ = [
     "Elastic",
     "EquationOfState",
     "Estimate",
+    "PathIntegral",
     "Phonons",
     "Property",
     "Report",

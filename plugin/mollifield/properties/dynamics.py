@@ -1,7 +1,7 @@
 """Structure and diffusion by molecular dynamics: one trajectory, reweighted to every member."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,16 +9,15 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from ase.md.bussi import Bussi
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
-from scipy import stats
 
 from ..calibration import Array
 from ..neighbours import find_edges
-from .error_bars import LEVEL, TOLERANCE, Counted, Estimate, Report, doubt_of, outside_doubts, uncounted
+from .error_bars import LEVEL, TOLERANCE, Counted, Report, uncounted
 from .finding import Finding, Quantity, scalar
 from .options import only_crystal, option, require_positive
 from .pictures import band
 from .property import Property
-from .reweighting import LINEAR, Average, averaged, standard_error
+from .reweighting import Average, averaged, report_of, standard_error
 from .samples import Samples
 
 N_VISITED = 20
@@ -84,31 +83,9 @@ class Dynamics(Property):
         """One trajectory, reweighted."""
         trajectory = self.run(samples, structures, counted)
         finding, averages = self._found(trajectory)
-        factor = None if samples.calibration_factor is None else samples.calibration_factor(finding.visited)
-        n_members = len(samples.members)
-        multiple = samples.interval_multiple(n_members, level) if n_members > 1 else 0.0
-        statistical_multiple = float(stats.t.ppf(0.5 + level / 2.0, self.n_blocks - 1))
-        estimates = {}
-        for name, average in averages.items():
-            quantity = finding.quantities[name]
-            spread = (factor or 1.0) * np.std(average.members, axis=0, ddof=1) if len(average.members) else 0.0
-            estimate = Estimate(
-                value=average.value,
-                unit=quantity.unit,
-                std=np.asarray(np.hypot(spread, average.statistical)),
-                interval=np.asarray(np.hypot(multiple * spread, statistical_multiple * average.statistical)),
-                members=average.members,
-                doubt="",
-            )
-            estimates[name] = replace(estimate, doubt=doubt_of(estimate, quantity.scale, tolerance))
-        size = (factor or 1.0) * trajectory.deviations.std(axis=0) / (units.kB * self.temperature)
-        doubts = outside_doubts(samples, finding.visited)
-        if n_members and size.max() > LINEAR:
-            doubts.append(
-                f"a member's energy less that of the mean potential varies by {size.max():.2g} kT from frame to frame; "
-                f"reweighting is linear up to {LINEAR:g}: take fewer atoms, or a better potential"
-            )
-        return Report(estimates, doubts, level, n_members, factor, finding, [])
+        return report_of(
+            samples, finding, averages, trajectory.deviations, self.temperature, self.n_blocks, level, tolerance
+        )
 
     def run(self, samples: Samples, structures: Sequence[Atoms], counted: Counted) -> Trajectory:
         """The trajectory of the mean potential, and the members' energies along it."""
