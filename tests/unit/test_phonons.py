@@ -39,6 +39,14 @@ def test_highest_frequency(report: Report) -> None:
     assert report.estimates["bands"].value[at_x, :2] == pytest.approx(frequency(STIFFNESS, 4.0), rel=0.02)
 
 
+def test_a_cube_has_the_bands_of_its_primitive_cell(report: Report) -> None:
+    crystal = bulk("Ar", "fcc", a=LENGTH * 2**0.5, cubic=True)
+    crystal.set_masses([MASS] * 4)
+    found = Phonons(size=5.0, n_points=20, mesh=30.0)(springs(STIFFNESS, LENGTH), [crystal]).quantities
+    assert found["bands"].value == pytest.approx(report.estimates["bands"].value, abs=0.01)
+    assert float(found["Cv 1000 K"].value) == pytest.approx(3.0 * 8.314, rel=0.02)
+
+
 def test_spread_goes_with_the_root_of_the_stiffness(report: Report) -> None:
     found = report.estimates["highest frequency"]
     assert found.std == pytest.approx(np.std([frequency(k, 8.0) for k in STIFFNESSES], ddof=1), rel=1e-3)

@@ -94,7 +94,8 @@ class Phonons(Property):
             scaled_positions=lowest.get_scaled_positions(),
             masses=lowest.get_masses(),
         )
-        phonon = Phonopy(cell, np.diag(repeats(lowest, self.size)), symprec=SYMMETRY_TOLERANCE)
+        matrix = np.diag(repeats(lowest, self.size))
+        phonon = Phonopy(cell, matrix, primitive_matrix="auto", symprec=SYMMETRY_TOLERANCE)
         phonon.generate_displacements(distance=self.displacement)
         displaced = []
         for one in phonon.supercells_with_displacements or []:
