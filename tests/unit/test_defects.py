@@ -10,6 +10,7 @@ from scipy import stats
 from mollifield.properties import Barrier, Defects, Samples
 
 from .pairs import lennard_jones
+from .silicon import stillinger_weber
 
 DEPTHS = (0.95, 1.0, 1.1)
 ANGSTROM2 = 16.0217663
@@ -35,6 +36,26 @@ def test_bonds_of_nearest_neighbours_are_counted() -> None:
         found = report.estimates[name]
         assert float(found.value) == pytest.approx(value, rel=1e-4), name
         assert found.std == pytest.approx(np.std(DEPTHS, ddof=1) * value, rel=1e-3), name
+
+
+@pytest.mark.parametrize("cubic", [True, False], ids=["cube", "primitive"])
+def test_silicon_is_cut_between_its_double_planes(cubic: bool) -> None:
+    """One bond of 2.168 eV an atom of (111), whatever rounding does to atoms on the faces of the cell."""
+    pytest.importorskip("matscipy")
+    crystal = bulk("Si", a=5.431, cubic=cubic)
+    crystal.rattle(1e-7, seed=0)
+    found = Defects(surfaces="111", vacancy=-1, fmax=100.0)(stillinger_weber(), [crystal]).quantities
+    area = 5.431**2 * 3**0.5 / 4
+    assert float(found["surface 111"].value) == pytest.approx(0.5 * 2.1683 / area * ANGSTROM2, rel=1e-3)
+
+
+def test_members_have_the_same_slabs() -> None:
+    """Also where their lattice would need another layer for the thickness that is asked for."""
+    sigmas = (0.97, 1.0, 1.03)
+    crystal = bulk("Ar", "fcc", a=1.6, cubic=True)
+    samples = Samples(lennard_jones(), [lennard_jones(sigma=sigma) for sigma in sigmas])
+    found = Defects(size=3.0, thickness=3.2, vacuum=4.0, surfaces="100").measure(samples, [crystal]).estimates
+    assert found["surface 100"].members == pytest.approx(found["surface 100"].value / np.square(sigmas), rel=1e-4)
 
 
 def test_a_vacancy_of_a_compound_is_refused() -> None:

@@ -9,17 +9,10 @@ from ase.calculators.calculator import Calculator
 from mollifield.properties import Elastic
 
 from .pairs import lennard_jones
+from .silicon import stillinger_weber
 
 pytest.importorskip("matscipy")
 pytest.importorskip("spglib")
-
-
-def stillinger_weber() -> Calculator:
-    from matscipy.calculators.manybody import Manybody
-    from matscipy.calculators.manybody.explicit_forms import StillingerWeber
-    from matscipy.calculators.manybody.explicit_forms.stillinger_weber import Stillinger_Weber_PRB_31_5262_Si
-
-    return Manybody(**StillingerWeber(Stillinger_Weber_PRB_31_5262_Si))
 
 
 def turned(atoms: Atoms) -> Atoms:

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms, units
-from ase.build import surface
+from ase.build import make_supercell
 from ase.calculators.calculator import Calculator
+from numpy.typing import NDArray
 
 from .error_bars import Report
 from .finding import Finding, Quantity, scalar
@@ -49,17 +51,20 @@ class Defects(Property):
 
     def __call__(self, calculator: Calculator, structures: Sequence[Atoms]) -> Finding:
         """See `Property`. Raises `ValueError` for a vacancy in a compound too."""
-        crystal, *defects = structures
+        crystal, *given = structures
         lowest = relaxed(calculator, only_crystal([crystal], "a defect"), self.fmax / 10.0, "cell")
         per_atom = lowest.get_potential_energy() / len(lowest)
+        if given:  # those that another potential relaxed, in the cell of this one: the same cut, atom by atom
+            strain = np.linalg.solve(crystal.cell.array, lowest.cell.array)
+            for atoms in given:
+                atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+        names = ["vacancy"] * (self.vacancy >= 0) + self._surfaces()
+        unrelaxed = given or [
+            self._vacancy(lowest) if name == "vacancy" else self._slab(lowest, name) for name in names
+        ]
         quantities: dict[str, Quantity] = {}
-        visited = [lowest]
-        for k, name in enumerate(["vacancy"] * (self.vacancy >= 0) + self._surfaces()):
-            unrelaxed = self._vacancy(lowest) if name == "vacancy" else self._slab(lowest, name)
-            if defects:  # those that the mean potential relaxed, in the cell of this one
-                unrelaxed.set_scaled_positions(defects[k].get_scaled_positions(wrap=False))
-            found = relaxed(calculator, unrelaxed, self.fmax)
-            visited.append(found)
+        visited = [lowest, *(relaxed(calculator, atoms, self.fmax) for atoms in unrelaxed)]
+        for name, found in zip(names, visited[1:], strict=True):
             excess = found.get_potential_energy() - len(found) * per_atom
             if name == "vacancy":
                 quantities["vacancy"] = scalar(excess, "eV")
@@ -80,13 +85,23 @@ class Defects(Property):
         return supercell
 
     def _slab(self, lowest: Atoms, index: str) -> Atoms:
-        layers = 1
-        while True:
-            slab = surface(lowest, tuple(map(int, index)), layers, vacuum=self.vacuum / 2.0)
-            slab.pbc = True  # what ASE makes itself for `periodic` has atoms on top of each other, of silicon's (111)
-            if np.ptp(slab.positions[:, 2]) >= self.thickness:
-                return slab
-            layers += 1
+        """Cut where planes are farthest apart, whatever rounding does to atoms on the faces of the cell.
+
+        ASE's `surface` cuts on a face: silicon's (111) then breaks one or three bonds an atom, as it happens.
+        """
+        normal = np.array([int(digit) for digit in index])
+        normal //= np.gcd.reduce(normal)
+        first, second, third = _vectors(lowest, normal)
+        heights = np.sort((lowest.get_scaled_positions() @ normal) % 1.0)
+        gaps = np.diff(heights, append=heights[0] + 1.0)
+        cut = heights[gaps.argmax()] + 0.5 * gaps.max()
+        crystal = lowest.copy()
+        crystal.set_scaled_positions(crystal.get_scaled_positions() - cut * third)
+        spacing = 1.0 / np.linalg.norm(normal @ lowest.cell.reciprocal().array)
+        n_layers = int(np.ceil(self.thickness / spacing - 1e-6))
+        slab = make_supercell(crystal, [first, second, n_layers * third])
+        slab.center(vacuum=self.vacuum / 2.0, axis=2)
+        return slab
 
     def draw(self, report: Report, figure: Any) -> None:
         """A bar an energy."""
@@ -97,3 +112,14 @@ class Defects(Property):
         labels = [f"{name} ({one.unit})" for name, one in report.estimates.items()]
         bars(axes, labels, [float(one.value) for one in found], intervals or None)
         axes.set(ylabel=f"{100 * report.level:g}% intervals, {len(names)} energies")
+
+
+def _vectors(crystal: Atoms, normal: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    """Whole lattice vectors: two short ones that span the plane of Miller indices `normal`, one to the next plane."""
+    reach = range(-int(normal.max()) - 1, int(normal.max()) + 2)
+    lattice = np.array(list(product(reach, repeat=3)))
+    lattice = lattice[np.argsort(np.linalg.norm(lattice @ crystal.cell.array, axis=1), kind="stable")]
+    inside, above = lattice[lattice @ normal == 0], lattice[lattice @ normal == 1]
+    first = inside[1]  # the shortest is zero
+    second = next(vector for vector in inside if (np.cross(first, vector) == normal).all())
+    return first, second, above[0]
