@@ -210,6 +210,7 @@ class ArmRun:
             above=np.array([frame.columns["source"] == THRESHOLD for frame in pool]),
             known=[atoms for atoms in known if not is_isolated_atom(atoms)],
             committee=self._committee(number),
+            validation=self._labelled(number, VALIDATION),
         )
         n_tried = sum(frame.columns["status"] in (LABELLED, FAILED) for frame in frames)
         rng = np.random.default_rng([self.config.seed, _STREAM, number, n_tried])
