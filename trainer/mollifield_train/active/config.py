@@ -21,6 +21,7 @@ from ..config import (
 from ..durable import SCRATCH
 from ..model import as_meant_today
 from ..oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
+from ..oracle.calculators import HOW_IT_IS_RUN
 from ..same_run import differences
 from ..section import Tagged
 from .acquire import ACQUISITIONS, DEFAULT_ACQUISITION
@@ -192,7 +193,7 @@ class LoopConfig(Section):
 
 MAY_CHANGE = (
     *("rounds", "parallel", "directory"),
-    *("oracle.workers", "oracle.retries", "oracle.timeout", "oracle.cluster"),
+    *(f"oracle.{key}" for key in HOW_IT_IS_RUN),
     *("training.committee.workers", "training.committee.cluster"),
 )
 """Keys that a resumed run may have changed."""
