@@ -79,12 +79,13 @@ class ArmRun:
     say: Say
 
     def run(self) -> None:
-        """All rounds."""
+        """All rounds, until somebody asks for a pause."""
         for number in range(1, self.config.rounds + 1):
-            self.explore(number)
-            self.spend(number)
-            self.train(number)
-            self.evaluate(number)
+            for step in (self.explore, self.spend, self.train, self.evaluate):
+                if self.paths.pause.exists():
+                    self.say(f"round {number}: paused before '{step.__name__}'")
+                    return
+                step(number)
 
     def explore(self, number: int) -> None:
         """Run the trajectories that are missing and store their frames as candidates."""

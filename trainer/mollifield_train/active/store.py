@@ -219,6 +219,14 @@ class Store:
         with self._database as database:
             database.update(id_, status=FAILED, reason=f"error: {reason}", calls=calls)
 
+    def retry_failed(self, reason: str = "") -> int:
+        """Mark frames that failed, with `reason` in theirs, as chosen again; how many. Their calls still count."""
+        failed = [f for f in self.frames(status=FAILED) if reason in f.columns.get("reason", "")]
+        with self._database as database:
+            for frame in failed:
+                database.update(frame.id, delete_keys=["reason"], status=CHOSEN)
+        return len(failed)
+
     def find_label(self, content: str) -> tuple[Label, int] | None:
         """A label that any arm already has for this geometry, and the calls that it took."""
         with self._database as database:
