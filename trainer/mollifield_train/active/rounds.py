@@ -134,6 +134,7 @@ class ArmRun:
                 stop=stop,
                 why_unphysical=guard,
                 device=self.config.training.device,
+                index=index,
             )
             self._keep(number, index, self.parts.explore(task, settings), task, committee)
 
