@@ -10,6 +10,7 @@ from typing import Any
 from ..durable import only_process, read_json, remove_leftovers, write_json
 from ..processes import Job, run_together
 from .config import LoopConfig, check_same_run, load_loop_config
+from .finish import rounds_to_do
 from .label.spool import remove_stale_claims
 from .log import say
 from .parts import GIVEN_KEYS, Parts, Paths
@@ -170,7 +171,8 @@ def _finish(config: LoopConfig, paths: Paths, make_parts: MakeParts) -> Path:
 
 def _metrics_files(config: LoopConfig, paths: Paths) -> list[Path]:
     """The file that each arm and round ends with; round 0 is the same for every arm."""
-    return [paths.round(arm, number) / "metrics.json" for arm in config.arms for number in range(config.rounds + 1)]
+    rounds = {arm: rounds_to_do(config, paths, arm)[0] for arm in config.arms}
+    return [paths.round(arm, number) / "metrics.json" for arm, last in rounds.items() for number in range(last + 1)]
 
 
 def _all_done(config: LoopConfig, paths: Paths) -> bool:
@@ -179,7 +181,7 @@ def _all_done(config: LoopConfig, paths: Paths) -> bool:
 
 def collect_metrics(config: LoopConfig, paths: Paths) -> list[dict[str, Any]]:
     """The metrics of all arms and rounds, in the order of the config."""
-    arms = [arm for arm in config.arms for _ in range(config.rounds + 1)]
+    arms = [arm for arm in config.arms for _ in range(rounds_to_do(config, paths, arm)[0] + 1)]
     files = _metrics_files(config, paths)
     return [read_json(file) | {"arm": arm} for arm, file in zip(arms, files, strict=True)]
 

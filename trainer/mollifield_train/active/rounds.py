@@ -36,6 +36,7 @@ from .committee import Committee, mean_force_std
 from .config import LoopConfig
 from .explore.config import TimesTraining
 from .explore.trajectory import Exploration, Task, write_trace
+from .finish import FRESH_STD, fresh_std, rounds_to_do
 from .guard import Guard
 from .label.labelling import label_chosen
 from .parts import Parts, Paths, TrainTask
@@ -80,12 +81,16 @@ class ArmRun:
 
     def run(self) -> None:
         """All rounds, until somebody asks for a pause."""
-        for number in range(1, self.config.rounds + 1):
+        number = 0
+        while number < (last := rounds_to_do(self.config, self.paths, self.arm))[0]:
+            number += 1
             for step in (self.explore, self.spend, self.train, self.evaluate):
                 if self.paths.pause.exists():
                     self.say(f"round {number}: paused before '{step.__name__}'")
                     return
                 step(number)
+        if last[1]:
+            self.say(f"round {number}: finished, {last[1]}")
 
     def explore(self, number: int) -> None:
         """Run the trajectories that are missing and store their frames as candidates."""
@@ -252,6 +257,8 @@ class ArmRun:
         with replacing(folder / "predictions.npz") as temporary:
             np.savez(temporary, **cast(dict[str, Any], arrays))
         metrics: dict[str, Any] = {"arm": self.arm, "round": number} | self._counts(number) | summarise(arrays)
+        if number and (std := fresh_std(folder)) is not None:
+            metrics[FRESH_STD] = std
         write_json(folder / "metrics.json", metrics)
         self.say(f"round {number}: test force RMSE {1000 * metrics['force_rmse']:.0f} meV/Å")
 

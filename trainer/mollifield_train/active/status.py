@@ -11,6 +11,7 @@ from typing import Any
 from ..durable import claimed, read_json
 from ..section import validated
 from .config import LoopConfig
+from .finish import rounds_to_do
 from .parts import GIVEN_KEYS, Paths
 from .spelling import stored
 from .store import CANDIDATE, CHOSEN, DISCARDED, FAILED, GIVEN, LABELLED, TEST_SET, Store, StoredFrame
@@ -60,8 +61,10 @@ def status_of(directory: Path) -> dict[str, Any]:
 def _state(config: LoopConfig, paths: Paths) -> str:
     if is_running(paths):
         return "running, pauses before its next step" if paths.pause.exists() else "running"
-    if all((paths.round(arm, config.rounds) / "metrics.json").exists() for arm in config.arms):
-        return "done"
+    last = {arm: rounds_to_do(config, paths, arm) for arm in config.arms}
+    if all((paths.round(arm, number) / "metrics.json").exists() for arm, (number, _) in last.items()):
+        early = [f"{arm}: {why}" for arm, (_, why) in last.items() if why]
+        return "; ".join(["done", *early])
     return "paused" if paths.pause.exists() else "stopped"
 
 
@@ -79,7 +82,7 @@ def _arm(arm: str, config: LoopConfig, paths: Paths, columns: Sequence[dict[str,
 
 def _next_step(arm: str, config: LoopConfig, paths: Paths, own: Sequence[dict[str, Any]]) -> str:
     """The first step that has left no result, as `rounds` looks for it."""
-    for number in [0] if arm == GIVEN else range(1, config.rounds + 1):
+    for number in [0] if arm == GIVEN else range(1, rounds_to_do(config, paths, arm)[0] + 1):
         folder, where = paths.round(arm, number), f"round {number}: "
         if (folder / "metrics.json").exists():
             continue
