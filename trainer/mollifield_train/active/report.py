@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.units import GPa
 from scipy.stats import spearmanr
 
 from ..durable import replacing
 from . import figures
 from .acquire.config import AcquisitionConfig
+from .acquire.descriptors import frame_descriptor
 from .committee import LoadCommittee
 from .config import LoopConfig
 from .explore.trajectory import MAX_STD, read_trace
 from .finish import rounds_to_do
 from .parts import Paths
+from .start import is_isolated_atom
 from .store import DISCARDED, FAILED, LABELLED, TEST_SET, Store, StoredFrame
 
 _N_PICTURES, _N_CRYSTALS = 6, 3
@@ -84,6 +87,7 @@ def write_report(
         _parity(predictions, tests, arm, n_rounds),
         _reliability(predictions),
         _trajectories(config, paths, arm, n_rounds),
+        _map(paths, store, arm, n_rounds, load_committee),
         _gallery(config, paths, store, arm, n_rounds, load_committee),
         losses(store.frames()),
     ]
@@ -292,6 +296,33 @@ def _when(step: int, step_length: float | None) -> str:
 
 def _number(file: Path) -> int:
     return int(file.stem.rpartition("-")[2])
+
+
+def _map(paths: Paths, store: Store, arm: str, n_rounds: int, load_committee: LoadCommittee) -> str:
+    """Nothing where there are too few frames, or all are alike."""
+    committee = load_committee(paths.round(arm, n_rounds) / "model.pt")
+    groups: dict[str, list[Atoms]] = {"test set": [f.atoms for f in store.frames(arm=TEST_SET, status=LABELLED)]}
+    for frame in store.labelled_frames(arm, n_rounds):
+        if not is_isolated_atom(frame.atoms):
+            number = frame.columns["round"]
+            groups.setdefault(f"round {number}" if number else "starting frames", []).append(frame.atoms)
+    rows = [
+        frame_descriptor(committee.predict(atoms).features, atoms.numbers, committee.species, "species_mean")
+        for frames in groups.values()
+        for atoms in frames
+    ]
+    cloud = np.array(rows) - np.mean(rows, axis=0)
+    _, sizes, axes = np.linalg.svd(cloud, full_matrices=False)
+    if len(sizes) < 2 or sizes[0] < 1e-9:
+        return ""
+    ends = np.cumsum([len(frames) for frames in groups.values()])[:-1]
+    points = dict(zip(groups, np.split(cloud @ axes[:2].T, ends), strict=True))
+    return _figure(
+        "Where the labelled frames lie",
+        figures.latent_map(points, float(np.sum(sizes[:2] ** 2) / np.sum(sizes**2))),
+        f"Frames in the latent space of the last model of the {arm} arm (means over atoms, by species), seen along its "
+        "two longest axes.",
+    )
 
 
 def _gallery(
