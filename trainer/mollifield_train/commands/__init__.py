@@ -12,6 +12,7 @@ from . import (
     export,
     export_dataset,
     info,
+    ipi,
     lammps_check,
     loop,
     pause,
@@ -57,6 +58,7 @@ COMMANDS = {
         "give frames that the oracle failed on another chance", retry_failed.add_arguments, retry_failed.run
     ),
     "export-dataset": Command("a loop's labels as an extxyz file", export_dataset.add_arguments, export_dataset.run),
+    "ipi": Command("answer i-PI, members along with the mean", ipi.add_arguments, ipi.run),
     "lammps-check": Command("test LAMMPS and the plugin on a model file", lammps_check.add_arguments, lammps_check.run),
 }
 """By name, in the order of the help."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.mep import NEB
 from ase.optimize import FIRE
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from ...images import read_images
 from .config import ExplorerConfig
 from .judged import Looked, judged, rattled
 from .trajectory import Exploration, Task
@@ -41,10 +41,7 @@ class BandConfig(ExplorerConfig):
 
 def explore_band(task: Task, settings: BandConfig) -> Exploration:
     """See `trajectory.Explorer`. Raises ValueError: the file cannot be read, or its ends have other atoms."""
-    try:
-        states = cast(list[Atoms], ase.io.read(settings.ends, index=":"))
-    except Exception as error:  # ase.io raises whatever its formats raise
-        raise ValueError(f"explorer band: {settings.ends}: cannot read frames: {error}") from error
+    states = read_images(settings.ends, "explorer band: ")
     first, last = states[0], states[-1]
     if len(states) < 2 or first.numbers.tolist() != last.numbers.tolist():
         raise ValueError(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
-import ase.io
 import numpy as np
-from ase import Atoms
 from pydantic import PositiveInt
 
+from ...images import read_images
 from .config import ExplorerConfig
 from .judged import judged
 from .trajectory import Exploration, Task
@@ -30,10 +29,7 @@ class FileConfig(ExplorerConfig):
 
 def explore_file(task: Task, settings: FileConfig) -> Exploration:
     """See `trajectory.Explorer`. Raises ValueError: the file cannot be read."""
-    try:
-        images = cast(list[Atoms], ase.io.read(settings.file, index=":"))
-    except Exception as error:  # ase.io raises whatever its formats raise
-        raise ValueError(f"explorer file: {settings.file}: cannot read frames: {error}") from error
+    images = read_images(settings.file, "explorer file: ")
     rng = np.random.default_rng(task.seed)
     drawn = np.sort(rng.choice(len(images), size=min(settings.n_frames, len(images)), replace=False))
     return judged(((images[index], {"frame": float(index)}) for index in drawn), task, ("frame",))
