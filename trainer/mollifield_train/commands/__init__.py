@@ -12,6 +12,7 @@ from . import (
     export,
     export_dataset,
     info,
+    init,
     ipi,
     lammps_check,
     loop,
@@ -19,6 +20,7 @@ from . import (
     posterior,
     resume,
     retry_failed,
+    schema,
     status,
     sweep,
     train,
@@ -38,6 +40,7 @@ class Command:
 
 
 COMMANDS = {
+    "init": Command("write a commented config to begin with", init.add_arguments, init.run),
     "data": Command("look at labelled frames before training on them", data.add_arguments, data.run),
     "train": Command("train a committee and export it", train.add_arguments, train.run),
     "sweep": Command("train over ranges of keys: error against cost", sweep.add_arguments, sweep.run),
@@ -58,6 +61,7 @@ COMMANDS = {
         "give frames that the oracle failed on another chance", retry_failed.add_arguments, retry_failed.run
     ),
     "export-dataset": Command("a loop's labels as an extxyz file", export_dataset.add_arguments, export_dataset.run),
+    "schema": Command("what a config file may say, for editors or people", schema.add_arguments, schema.run),
     "ipi": Command("answer i-PI, members along with the mean", ipi.add_arguments, ipi.run),
     "lammps-check": Command("test LAMMPS and the plugin on a model file", lammps_check.add_arguments, lammps_check.run),
 }
