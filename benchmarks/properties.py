@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/properties.py prepare runs/properties [--materials Si Cu] [--epochs 200]
     OMP_NUM_THREADS=1 python benchmarks/properties.py measure runs/properties [--materials Si Cu]
 
-For each material a committee of four learns frames that a classical potential labelled (strained and shaken cells,
-vacancies, slabs), is calibrated with others, and a posterior (`pops`) of its first member's last layer is
-made and calibrated likewise. Each property is then computed with the oracle and with the files. Settings were
-chosen on Al.
+For each material a committee of four learns frames that a cheap method labelled (crystals: strained and shaken cells,
+vacancies, slabs; ethanol: shaken conformers), and is calibrated with others; a posterior (`pops`) of its first
+member's last layer is made and calibrated likewise. Each property is then computed with the method itself and with
+the files. Settings were chosen on Al.
 """
 
 import argparse
@@ -17,13 +17,23 @@ from typing import Any
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.build import bulk, surface
+from ase.build import bulk, molecule, surface
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from mollifield import MollifieldCalculator
-from mollifield.properties import Defects, Elastic, EquationOfState, Phonons, Property, Report, Samples, samples_of
+from mollifield.properties import (
+    Barrier,
+    Defects,
+    Elastic,
+    EquationOfState,
+    Phonons,
+    Property,
+    Report,
+    Samples,
+    samples_of,
+)
 from mollifield_train.calibrate.fitting import calibrate_file
 from mollifield_train.config import TrainConfig, validated
 from mollifield_train.training.run import train
@@ -31,13 +41,18 @@ from mollifield_train.uncertainty.posterior_file import make_posterior
 
 MATERIALS = {"Al": 4.0, "Si": 5.43, "Cu": 3.6, "Ag": 4.07}
 """Å, about the lattice constant."""
+ETHANOL = "ethanol"
 KINDS = ("ensemble", "pops")
 FRAMES = {"cell": 24, "vacancy": 8, "slab": 8}
 """For the training, and as many for the calibration."""
 
 
 def oracle(material: str) -> Calculator:
-    """Stillinger and Weber's silicon, or effective medium theory."""
+    """GFN2-xTB, Stillinger and Weber's silicon, or effective medium theory."""
+    if material == ETHANOL:
+        from tblite.ase import TBLite
+
+        return TBLite(method="GFN2-xTB", verbosity=0)
     if material != "Si":
         return EMT()
     from matscipy.calculators.manybody import Manybody
@@ -52,9 +67,21 @@ def crystal(material: str) -> Atoms:
     return bulk(material, a=MATERIALS[material], cubic=True)
 
 
+def conformer(angle: float) -> Atoms:
+    """Ethanol with this torsion of its hydroxyl group: 180 is trans, 60 gauche."""
+    atoms = molecule("CH3CH2OH")
+    atoms.set_dihedral(0, 1, 2, 3, angle, indices=[3])
+    return atoms
+
+
+def structures(material: str) -> list[Atoms]:
+    """That a property is asked of."""
+    return [conformer(180.0), conformer(65.0)] if material == ETHANOL else [crystal(material)]
+
+
 def frame(material: str, kind: str, rng: np.random.Generator) -> Atoms:
-    """Strained, shaken and labelled."""
-    atoms = crystal(material)
+    """Strained or turned, shaken and labelled."""
+    atoms = conformer(rng.uniform(0.0, 360.0)) if material == ETHANOL else crystal(material)
     if kind == "vacancy":
         atoms = atoms * (2, 2, 2)
         del atoms[int(rng.integers(len(atoms)))]
@@ -62,11 +89,12 @@ def frame(material: str, kind: str, rng: np.random.Generator) -> Atoms:
         miller = [(1, 0, 0), (1, 1, 0), (1, 1, 1)][int(rng.integers(3))]
         atoms = surface(atoms, miller, 4, vacuum=6.0)
         atoms.pbc = True
-    strain = rng.normal(0.0, 0.02 if kind == "cell" else 0.007, (3, 3))
+    strain = rng.normal(0.0, 0.02 if kind == "cell" else 0.007, (3, 3))  # of a molecule's cell, which is empty
     atoms.set_cell(atoms.cell @ (np.eye(3) + 0.5 * (strain + strain.T)), scale_atoms=True)
     atoms.positions += rng.normal(0.0, rng.uniform(0.01, 0.10), atoms.positions.shape)
     atoms.calc = oracle(material)
-    labels = {name: atoms.calc.get_property(name, atoms) for name in ("energy", "forces", "stress")}
+    names = ("energy", "forces") if material == ETHANOL else ("energy", "forces", "stress")
+    labels = {name: atoms.calc.get_property(name, atoms) for name in names}
     atoms.calc = SinglePointCalculator(atoms, **labels)
     return atoms
 
@@ -77,7 +105,8 @@ def prepare(material: str, folder: Path, epochs: int) -> None:
     files = {}
     for seed, side in enumerate(("train", "held-out")):
         rng = np.random.default_rng([seed, *material.encode()])
-        frames = [frame(material, kind, rng) for kind, n in FRAMES.items() for _ in range(n)]
+        kinds = {"molecule": sum(FRAMES.values())} if material == ETHANOL else FRAMES
+        frames = [frame(material, kind, rng) for kind, n in kinds.items() for _ in range(n)]
         files[side] = folder / f"{side}.xyz"
         ase.io.write(files[side], frames, format="extxyz")
     values = {
@@ -94,8 +123,10 @@ def prepare(material: str, folder: Path, epochs: int) -> None:
         calibrate_file(folder / f"{kind}.pt", files["held-out"], folder / f"{kind}.pt")
 
 
-def cases() -> dict[str, tuple[Property, list[str]]]:
+def cases(material: str) -> dict[str, tuple[Property, list[str]]]:
     """Properties, and which of their numbers count."""
+    if material == ETHANOL:
+        return {"neb": (Barrier(fmax=0.02), ["forward", "reverse", "reaction"])}
     return {
         "eos": (EquationOfState(), ["a", "B"]),
         "elastic": (Elastic(), ["C11", "C12", "C44"]),
@@ -107,14 +138,14 @@ def cases() -> dict[str, tuple[Property, list[str]]]:
 def measure(material: str, folder: Path) -> list[dict[str, Any]]:
     """A row a number and kind; a property whose rows are in the folder is not computed again."""
     reference, rows = Samples(oracle(material), []), []
-    for name, (calculation, numbers) in cases().items():
+    for name, (calculation, numbers) in cases(material).items():
         path = folder / f"{name}.json"
         if not path.exists():
-            expected = calculation.measure(reference, [crystal(material)])
+            expected = calculation.measure(reference, structures(material))
             found = {}
             for kind in KINDS:
                 samples = samples_of(MollifieldCalculator(folder / f"{kind}.pt"))
-                found[kind] = calculation.measure(samples, [crystal(material)])
+                found[kind] = calculation.measure(samples, structures(material))
             path.write_text(json.dumps([row(material, number, expected, found) for number in numbers], indent=1))
         rows += json.loads(path.read_text())
     return rows
@@ -149,7 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=["prepare", "measure"])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--materials", nargs="+", default=list(MATERIALS), choices=list(MATERIALS))
+    parser.add_argument("--materials", nargs="+", default=[*MATERIALS, ETHANOL], choices=[*MATERIALS, ETHANOL])
     parser.add_argument("--epochs", type=int, default=200)
     options = parser.parse_args()
     if options.step == "prepare":

@@ -1,5 +1,6 @@
 """Phonons of a crystal in the harmonic approximation."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -95,7 +96,9 @@ class Phonons(Property):
             masses=lowest.get_masses(),
         )
         matrix = np.diag(repeats(lowest, self.size))
-        phonon = Phonopy(cell, matrix, primitive_matrix="auto", symprec=SYMMETRY_TOLERANCE)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "primitive_matrix defaulted")  # by phonopy 4, even where "auto" is said
+            phonon = Phonopy(cell, matrix, primitive_matrix="auto", symprec=SYMMETRY_TOLERANCE)
         phonon.generate_displacements(distance=self.displacement)
         displaced = []
         for one in phonon.supercells_with_displacements or []:
