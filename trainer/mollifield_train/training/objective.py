@@ -19,7 +19,7 @@ from ..loss.mollifier.sections import FormConfig, PriorFormConfig
 from ..loss.mollifier.weights import KERNELS, draw_frames, mollifier_term, scheduled_weight
 from ..loss.surface import Displaced, Surface
 from ..model.protocol import Potential
-from ..predict import BatchPrediction, displaced_surface, stress
+from ..predict import BatchPrediction, Evaluable, displaced_surface, predict, stress
 from ..prior import make_prior
 from ..prior.surface import PriorSurface
 from .denoiser import Denoiser
@@ -136,6 +136,18 @@ class Objective:
         if config.final_energy != "auto":
             return config.final_energy
         return config.energy * (FINAL_FACTOR if config.measure == "squares" else 1.0)
+
+    def evaluated(
+        self,
+        model: Evaluable,
+        batch: Batch,
+        weights: Tensor | None = None,
+        progress: float = 1.0,
+        step: int | None = None,
+    ) -> tuple[BatchPrediction, Tensor]:
+        """What a model says of a batch, and `data_loss` of it; in a `step` differentiable by the weights."""
+        prediction = predict(model, batch, create_graph=step is not None, virials=self.needs_virials(batch))
+        return prediction, self.data_loss(prediction, batch, weights, progress)
 
     def data_loss(
         self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None = None, progress: float = 1.0
