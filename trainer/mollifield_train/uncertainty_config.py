@@ -3,24 +3,20 @@
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from .section import TAG, Section
 
 
 class HeadsConfig(Section):
-    """The members of the committee are readouts of one trunk, trained together by likelihoods (`training.heads`).
+    """The members of the committee are readouts of one trunk, trained together (`training.heads`).
 
-    Forces of the mean are learnt as ever; energies by the likelihood of a normal distribution with the heads' mean and
-    spread; in the last part of the run the spread of forces likewise. After Schäfer, Kästner, Kellner and Ceriotti,
-    "How to train a shallow ensemble", arXiv 2602.15747.
+    Their mean is learnt as a member by itself would be. Their spread of energies is taught by the likelihood of the
+    labels, of a normal distribution with the heads' mean and spread; in the last part of the run that of forces
+    likewise. After Schäfer, Kästner, Kellner and Ceriotti, "How to train a shallow ensemble", arXiv 2602.15747.
     """
 
     kind: Literal["heads"] = "heads"
-    energy: PositiveFloat = 1.0
-    """Weight of the likelihood of energies, in place of `loss.energy` and `loss.final_energy`."""
-    forces: NonNegativeFloat = 1.0
-    """Weight of the likelihood of forces beside their squared error; 0 for none."""
     last: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
     """Part of the run, at its end, in which the likelihood of forces counts."""
     every: PositiveInt = 4

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..model.protocol import Droppable, Potential
+from ..model.protocol import Droppable, LastLayered, Potential
 from ..model.samples import member_state, rebuilt
 from ..predict import Evaluable
 from ..uncertainty_config import DropoutConfig
@@ -44,8 +44,9 @@ class Dropout:
     def passes(self, model: Potential) -> Potential:
         """A model whose members are `passes` of the first one with masks of their own, then those of the second, ...
 
-        An input is left out in p P of P passes, to the next whole number: in each with the probability p still, and the
-        mean of the passes is nearer to the whole model.
+        Passes of a single member that differ in its readout alone share its trunk. An input is left out in p P of P
+        passes, to the next whole number: in each with the probability p still, and the mean of the passes is nearer to
+        the whole model.
         """
         n_passes = self.config.passes
         numbers = []
@@ -53,11 +54,19 @@ class Dropout:
             rng = np.random.default_rng(self._seed(seed, _PASSES))
             strata = rng.permuted(np.tile(np.arange(n_passes)[:, None], self._n_inputs), axis=0)
             numbers.append((strata + rng.random(strata.shape)) / n_passes)
-        factors = self._factors(np.concatenate(numbers))
+        copies = self._copies(model)
+        state = member_state(copies)
+        for name, factor in self._factors(np.concatenate(numbers)).items():
+            state[name].mul_(factor.view_as(state[name]))
+        return copies
+
+    def _copies(self, model: Potential) -> Potential:
+        """Each member as many times as it has passes."""
+        n_passes = self.config.passes
+        if model.n_members == 1 and self.config.where == "readout" and isinstance(model, LastLayered):
+            return model.sampled(model.last_layer_weights().expand(n_passes, -1))
         state = {name: tensor.repeat_interleave(n_passes, dim=0) for name, tensor in member_state(model).items()}
-        for name, factor in factors.items():
-            state[name] = state[name] * factor.view_as(state[name]).to(state[name])
-        return rebuilt(model, state, n_members=len(self._seeds) * n_passes)
+        return rebuilt(model, state, n_members=model.n_members * n_passes)
 
     @property
     def _n_inputs(self) -> int:

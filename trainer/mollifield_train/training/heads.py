@@ -1,4 +1,4 @@
-"""The loss of members that are readouts of one trunk: likelihoods of their mean and spread.
+"""The loss of members that are readouts of one trunk: that of their mean, and likelihoods that teach their spread.
 
 A member by itself is not compared with anything, so the loss is one number, errors are those of the mean, and the whole
 model has one norm of its gradient and one best epoch. Forces of the mean take one backward pass, those of all heads one
@@ -17,15 +17,11 @@ from .ranks import ALONE, Ranks
 
 
 class HeadsObjective(Objective):
-    """λ_F and λ_S terms of the mean over members, and likelihoods of energies and forces (`loss.likelihood`)."""
+    """λ terms of the mean over members, and with the same weights those of `loss.likelihood`."""
 
     def __init__(self, heads: HeadsConfig, config: LossConfig, force_scale: float, seed: int, ranks: Ranks = ALONE):
         super().__init__(config, force_scale, seed, ranks=ranks)
         self.heads = heads
-
-    def energy_weight(self, progress: float) -> float:
-        """None: energies are learnt by their likelihood."""
-        return 0.0
 
     def evaluated(
         self,
@@ -35,20 +31,35 @@ class HeadsObjective(Objective):
         progress: float = 1.0,
         step: int | None = None,
     ) -> tuple[BatchPrediction, Tensor]:
-        """As `Objective.evaluated`, of the mean: M is 1."""
-        heads = self.heads
-        all_forces = step is None or (heads.forces > 0.0 and progress >= 1.0 - heads.last and step % heads.every == 0)
+        """As `Objective.evaluated`, of the mean: M is 1. Validation adds the likelihoods themselves."""
+        every_head = self._asks_every_head(progress, step)
         virials = self.needs_virials(batch)
-        found = predict(model, batch, create_graph=step is not None, virials=virials, mean=not all_forces)
+        found = predict(model, batch, create_graph=step is not None, virials=virials, mean=not every_head)
         mean = mean_of(found)
         loss = self.data_loss(mean, batch, weights, progress)
-        part = self._parts(batch)
         weights = batch.weights if batch.weights is None else batch.weights[None]
-        energies = likelihood.energy_term(found.energies, batch.energies, batch.n_atoms, weights, batch.has_energy)
-        loss = loss + energies * (part["energy"] * heads.energy)
-        if not all_forces:
+        power = 0 if step is None else self.power
+        of_energy, of_forces = self._weights(progress, step)
+        part = self._parts(batch)
+        energies = likelihood.energy_term(
+            found.energies, batch.energies, batch.n_atoms, weights, batch.has_energy, power
+        )
+        loss = loss + energies * (part["energy"] * of_energy)
+        if not every_head:
             return mean, loss
         forces = likelihood.force_term(
-            found.forces, batch.forces, batch.frame_of_atom, batch.n_atoms, weights, batch.has_forces
+            found.forces, batch.forces, batch.frame_of_atom, batch.n_atoms, weights, batch.has_forces, power
         )
-        return mean, loss + forces * (part["forces"] * heads.forces * (1 if step is None else heads.every))
+        return mean, loss + forces * (part["forces"] * of_forces)
+
+    def _asks_every_head(self, progress: float, step: int | None) -> bool:
+        if self.config.forces == 0.0:
+            return False
+        return step is None or (progress >= 1.0 - self.heads.last and step % self.heads.every == 0)
+
+    def _weights(self, progress: float, step: int | None) -> tuple[float, float]:
+        """Of both likelihoods: 1 in validation; else those of the loss, of forces as often as a step has it."""
+        if step is None:
+            return 1.0, 1.0
+        of_energy = self.energy_weight(progress) / self.units.energy**self.power
+        return of_energy, self.heads.every * self.config.forces / self.units.force**self.power

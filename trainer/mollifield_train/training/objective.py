@@ -123,6 +123,11 @@ class Objective:
         self.units = units_of(config, force_scale)
         self.seed = seed
 
+    @property
+    def power(self) -> int:
+        """Of an error in the data terms: 1 of lengths, 2 of squares."""
+        return 1 if self.config.measure == "lengths" else 2
+
     def needs_virials(self, batch: Batch) -> bool:
         """Whether predictions of this batch must carry virials."""
         weight = self.config.forces if self.config.stress == "auto" else self.config.stress
@@ -161,11 +166,12 @@ class Objective:
         if batch.weights is not None:
             weights = batch.weights.expand(len(prediction.energies), -1) if weights is None else weights * batch.weights
         terms: ModuleType
-        if config.measure == "lengths":
-            terms, power = lengths, 1  # of an error
+        power = self.power
+        if power == 1:
+            terms = lengths
             loss = lengths.energy_term(prediction.energies, batch.energies, batch.n_atoms, weights, batch.has_energy)
         else:
-            terms, power = energy_force, 2
+            terms = energy_force
             loss = energy_force.energy_term(prediction.energies, batch.energies, weights, batch.has_energy)
         part = self._parts(batch)
         loss = loss * (part["energy"] * energy_weight / units.energy**power)

@@ -129,7 +129,8 @@ def _exported(config: TrainConfig, model: Potential, data: TrainingData, device:
 def _refit_shifts(config: TrainConfig, model: Potential, data: TrainingData, device: torch.device) -> None:
     fitted = data.statistics.shifts.fitted
     if fitted:
-        refit_shifts(model, data.training.frames, each_error(model, data.training, _batch_size(config), device), fitted)
+        found = each_error(model, data.training, _batch_size(config), device)
+        refit_shifts(model, data.training.frames, found, fitted, together=config.heads is not None)
 
 
 def _export(
@@ -154,21 +155,26 @@ def _export(
 
 
 def refit_shifts(
-    model: Potential, frames: Sequence[Summary], predicted: Iterable[FrameErrors], species: Sequence[str]
+    model: Potential,
+    frames: Sequence[Summary],
+    predicted: Iterable[FrameErrors],
+    species: Sequence[str],
+    together: bool = False,
 ) -> None:
     """Move each member's energy shifts of `species` to where its absolute error on the training frames is least.
 
     Forces do not depend on the shifts, and gradient steps approach their best values slowly: a
     short run would keep an offset that the initial weights left, and that would pass for
     disagreement between members. Absolute errors, because frames chosen for their uncertainty have
-    large ones that should not shift all others. Members on one trunk move together, for their disagreement was learnt.
+    large ones that should not shift all others. `together`: all by what the mean needs, where their disagreement was
+    learnt.
     """
     labelled = [frame for frame in frames if frame.energy is not None]
     energies = [found.frame.energy - found.energies for found in predicted if found.frame.energy is not None]
     if not labelled:
         return
     residuals = np.stack(energies, axis=1)
-    if model.shared_trunk:
+    if together:
         residuals = residuals.mean(axis=0, keepdims=True)
     columns = [model.species.index(symbol) for symbol in species]
     model.atomic_shifts[:, columns] += torch.from_numpy(least_absolute_shifts(labelled, residuals, species))
