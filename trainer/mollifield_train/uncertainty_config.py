@@ -46,7 +46,12 @@ def _named(value: Any) -> Any:
     return {TAG: value} if isinstance(value, str) else value
 
 
-SourceConfig = Annotated[HeadsConfig | DropoutConfig, Field(discriminator=TAG), pydantic.BeforeValidator(_named)]
+Sources = HeadsConfig | DropoutConfig
+SourceConfig = Annotated[
+    Sources,
+    Field(discriminator=TAG),
+    pydantic.BeforeValidator(_named, json_schema_input_type=Sources | Literal["heads", "mc_dropout"]),
+]
 """By its `kind`, which may stand alone: `heads` or `{kind: heads, last: 0.5}`."""
 
 

@@ -6,8 +6,8 @@ samples, a floor ε and v = s² + ε², a value y has
     L = 1/2 log v + (y - μ)² / 2v
 
 of total energies divided by the number of atoms, and of force components with s² a third of the trace of the atom's
-covariance; constants are left out. With a `power` p the term is v^(p/2) L, in which v^(p/2) and (y - μ)² are held fixed:
-it teaches the spread alone, with a gradient as large as that of an error of the spread's size in the terms of
+covariance; constants are left out. With a `power` p the term is v^(p/2) L with v^(p/2) and (y - μ)² held fixed: it
+teaches the spread alone, with a gradient as large as that of an error of the spread's size in the terms of
 `energy_force` (p = 2) or `lengths` (p = 1), however far the spread is off. So one weight serves both, and the mean is
 learnt as ever. (This is β-NLL with β = p/2, Seitzer et al., arXiv 2203.09168.)
 """

@@ -5,13 +5,18 @@ model has one norm of its gradient and one best epoch. Forces of the mean take o
 each: these are asked for in some steps of the last part of a run, and where validation compares.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
-from ..config import LossConfig
+from ..config import LossConfig, TrainConfig
 from ..data.batches import Batch
 from ..loss import likelihood
+from ..model.protocol import Potential
 from ..predict import BatchPrediction, Evaluable, mean_of, predict
 from ..uncertainty_config import HeadsConfig
+from .denoiser import denoiser_of
+from .loading import TrainingData
 from .objective import Objective
 from .ranks import ALONE, Ranks
 
@@ -63,3 +68,14 @@ class HeadsObjective(Objective):
             return 1.0, 1.0
         of_energy = self.energy_weight(progress) / self.units.energy**self.power
         return of_energy, self.heads.every * self.config.forces / self.units.force**self.power
+
+
+def objective_of(
+    config: TrainConfig, data: TrainingData, model: Potential, seeds: Sequence[int], ranks: Ranks
+) -> Objective:
+    """The loss of a fit of `model`, whose members have `seeds`."""
+    scale = data.statistics.force_scale
+    if config.heads is not None:
+        return HeadsObjective(config.heads, config.loss, scale, config.seed, ranks)
+    denoiser = denoiser_of(config.loss.mollifier, model, data.training, scale, seeds)
+    return Objective(config.loss, scale, config.seed, data.training, denoiser, ranks)

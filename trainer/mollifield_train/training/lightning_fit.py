@@ -24,11 +24,10 @@ from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
 from ..predict import BatchPrediction, Evaluable, first_frames
 from .beside import Beside, Corrected, beside_of
-from .denoiser import denoiser_of
 from .dropout import Dropout
 from .error_sums import ErrorSums
 from .frame_weights import frame_weights
-from .heads import HeadsObjective
+from .heads import objective_of
 from .loading import TrainingData
 from .member_gradients import Ascent, Balance, balanced_gradients, clip_members
 from .members import pack
@@ -373,14 +372,7 @@ def fit_members(
     `shown` shows how far it is. It ends after `seconds`, or where they are None with the last epoch. Of several `ranks`
     each calls this, with the same checkpoint.
     """
-    scale = data.statistics.force_scale
-    denoiser = denoiser_of(config.loss.mollifier, model, data.training, scale, seeds)
-    objective = (
-        Objective(config.loss, scale, config.seed, data.training, denoiser, ranks)
-        if config.heads is None
-        else HeadsObjective(config.heads, config.loss, scale, config.seed, ranks)
-    )
-    optimiser = config.optimiser
+    objective, optimiser = objective_of(config, data, model, seeds, ranks), config.optimiser
     fit = CommitteeFit(
         model,
         objective,
