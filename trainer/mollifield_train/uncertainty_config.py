@@ -32,8 +32,9 @@ class DropoutConfig(Section):
     """
 
     kind: Literal["mc_dropout"] = "mc_dropout"
-    probability: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
-    """With which an input is left out; the others are divided by 1 minus this."""
+    probability: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
+    """With which an input is left out; the others are divided by 1 minus this. More of it makes errors larger, and the
+    spread truer on frames unlike those of the training (docs/uncertainty.md)."""
     where: Literal["readout", "everywhere"] = "readout"
     """`readout`: inputs of the two maps that read energies out. `everywhere`: of all maps between features as well."""
     passes: Annotated[int, Field(ge=2)] = 8

@@ -33,12 +33,12 @@ class Dropout:
         self.config = config
         self._seeds = seeds
         self._inputs = model.inputs_of_weights(everywhere=config.where == "everywhere")
+        self._sizes = [int(inputs.max()) + 1 for inputs in self._inputs.values()]
 
     def masked(self, model: Potential, step: int) -> Evaluable:
         """The model as it is at a step of training; its weights stay those of the model."""
-        numbers = [
-            np.random.default_rng([*self._seed(seed, _STEPS), step]).random(self._n_inputs) for seed in self._seeds
-        ]
+        n_inputs, seeds = sum(self._sizes), self._seeds
+        numbers = [np.random.default_rng([*self._seed(seed, _STEPS), step]).random(n_inputs) for seed in seeds]
         return _Masked(model, self._factors(np.stack(numbers)))
 
     def passes(self, model: Potential) -> Potential:
@@ -52,7 +52,7 @@ class Dropout:
         numbers = []
         for seed in self._seeds:
             rng = np.random.default_rng(self._seed(seed, _PASSES))
-            strata = rng.permuted(np.tile(np.arange(n_passes)[:, None], self._n_inputs), axis=0)
+            strata = rng.permuted(np.tile(np.arange(n_passes)[:, None], sum(self._sizes)), axis=0)
             numbers.append((strata + rng.random(strata.shape)) / n_passes)
         copies = self._copies(model)
         state = member_state(copies)
@@ -68,10 +68,6 @@ class Dropout:
         state = {name: tensor.repeat_interleave(n_passes, dim=0) for name, tensor in member_state(model).items()}
         return rebuilt(model, state, n_members=model.n_members * n_passes)
 
-    @property
-    def _n_inputs(self) -> int:
-        return sum(int(inputs.max()) + 1 for inputs in self._inputs.values())
-
     def _seed(self, member: int, stream: int) -> list[int]:
         return [member, stream, self.config.seed]
 
@@ -79,10 +75,9 @@ class Dropout:
         """Numbers `[M, inputs]`, uniform from 0 to 1 -> factors `[M, n]` of each tensor's numbers."""
         p = self.config.probability
         kept = torch.from_numpy((numbers >= p) / (1.0 - p))
-        sizes = [int(inputs.max()) + 1 for inputs in self._inputs.values()]
         return {
             name: mask.index_select(1, inputs)
-            for (name, inputs), mask in zip(self._inputs.items(), kept.split(sizes, dim=1), strict=True)
+            for (name, inputs), mask in zip(self._inputs.items(), kept.split(self._sizes, dim=1), strict=True)
         }
 
 
