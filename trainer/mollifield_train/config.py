@@ -315,11 +315,6 @@ class TrainConfig(Section):
         """Where the exported file has passes with masks."""
         return self._source(DropoutConfig)
 
-    @property
-    def n_exported(self) -> int:
-        """Members of the exported file."""
-        return self.committee.n_members * (1 if self.dropout is None else self.dropout.passes)
-
     def _source(self, section: type[AnySection]) -> AnySection | None:
         kinds = [] if self.uncertainty is None else self.uncertainty.kinds
         return next((source for source in kinds if isinstance(source, section)), None)
