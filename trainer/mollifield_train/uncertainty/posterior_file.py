@@ -139,6 +139,8 @@ def _read_source(path: str | Path, member: int) -> _Source:
             "no run); export its run again"
         )
     model = load_members(path)
+    if model.shared_trunk:
+        raise ValueError(f"{path}: its members are heads on one trunk, none of which was trained to be right by itself")
     if not 0 <= member < model.n_members:
         raise ValueError(f"{path} has no member {member}; allowed: 0 to {model.n_members - 1}")
     single: Potential = one_member(model, member)
