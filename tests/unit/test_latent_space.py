@@ -138,11 +138,12 @@ def test_a_torn_molecule_is_never_certain(calculator, stretch):
     artefact = calculator.artefact
     space = artefact.latent_space
     latent, types = answer(artefact, torn)
-    distance, reach = latent_distance(space, latent, types), space[contract.LATENT_REACH][types]
+    nearest = latent_distance(space, latent, types) / space[contract.LATENT_REACH][types]
+    deviation = latent_features(space, latent) - space[contract.LATENT_CENTRE][types]
+    white = torch.einsum("nf,nfg->ng", deviation, space[contract.LATENT_WHITENING][types].double())
+    relative = torch.maximum(nearest, white.norm(dim=1)).clamp(max=contract.LATENT_FARTHEST)
     # Of build_potential: an energy scale of 2 eV is a force of 2 eV/Å in each of three components.
-    expected = (2.0 * 3**0.5) * (distance / reach - 1.0).clamp(min=0.0).square().clamp(
-        max=contract.OUTSIDE_LIMIT
-    ).numpy()
+    expected = (2.0 * 3**0.5) * (relative - 1.0).clamp(min=0.0).square().clamp(max=contract.OUTSIDE_LIMIT).numpy()
     assert expected.min() > 0.3
     spread = np.linalg.norm(np.std(calculator_members(artefact, torn), axis=0, ddof=1), axis=1)
     assert (spread.max() == 0.0) == (stretch == 5.0)

@@ -60,7 +60,7 @@ def test_shifts_from_isolated_atoms_or_given():
     isolated = frames_from_atoms(atoms, "memory")
     for method in ("auto", "isolated_atoms"):
         found = energy_shifts(frames, isolated, ["H", "O"], method)
-        assert found == Shifts([-13.6, -2042.0], [], [])
+        assert found == Shifts([-13.6, -2042.0], [], [], [])
     with pytest.raises(ValueError, match="no energy shift for O in the isolated atoms"):
         energy_shifts(frames, isolated[:1], ["H", "O"], "isolated_atoms")
     assert energy_shifts(frames, [], ["H", "O"], {"H": -1.0, "O": -2.0, "C": -3.0}).energies == [-1.0, -2.0]
