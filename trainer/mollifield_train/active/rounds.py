@@ -29,7 +29,7 @@ from typing import Any, cast
 import numpy as np
 from ase import Atoms
 
-from ..durable import replacing, write_json
+from ..durable import read_json, replacing, write_json
 from .acquire import acquisition
 from .acquire.scene import Scene
 from .committee import Committee, mean_force_std
@@ -38,7 +38,7 @@ from .explore.config import TimesTraining
 from .explore.trajectory import Exploration, Task, write_trace
 from .guard import Guard
 from .label.labelling import label_chosen
-from .parts import Parts, Paths, TrainTask
+from .parts import CALIBRATION_FILE, Parts, Paths, TrainTask
 from .scores import predict_frames, summarise
 from .sides import side_rule
 from .start import is_isolated_atom
@@ -249,6 +249,8 @@ class ArmRun:
         with replacing(folder / "predictions.npz") as temporary:
             np.savez(temporary, **cast(dict[str, Any], arrays))
         metrics: dict[str, Any] = {"arm": self.arm, "round": number} | self._counts(number) | summarise(arrays)
+        if (folder / "training" / CALIBRATION_FILE).exists():
+            metrics["calibration"] = read_json(folder / "training" / CALIBRATION_FILE)
         write_json(folder / "metrics.json", metrics)
         self.say(f"round {number}: test force RMSE {1000 * metrics['force_rmse']:.0f} meV/Å")
 
