@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import atomic_numbers
 
+from .frames import Frame
 from .summary import Summary
 
 SAME_ENERGY = 1e-3
@@ -76,7 +77,7 @@ def given_shifts(isolated: Sequence[Summary], method: str | Mapping[str, float])
     return {symbol: energy for symbol, (energy, _) in known.items()}
 
 
-def undetermined_species(frames: Sequence[Summary], species: Sequence[str]) -> list[str]:
+def undetermined_species(frames: Sequence[Summary | Frame], species: Sequence[str]) -> list[str]:
     """Species whose energies could be traded for each other's without a change to any of `frames`."""
     kernel = _null_space(_fractions(frames, species)[0])
     return [symbol for symbol, column in zip(species, kernel.T, strict=True) if np.abs(column).max(initial=0.0) > 1e-6]
@@ -158,13 +159,13 @@ def _null_space(fractions: np.ndarray) -> np.ndarray:
     return rows[rank:]
 
 
-def _fractions(frames: Sequence[Summary], species: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _fractions(frames: Sequence[Summary | Frame], species: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Fraction of each of `species` [frames, species] and number of atoms [frames]."""
     counts, n_atoms = composition_counts(frames, species)
     return counts / n_atoms[:, None], n_atoms
 
 
-def composition_counts(frames: Sequence[Summary], species: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def composition_counts(frames: Sequence[Summary | Frame], species: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Atoms of each of `species` [frames, species], and of all species [frames]."""
     counts = np.zeros((len(frames), len(species)))
     columns = {symbol: k for k, symbol in enumerate(species)}
