@@ -16,6 +16,8 @@ from .explore.trajectory import Explorer
 CALIBRATION_FILE = "calibration.json"
 """What a calibration found, as in the summary of the model file."""
 CALIBRATION_PICTURE = "calibration.png"
+GIVEN_KEYS = "config_given.json"
+"""In the directory of a run: its config without the keys that nobody gave."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,16 @@ class Paths:
     @property
     def store(self) -> Path:
         return self.root / "frames.db"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that runs."""
+        return self.root / "lock"
+
+    @property
+    def pause(self) -> Path:
+        """While it exists, no step begins."""
+        return self.root / "pause"
 
     @property
     def spool(self) -> Path:
