@@ -43,6 +43,7 @@ class ExportedPotential(nn.Module):
     latent_space: dict[str, Tensor]
     labels: list[str]
     undetermined_species: list[str]
+    undetermined_compositions: Tensor
     training_state: dict[str, Tensor]
     training_facts: str
     posterior_state: dict[str, Tensor]
@@ -61,6 +62,7 @@ class ExportedPotential(nn.Module):
         trained: Mapping[str, Any] | None = None,
         posterior: Mapping[str, Any] | None = None,
         basis: Basis | None = None,
+        undetermined_compositions: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.potential: Any = potential  # stages are asked for by name, where it has them
@@ -79,6 +81,8 @@ class ExportedPotential(nn.Module):
             self.labels = list(labels)
         if undetermined_species is not None:
             self.undetermined_species = list(undetermined_species)
+        if undetermined_compositions is not None:
+            self.undetermined_compositions = undetermined_compositions
         if trained is not None:
             packed = dict(trained["potential"])
             setattr(self, TRAINING_STATE_KEY, packed.pop("state"))
@@ -145,6 +149,7 @@ def export(
     posterior: Mapping[str, Any] | None = None,
     space: dict[str, Tensor] | None = None,
     basis: Basis | None = None,
+    undetermined_compositions: Tensor | None = None,
 ) -> None:
     """Write `model.pt`, having checked that the exported model equals the eager one.
 
@@ -155,11 +160,11 @@ def export(
     small frames, which every engine recomputes when it loads the file. Frames may come as graphs that were made for
     this model, whose edges are then searched no more.
     `calibration`: tables, or numbers for all species (`mollifield.calibration.tables_of`). `training_frames`:
-    what the members were trained on; without them the file has no latent references but those of `space`. `labels` and
-    `undetermined_species`: see `contract`; None where it is not known. `trained`: what members.pt says, plain values
-    but for the state, so that another training may begin from the file; None for a file that none can begin from.
-    `posterior`: the same of what the members were drawn from (`uncertainty.last_layer`). `basis`: of samples on one
-    trunk whose energies are linear in one another.
+    what the members were trained on; without them the file has no latent references but those of `space`. `labels`,
+    `undetermined_species`, `undetermined_compositions`: see `contract`; None where it is not known. `trained`: what
+    members.pt says, plain values but for the state, so that another training may begin from the file; None for a file
+    that none can begin from. `posterior`: the same of what the members were drawn from (`uncertainty.last_layer`).
+    `basis`: of samples on one trunk whose energies are linear in one another.
     Raises `ValueError` when there is no reference frame, when no spline is good enough, and when the written file
     disagrees with the eager model.
     """
@@ -176,7 +181,10 @@ def export(
         space = latent_space(potential, graphs_of(training_frames, potential))
     tables = tables_of(calibration or {}, len(potential.species))
     wrapper = ExportedStages if isinstance(potential, Staged) else ExportedPotential
-    wrapped = wrapper(potential, tables, frames, space or {}, labels, undetermined_species, trained, posterior, basis)
+    wrapped = wrapper(
+        *(potential, tables, frames, space or {}, labels, undetermined_species, trained, posterior, basis),
+        undetermined_compositions=undetermined_compositions,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
         warnings.filterwarnings("ignore", "The TorchScript type system")  # e3nn's annotations

@@ -197,6 +197,7 @@ def _write(
         training_frames=training_frames,
         labels=artefact.labels,
         undetermined_species=artefact.undetermined_species,
+        undetermined_compositions=artefact.undetermined_compositions.cpu(),
         trained=source.trained,
         posterior=facts | {"state": _packed(posterior)},
         basis=affine_basis(samples),
