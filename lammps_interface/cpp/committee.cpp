@@ -5,6 +5,7 @@
 #include "force.h"
 #include "pair.h"
 
+#include <cmath>
 #include <cstring>
 
 using namespace LAMMPS_NS;
@@ -44,6 +45,8 @@ void *Committee::extract(const char *name) const
 
 bool Committee::describes(int type) const { return strcmp(symbols[type], "X") != 0; }
 
+bool Committee::states_noise() const { return *read<int>("has_noise_head") || stated->states_force_noise; }
+
 const double *Committee::force_std(bool calibrated) const
 {
   return read<double>(calibrated ? "force_std" : "force_std_raw");
@@ -55,16 +58,19 @@ Energies Committee::energies(bool calibrated) const
   found.members.resize(members);
   MPI_Allreduce(read<double>("member_energies"), found.members.data(), members, MPI_DOUBLE, MPI_SUM, world);
   for (double &member : found.members) member /= energy;
-  const double *const outside = read<double>("outside_std");
-  double local[2] = {0.0, 0.0}, sums[2];
+  const double *const outside = read<double>("outside_std"), *const noise = read<double>("energy_noise");
+  double local[3] = {0.0, 0.0, 0.0}, sums[3];
   for (int i = 0; i < atom->nlocal; i++) {
     local[0] += describes(atom->type[i]);
     local[1] += outside[i] * outside[i] / (force_unit() * force_unit());
+    local[2] += noise[i] / (energy * energy);
   }
-  MPI_Allreduce(local, sums, 2, MPI_DOUBLE, MPI_SUM, world);
+  MPI_Allreduce(local, sums, 3, MPI_DOUBLE, MPI_SUM, world);
   found.n_atoms = static_cast<bigint>(sums[0]);
   found.spread = mollifield::energy_spread(found.members, calibrated ? stated->energy : mollifield::CalibrationTable(),
                                            sums[0], sums[1]);
+  const bool has_head = *read<int>("has_noise_head");
+  found.noise_per_atom = has_head && sums[0] > 0.0 ? std::sqrt(sums[2]) / sums[0] : stated->energy_noise;
   return found;
 }
 

@@ -13,7 +13,8 @@ namespace LAMMPS_NS {
 struct Energies {
   std::vector<double> members;
   mollifield::EnergySpread spread;
-  bigint n_atoms = 0;  // that the model describes, in the whole system
+  bigint n_atoms = 0;           // that the model describes, in the whole system
+  double noise_per_atom = 0.0;  // aleatoric std, divided by the number of atoms
 };
 
 class Committee : protected Pointers {
@@ -31,6 +32,7 @@ class Committee : protected Pointers {
   const mollifield::Calibration &calibration() const { return *stated; }
   const char *symbol(int type) const { return symbols[type]; }  // "X" for a NULL type
   bool describes(int type) const;
+  bool states_noise() const;  // of forces, by the atom or by the species
 
   // Have the next force computation evaluate the members, or not.
   void ask(bool members_too) { *flag = members_too; }

@@ -41,6 +41,8 @@ struct Potential::Implementation {
   void verify();
   void verify_frame(const c10::impl::GenericDict &frame, std::size_t number) const;
   bool has_stages() const;
+  bool has_noise_head() const;
+  Noise noise(const Graph &graph, const Evaluation &evaluation, const std::vector<double> &forces) const;
   Evaluation evaluate(const Graph &graph, const Request &request = {}) const;
 };
 

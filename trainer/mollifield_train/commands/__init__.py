@@ -4,7 +4,21 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import calibrate, compare, data, evaluate, export, info, lammps_check, loop, posterior, sweep, train, update
+from . import (
+    calibrate,
+    compare,
+    data,
+    evaluate,
+    export,
+    info,
+    lammps_check,
+    loop,
+    noise,
+    posterior,
+    sweep,
+    train,
+    update,
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,7 @@ COMMANDS = {
     "posterior": Command(
         "a trained model as samples of its last layer's posterior", posterior.add_arguments, posterior.run
     ),
+    "noise": Command("fit the noise of labels to a trained model's residuals", noise.add_arguments, noise.run),
     "update": Command("take further frames into a posterior, without a training", update.add_arguments, update.run),
     "loop": Command("active learning: explore, select, label, retrain", loop.add_arguments, loop.run),
     "lammps-check": Command("test LAMMPS and the plugin on a model file", lammps_check.add_arguments, lammps_check.run),
