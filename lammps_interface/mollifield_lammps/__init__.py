@@ -15,6 +15,7 @@ _HOME = {
     "Langevin": "deck",
     "Minimise": "deck",
     "Npt": "deck",
+    "PathIntegral": "deck",
     "Nve": "deck",
     "Nvt": "deck",
     "Uncertainty": "deck",

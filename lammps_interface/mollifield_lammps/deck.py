@@ -119,6 +119,22 @@ class Langevin(Nvt):
 
 
 @dataclass(frozen=True)
+class PathIntegral(Nvt):
+    """Path-integral dynamics of a ring of beads, one in each partition of `run_lammps`, thermostatted mode by mode."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        first, last = _ends("temperature", self.temperature, positive=True)
+        _require(first == last, "temperature", self.temperature, "one number, for PathIntegral")
+
+    def lines(self, deck: "Deck") -> list[str]:
+        temperature = _ends("temperature", self.temperature, positive=True)[0]
+        bath = f"thermostat PILE_L {deck.seed} tau {deck.time(self.damping):.10g} temp {temperature:.10g}"
+        ring = f"fix dynamics all pimd/langevin ensemble nvt integrator obabo method nmpimd {bath} fixcom yes"
+        return [ring, *deck.run_lines()]
+
+
+@dataclass(frozen=True)
 class Minimise:
     """Positions (not the cell) to the nearest minimum; `n_steps` of the deck is the largest number of iterations."""
 

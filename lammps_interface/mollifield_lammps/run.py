@@ -16,6 +16,7 @@ from .locate import lammps_command, lammps_environment
 from .thermo import read_thermo
 
 LOG_NAME = "log.lammps"
+PARTITION_LOG = "log.partition"
 DECK_NAME = "in.lammps"
 STOP_LINE = "Fix mollifield/uncertainty: run stopped at step"
 QUOTE = "Last input line: "
@@ -70,10 +71,13 @@ def _error_message(output: list[str], code: int, position: InputPosition) -> str
     return "\n".join(lines if place is None else [*lines, f"in {place}"])
 
 
-def _command(deck: Path, n_ranks: int, variables: Mapping[str, Any] | None) -> list[str]:
+def _command(deck: Path, n_ranks: int, n_partitions: int, variables: Mapping[str, Any] | None) -> list[str]:
     """With echo, so that errors can be placed. LAMMPS's own log is buffered and lost when it is ended: ours is not."""
     guard = ["/bin/sh", "-c", _GUARD, "lammps"]
-    command = [*guard, *lammps_command(n_ranks), "-in", deck.name, "-log", "none", "-echo", "screen", "-nonbuf"]
+    lammps = lammps_command(n_ranks * n_partitions)
+    command = [*guard, *lammps, "-in", deck.name, "-log", "none", "-echo", "screen", "-nonbuf"]
+    if n_partitions > 1:
+        command += ["-partition", f"{n_partitions}x{n_ranks}", "-plog", PARTITION_LOG, "-pscreen", "none"]
     for name, value in (variables or {}).items():
         command += ["-var", name, *(map(str, value) if isinstance(value, (list, tuple)) else [str(value)])]
     return command
@@ -95,12 +99,15 @@ def run_lammps(
     n_ranks: int = 1,
     variables: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
+    n_partitions: int = 1,
 ) -> RunResult:
     """Run LAMMPS in `directory` (made if missing) and wait for it.
 
     deck: text of an input script (with at least one newline), or the path of one. variables: `-var`
     names and values. progress: called with every line of output as it comes, commands included; a `ThermoBar`
-    makes a progress bar of them. Threads of each rank are 1 unless OMP_NUM_THREADS says otherwise.
+    makes a progress bar of them. Threads of each rank are 1 unless OMP_NUM_THREADS says otherwise. n_partitions:
+    copies of the system that LAMMPS runs side by side, with `n_ranks` each; each has a log of its own,
+    `log.partition.0` and so on, and what comes back has no thermo.
 
     LAMMPS ends with this call, on Ctrl-C, and with this process, also on `kill -9`: what it has written until then
     stays, and `read_thermo` reads its log. Raises LammpsError with LAMMPS's own message, its command, and the file
@@ -115,7 +122,7 @@ def run_lammps(
     with (
         path.open("w", buffering=1) as log,
         subprocess.Popen(
-            _command(written, n_ranks, variables),
+            _command(written, n_ranks, n_partitions, variables),
             cwd=directory,
             env=lammps_environment(),
             stdin=subprocess.PIPE,

@@ -1,5 +1,6 @@
 """Which frames are chosen, and from which numbers."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -7,14 +8,18 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from mollifield.uncertainty import latent_features
 from mollifield_train.active.acquire import ACQUISITIONS, acquisition
 from mollifield_train.active.acquire.descriptors import frame_descriptor
 from mollifield_train.active.acquire.farthest_points import spread
+from mollifield_train.active.acquire.greedy import gain_and_distance, largest_cluster, log_det, standardised
+from mollifield_train.active.acquire.information import information_gain
 from mollifield_train.active.acquire.most_uncertain import most_uncertain
 from mollifield_train.active.acquire.random import random_choice
 from mollifield_train.active.acquire.scene import Scene
+from mollifield_train.active.acquire.when_trusted import WhenTrusted
 from mollifield_train.active.committee import Prediction
 
 
@@ -124,3 +129,90 @@ def test_distance_does_not_grow_with_the_committee() -> None:
         return float(np.linalg.norm(descriptors[0] - descriptors[1]))
 
     assert distance(8) == pytest.approx(distance(1), rel=1e-12)
+
+
+class Uncertain(Line):
+    """Whose std is a function of where the atom is, and whose noise is stated."""
+
+    def __init__(self, noise: float | None = None, error: float = 0.0) -> None:
+        self.noise, self.error = noise, error
+
+    def predict(self, atoms: Atoms) -> Prediction:
+        x = atoms.positions[:, 0]
+        forces = np.outer(self.error * (1.0 + x) * (1.0 + 0.01 * np.sin(99.0 * x)), [1.0, 0.0, 0.0])
+        noise = None if self.noise is None else np.full(1, self.noise)
+        return Prediction(0.0, 0.0, forces, 0.1 * (1.0 + x), atoms.positions[:, :1], aleatoric_std=noise)
+
+
+def test_information_gain_is_that_of_a_gaussian_measurement() -> None:
+    of = dataclasses.replace(scene([0.1, 0.1], [0.0, 3.0]), committee=Uncertain())
+    indices = np.array([0, 1])
+    np.testing.assert_allclose(information_gain(of, indices, 0.2), 0.5 * np.log([1.25, 5.0]))
+    stated = dataclasses.replace(of, committee=Uncertain(noise=0.1))
+    np.testing.assert_allclose(information_gain(stated, indices, 0.2), 0.5 * np.log([2.0, 17.0]))
+
+
+def test_combined_weighs_gain_against_distance() -> None:
+    candidates = dataclasses.replace(scene([0.1] * 4, [4.0, 4.01, 9.0, 2.0], known=[1.0, 3.0]), committee=Uncertain())
+    assert chosen("information_gain", candidates, 3) == [2, 1, 0]
+    assert chosen("combined", candidates, 3, weight=0.0) == [2, 1, 0]
+    # Frames 0 and 1 tell the same; with a bonus for distance one of them is enough.
+    assert chosen("combined", candidates, 3, weight=10.0) == [2, 1, 3]
+
+
+def test_what_is_known_tells_nothing() -> None:
+    """The gain and distance rule never takes a copy of a labelled or chosen frame."""
+    rows = np.array([[0.0], [1.0], [1.0]])
+    assert gain_and_distance(np.array([9.0, 1.0, 1.0]), rows, np.array([[0.0]]), 1.0, 3).tolist() == [1]
+
+
+def test_log_det_is_the_greedy_maximum() -> None:
+    rng = np.random.default_rng(0)
+    rows, known, noise = rng.normal(size=(7, 4)), rng.normal(size=(3, 4)), 0.5
+    covariance = np.linalg.inv(np.eye(4) + known.T @ known / noise**2)
+
+    def gain(batch: list[int]) -> float:
+        kernel = rows[batch] @ covariance @ rows[batch].T
+        return float(np.linalg.slogdet(np.eye(len(batch)) + kernel / noise**2)[1])
+
+    batch: list[int] = []
+    for _ in range(5):
+        batch.append(max(set(range(7)) - set(batch), key=lambda k: gain([*batch, k])))
+    assert log_det(rows, known, noise, 5).tolist() == batch
+    assert sorted(log_det(rows, known, noise, 99).tolist()) == list(range(7))
+
+
+def test_log_det_takes_other_directions_where_the_largest_are_alike() -> None:
+    rows = np.array([[3.0, 0.0], [2.9, 0.0], [0.0, 1.0]])
+    assert log_det(rows, np.zeros((0, 2)), 0.1, 2).tolist() == [0, 2]
+
+
+def test_largest_cluster_goes_where_most_is_unrepresented() -> None:
+    line = np.array([[1.0], [1.1], [1.2], [1.3], [-1.2]])
+    # The single frame at -1.2 is the farthest, but the cluster of the known frame at 0.5 is larger.
+    assert largest_cluster(line, np.array([[0.0], [0.5]]), 2).tolist() == [3, 4]
+    assert largest_cluster(line, np.array([[0.0], [0.5]]), 99).tolist()[:2] == [3, 4]
+    assert largest_cluster(np.ones((4, 1)), np.ones((1, 1)), 3).tolist() == []
+
+
+@pytest.mark.parametrize(("error", "n_atoms", "trusts"), [(0.1, 10, True), (1.0, 10, False), (0.1, 99, False)])
+def test_stds_are_trusted_where_they_follow_the_errors(error: float, n_atoms: int, trusts: bool) -> None:
+    held_back = [Atoms("H", [[x, 0.0, 0.0]]) for x in np.linspace(0.0, 5.0, 20)]
+    for atoms in held_back:
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((1, 3)))
+    candidates = dataclasses.replace(
+        scene([0.5, 0.4, 0.3], [9.0, 8.9, 1.0], known=[0.0, 0.9]),
+        committee=Uncertain(error=error),
+        validation=held_back,
+    )
+    settings = ACQUISITIONS["when_trusted"].section(n_atoms=n_atoms, weight=0.0)
+    assert WhenTrusted(settings).trusts(candidates) is trusts
+    # By gain 0 and 1, which are alike; by distance 0 and 2.
+    assert chosen("when_trusted", candidates, 2, n_atoms=n_atoms, weight=0.0) == ([0, 1] if trusts else [0, 2])
+
+
+def test_descriptors_are_standardised_by_what_is_known() -> None:
+    rows, known = standardised(np.array([[4.0]]), np.array([[0.0], [2.0]]))
+    assert (rows.tolist(), known.tolist()) == ([[3.0]], [[-1.0], [1.0]])
+    alone, one = standardised(np.array([[2.0], [4.0]]), np.array([[0.0]]))  # one frame has no spread of its own
+    assert np.square(np.concatenate([alone, one])).mean() == pytest.approx(1.0)

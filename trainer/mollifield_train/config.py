@@ -19,9 +19,9 @@ from .loss.mollifier import DEFAULT_FORM, FORMS
 from .loss.mollifier.sections import FormConfig, TeacherConfig
 from .model import ARCHITECTURES, DEFAULT_KIND
 from .model.config import ArchitectureConfig
-from .model.presets import with_preset
+from .model.presets import PRESET, PRESETS, with_preset
 from .oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
-from .section import Section, Tagged, validated
+from .section import AlsoWord, Section, Tagged, validated
 from .yaml_values import apply_override, read_yaml
 
 
@@ -109,7 +109,10 @@ class DataConfig(Section):
 
 
 ModelConfig = Annotated[
-    SerializeAsAny[ArchitectureConfig], Tagged(ARCHITECTURES, DEFAULT_KIND), pydantic.BeforeValidator(with_preset)
+    SerializeAsAny[ArchitectureConfig],
+    Tagged(ARCHITECTURES, DEFAULT_KIND),
+    pydantic.BeforeValidator(with_preset),
+    AlsoWord(tuple(PRESETS), PRESET),
 ]
 """Architecture of one member: one of `mollifield_train.model`, by its `kind`, each with its config class there; or the
 name of a preset, `fast`, `balanced` (the defaults) or `accurate`, alone or as `preset` beside keys that override it."""

@@ -16,6 +16,8 @@ from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
 TAG = "kind"
 """The key that tells the sections of a table apart."""
+ANY_OF_KINDS = "x-any-of-kinds"
+"""In raw JSON schemas: the names of the sections that may stand in this place."""
 
 
 class Section(BaseModel):
@@ -67,6 +69,12 @@ class Tagged:
     def __get_pydantic_core_schema__(self, source: Any, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(self._read, handler(source))
 
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: pydantic.GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Names of the sections, in whose place `config_reference.json_schema` puts references to them."""
+        return {ANY_OF_KINDS: [kind.section.__name__ for kind in self.table.values()]}
+
     def _read(self, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
@@ -78,6 +86,21 @@ class Tagged:
             )
             raise pydantic.ValidationError.from_exception_data(self.tag, [problem])
         return section.model_validate(values)
+
+
+@dataclass(frozen=True)
+class AlsoWord:
+    """Beside a block, in a JSON schema: a word that stands for one, alone or under `key` of a block."""
+
+    words: tuple[str, ...]
+    key: str
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: pydantic.GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        word = {"enum": list(self.words)}
+        block = {"type": "object", "required": [self.key], "properties": {self.key: word}}
+        return {"anyOf": [handler(schema), word, block]}
 
 
 def validated(model: type[AnySection], values: dict[str, Any], source: str) -> AnySection:

@@ -31,6 +31,8 @@ class Prediction:
     that distances do not grow with the committee (`mollifield.uncertainty.latent_features`)."""
     stress: Array | None = None
     """`[6]` eV/Å^3, mean; Voigt, in ASE's sign. None without three periodic directions."""
+    aleatoric_std: Array | None = None
+    """`[N]` eV/Å, of a force label's noise, as the model file states it; None where it states none."""
 
 
 class Committee(Protocol):

@@ -21,6 +21,7 @@ from ..config import (
 from ..durable import SCRATCH
 from ..model import as_meant_today
 from ..oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
+from ..oracle.calculators import HOW_IT_IS_RUN
 from ..same_run import differences
 from ..section import Tagged
 from .acquire import ACQUISITIONS, DEFAULT_ACQUISITION
@@ -111,6 +112,18 @@ class WarmConfig(Section):
     """Initial learning rate."""
 
 
+class FinishConfig(Section):
+    """When an arm is done before its rounds are over. What is not set ends nothing."""
+
+    std: PositiveFloat | None = None
+    """eV/Å. The 95% quantile of the largest force stds along a round's trajectories, made by a model that had not seen
+    them, is below this."""
+    gain: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """The force RMSE on the test frames falls by less than this part of it."""
+    rounds: PositiveInt = 2
+    """In so many rounds, one after the other."""
+
+
 class TrainingConfig(Section):
     """How models are trained: the sections of a training config."""
 
@@ -151,6 +164,7 @@ class LoopConfig(Section):
     start: StartConfig = Field(default_factory=StartConfig)
     rounds: PositiveInt = 3
     """Explore, select, label, retrain: how often. May be raised to continue a finished run."""
+    finish: FinishConfig = Field(default_factory=FinishConfig)
     batch: PositiveInt = 10
     """New labels in a round, for each arm. A frame that the oracle fails on is replaced, by at most 3 times as
     many attempts as labels; a round that still has fewer says so."""
@@ -191,8 +205,8 @@ class LoopConfig(Section):
 
 
 MAY_CHANGE = (
-    *("rounds", "parallel", "directory"),
-    *("oracle.workers", "oracle.retries", "oracle.timeout", "oracle.cluster"),
+    *("rounds", "finish", "parallel", "directory"),
+    *(f"oracle.{key}" for key in HOW_IT_IS_RUN),
     *("training.committee.workers", "training.committee.cluster"),
 )
 """Keys that a resumed run may have changed."""

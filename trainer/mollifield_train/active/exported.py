@@ -29,6 +29,7 @@ class ExportedCommittee:
         )
         found = uncertainty.spread(self._artefact, out)
         stress = None
+        noise = self._artefact.calibration.force_noise
         if atoms.pbc.all():
             virial = out.virial.mean(dim=0).cpu().numpy()
             stress = full_3x3_to_voigt_6_stress(-virial / atoms.get_volume())
@@ -39,4 +40,5 @@ class ExportedCommittee:
             forces_std=found.forces_std,
             features=uncertainty.latent_features({}, out.latent).cpu().numpy(),
             stress=stress,
+            aleatoric_std=None if noise is None else noise[out.types.cpu().numpy()],
         )

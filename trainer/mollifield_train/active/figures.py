@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -164,6 +164,20 @@ def trajectories(traces: Sequence[Sequence[tuple[Trace, float]]], step_length: f
         panels[0].set_ylabel("largest force std (eV/Å)")
         if most > 1:
             next(axes for axes, part in zip(panels, traces, strict=True) if len(part) == most).legend(fontsize=8)
+        return _svg(figure)
+
+
+def latent_map(groups: Mapping[str, Array], held: float) -> str:
+    """Frames as points `[n, 2]` by the name of their group, the first one in grey; `held`: part of the variance."""
+    with matplotlib.rc_context(_STYLE):
+        figure, (axes,) = _axes(1, width=8.2, height=4.4)
+        (first, behind), *others = groups.items()
+        axes.plot(*behind.T, ".", color=_INK, alpha=0.25, markersize=5, label=first)
+        for (name, points), colour, marker in zip(others, cycle(COLOURS), cycle("osD^vP*X"), strict=False):
+            axes.plot(*points.T, marker, color=colour, markersize=5, label=name)
+        axes.set(xlabel="first principal axis", ylabel="second", title=f"{100 * held:.0f}% of the variance")
+        axes.set(xticks=[], yticks=[])
+        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
         return _svg(figure)
 
 

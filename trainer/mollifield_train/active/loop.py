@@ -10,9 +10,10 @@ from typing import Any
 from ..durable import only_process, read_json, remove_leftovers, write_json
 from ..processes import Job, run_together
 from .config import LoopConfig, check_same_run, load_loop_config
+from .finish import rounds_to_do
 from .label.spool import remove_stale_claims
 from .log import say
-from .parts import Parts, Paths
+from .parts import GIVEN_KEYS, Parts, Paths
 from .rounds import ArmRun
 from .spelling import stored
 from .start import prepare_start, start_fingerprint
@@ -24,8 +25,8 @@ _FRAMES = "frames_fingerprint"
 """In config.json, beside the config: changes with the starting frames."""
 
 
-def run(config_path: str | Path, fresh: bool = False) -> Path:
-    """Run a loop, or continue it where it was killed; return the path of its report.
+def run(config_path: str | Path, fresh: bool = False) -> Path | None:
+    """Run a loop, or continue it where it was killed; return the path of its report, None where it was paused.
 
     `config_path`: see `mollifield_train.active.config.LoopConfig`. `fresh`: delete the run that lies in the config's
     directory first. Raises ValueError: something in the config or the input is not allowed, or the directory holds a
@@ -36,7 +37,11 @@ def run(config_path: str | Path, fresh: bool = False) -> Path:
 
 def what_is_kept(config_path: str | Path, fresh: bool) -> str:
     """For people whose loop was interrupted: what is on disk, and how to go on."""
-    directory = load_loop_config(config_path).directory
+    return what_directory_keeps(load_loop_config(config_path).directory, fresh)
+
+
+def what_directory_keeps(directory: Path, fresh: bool) -> str:
+    """The same, by the directory of the run."""
     if not (directory / "config.json").exists():
         return f"nothing was begun in {directory}"
     command = "without --fresh" if fresh else "the same command again"
@@ -50,18 +55,21 @@ def default_parts(config: LoopConfig) -> Parts:
     return make_parts(config)
 
 
-def run_loop(config: LoopConfig, fresh: bool, make_parts: MakeParts) -> Path:
+def run_loop(config: LoopConfig, fresh: bool, make_parts: MakeParts) -> Path | None:
     """`run` with a config in hand. `make_parts` is called in every process: a plain function."""
     root = config.directory
     _claim(root, config, fresh)
-    with only_process(root / "lock"):
+    with only_process(Paths(root).lock):
         remove_leftovers(root)
         _check_config(root, config)
         paths = Paths(root)
-        if all(path.exists() for path in _metrics_files(config, paths)):
+        if _all_done(config, paths):
             say("loop", "all rounds are done; --fresh starts again")
-        else:
+        elif not paths.pause.exists():
             _run_rounds(config, paths, make_parts)
+        if not _all_done(config, paths):
+            say("loop", f"paused; `mollifield resume {root}` goes on")
+            return None
         return _finish(config, paths, make_parts)
 
 
@@ -77,10 +85,10 @@ def _claim(root: Path, config: LoopConfig, fresh: bool) -> None:
     """Make the directory; with `fresh`, delete the run in it, but nothing that is not a run."""
     marker = root / "config.json"
     occupied = root.exists() and any(root.iterdir())
-    if occupied and not marker.exists() and not (root / "lock").exists():
+    if occupied and not marker.exists() and not (Paths(root).lock).exists():
         raise ValueError(f"{root} holds other things than a loop's run: choose another directory")
     if fresh and marker.exists():
-        with only_process(root / "lock"):
+        with only_process(Paths(root).lock):
             shutil.rmtree(root)
     root.mkdir(parents=True, exist_ok=True)
 
@@ -95,6 +103,8 @@ def _check_config(root: Path, config: LoopConfig) -> None:
         if started_with is not None:
             content[_FRAMES] = started_with
     write_json(marker, content)
+    # Keys that say something only where they are given do not survive the whole.
+    write_json(root / GIVEN_KEYS, config.model_dump(mode="json", exclude_unset=True))
 
 
 def _check_frames(root: Path, config: LoopConfig) -> None:
@@ -161,12 +171,17 @@ def _finish(config: LoopConfig, paths: Paths, make_parts: MakeParts) -> Path:
 
 def _metrics_files(config: LoopConfig, paths: Paths) -> list[Path]:
     """The file that each arm and round ends with; round 0 is the same for every arm."""
-    return [paths.round(arm, number) / "metrics.json" for arm in config.arms for number in range(config.rounds + 1)]
+    rounds = {arm: rounds_to_do(config, paths, arm)[0] for arm in config.arms}
+    return [paths.round(arm, number) / "metrics.json" for arm, last in rounds.items() for number in range(last + 1)]
+
+
+def _all_done(config: LoopConfig, paths: Paths) -> bool:
+    return all(path.exists() for path in _metrics_files(config, paths))
 
 
 def collect_metrics(config: LoopConfig, paths: Paths) -> list[dict[str, Any]]:
     """The metrics of all arms and rounds, in the order of the config."""
-    arms = [arm for arm in config.arms for _ in range(config.rounds + 1)]
+    arms = [arm for arm in config.arms for _ in range(rounds_to_do(config, paths, arm)[0] + 1)]
     files = _metrics_files(config, paths)
     return [read_json(file) | {"arm": arm} for arm, file in zip(arms, files, strict=True)]
 

@@ -13,6 +13,9 @@ from .committee import LoadCommittee
 from .config import LoopConfig
 from .explore.trajectory import Explorer
 
+GIVEN_KEYS = "config_given.json"
+"""In the directory of a run: its config without the keys that nobody gave."""
+
 
 @dataclass(frozen=True)
 class TrainTask:
@@ -52,6 +55,16 @@ class Paths:
     @property
     def store(self) -> Path:
         return self.root / "frames.db"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that runs."""
+        return self.root / "lock"
+
+    @property
+    def pause(self) -> Path:
+        """While it exists, no step begins."""
+        return self.root / "pause"
 
     @property
     def spool(self) -> Path:

@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.units import GPa
 from scipy.stats import spearmanr
 
 from ..durable import replacing
 from . import figures
 from .acquire.config import AcquisitionConfig
+from .acquire.descriptors import frame_descriptor
 from .committee import LoadCommittee
 from .config import LoopConfig
 from .explore.trajectory import MAX_STD, read_trace
+from .finish import rounds_to_do
 from .parts import Paths
+from .start import is_isolated_atom
 from .store import DISCARDED, FAILED, LABELLED, TEST_SET, Store, StoredFrame
 
 _N_PICTURES, _N_CRYSTALS = 6, 3
@@ -65,7 +69,8 @@ def write_report(
     `loop.collect_metrics` gives them. `load_committee`: opens the models, for the pictures of uncertain frames.
     """
     arm = next(iter(config.arms))
-    with np.load(paths.round(arm, config.rounds) / "predictions.npz") as stored:
+    n_rounds, why_last = rounds_to_do(config, paths, arm)
+    with np.load(paths.round(arm, n_rounds) / "predictions.npz") as stored:
         predictions = dict(stored)
     store = Store(paths.store)
     tests = [frame.atoms.get_chemical_formula() for frame in store.frames(arm=TEST_SET, status=LABELLED)]
@@ -77,11 +82,13 @@ def write_report(
         "<h2>The rounds</h2>",
         rounds_html(metrics),
         f'<p class="note">{html.escape(_about_rounds(config, metrics, len(tests)))}</p>',
+        f'<p class="note">{html.escape(f"The {arm} arm ended before its budget: {why_last}.")}</p>' if why_last else "",
         _learning(metrics),
-        _parity(predictions, tests, arm, config.rounds),
+        _parity(predictions, tests, arm, n_rounds),
         _reliability(predictions),
-        _trajectories(config, paths, arm),
-        _gallery(config, paths, store, arm, load_committee),
+        _trajectories(config, paths, arm, n_rounds),
+        _map(paths, store, arm, n_rounds, load_committee),
+        _gallery(config, paths, store, arm, n_rounds, load_committee),
         losses(store.frames()),
     ]
     path = paths.root / "report.html"
@@ -259,11 +266,11 @@ def _about_certain(certain: np.ndarray, error: np.ndarray) -> str:
     )
 
 
-def _trajectories(config: LoopConfig, paths: Paths, arm: str) -> str:
+def _trajectories(config: LoopConfig, paths: Paths, arm: str, n_rounds: int) -> str:
     """Nothing where the explorer's traces have no std."""
     traces = [
         [read_trace(file) for file in sorted(paths.round(arm, number).glob("trajectory-*.json"), key=_number)]
-        for number in range(1, config.rounds + 1)
+        for number in range(1, n_rounds + 1)
     ]
     if not all(MAX_STD in trace.columns for round_traces in traces for trace, _ in round_traces):
         return ""
@@ -291,9 +298,38 @@ def _number(file: Path) -> int:
     return int(file.stem.rpartition("-")[2])
 
 
-def _gallery(config: LoopConfig, paths: Paths, store: Store, arm: str, load_committee: LoadCommittee) -> str:
+def _map(paths: Paths, store: Store, arm: str, n_rounds: int, load_committee: LoadCommittee) -> str:
+    """Nothing where there are too few frames, or all are alike."""
+    committee = load_committee(paths.round(arm, n_rounds) / "model.pt")
+    groups: dict[str, list[Atoms]] = {"test set": [f.atoms for f in store.frames(arm=TEST_SET, status=LABELLED)]}
+    for frame in store.labelled_frames(arm, n_rounds):
+        if not is_isolated_atom(frame.atoms):
+            number = frame.columns["round"]
+            groups.setdefault(f"round {number}" if number else "starting frames", []).append(frame.atoms)
+    rows = [
+        frame_descriptor(committee.predict(atoms).features, atoms.numbers, committee.species, "species_mean")
+        for frames in groups.values()
+        for atoms in frames
+    ]
+    cloud = np.array(rows) - np.mean(rows, axis=0)
+    _, sizes, axes = np.linalg.svd(cloud, full_matrices=False)
+    if len(sizes) < 2 or sizes[0] < 1e-9:
+        return ""
+    ends = np.cumsum([len(frames) for frames in groups.values()])[:-1]
+    points = dict(zip(groups, np.split(cloud @ axes[:2].T, ends), strict=True))
+    return _figure(
+        "Where the labelled frames lie",
+        figures.latent_map(points, float(np.sum(sizes[:2] ** 2) / np.sum(sizes**2))),
+        f"Frames in the latent space of the last model of the {arm} arm (means over atoms, by species), seen along its "
+        "two longest axes.",
+    )
+
+
+def _gallery(
+    config: LoopConfig, paths: Paths, store: Store, arm: str, n_rounds: int, load_committee: LoadCommittee
+) -> str:
     labelled = store.frames(arm=arm, status=LABELLED)
-    labelled = [frame for frame in labelled if frame.columns["round"] <= config.rounds]
+    labelled = [frame for frame in labelled if frame.columns["round"] <= n_rounds]
     n_pictures = _N_PICTURES if not any(frame.atoms.pbc.any() for frame in labelled) else _N_CRYSTALS
     worst = sorted(labelled, key=lambda frame: -frame.columns["std"])[:n_pictures]
     if not worst:

@@ -36,6 +36,7 @@ from .committee import Committee, mean_force_std
 from .config import LoopConfig
 from .explore.config import TimesTraining
 from .explore.trajectory import Exploration, Task, write_trace
+from .finish import FRESH_STD, fresh_std, rounds_to_do
 from .guard import Guard
 from .label.labelling import label_chosen
 from .parts import Parts, Paths, TrainTask
@@ -79,12 +80,17 @@ class ArmRun:
     say: Say
 
     def run(self) -> None:
-        """All rounds."""
-        for number in range(1, self.config.rounds + 1):
-            self.explore(number)
-            self.spend(number)
-            self.train(number)
-            self.evaluate(number)
+        """All rounds, until somebody asks for a pause."""
+        number = 0
+        while number < (last := rounds_to_do(self.config, self.paths, self.arm))[0]:
+            number += 1
+            for step in (self.explore, self.spend, self.train, self.evaluate):
+                if self.paths.pause.exists():
+                    self.say(f"round {number}: paused before '{step.__name__}'")
+                    return
+                step(number)
+        if last[1]:
+            self.say(f"round {number}: finished, {last[1]}")
 
     def explore(self, number: int) -> None:
         """Run the trajectories that are missing and store their frames as candidates."""
@@ -133,6 +139,7 @@ class ArmRun:
                 stop=stop,
                 why_unphysical=guard,
                 device=self.config.training.device,
+                index=index,
             )
             self._keep(number, index, self.parts.explore(task, settings), task, committee)
 
@@ -210,6 +217,7 @@ class ArmRun:
             above=np.array([frame.columns["source"] == THRESHOLD for frame in pool]),
             known=[atoms for atoms in known if not is_isolated_atom(atoms)],
             committee=self._committee(number),
+            validation=self._labelled(number, VALIDATION),
         )
         n_tried = sum(frame.columns["status"] in (LABELLED, FAILED) for frame in frames)
         rng = np.random.default_rng([self.config.seed, _STREAM, number, n_tried])
@@ -249,6 +257,8 @@ class ArmRun:
         with replacing(folder / "predictions.npz") as temporary:
             np.savez(temporary, **cast(dict[str, Any], arrays))
         metrics: dict[str, Any] = {"arm": self.arm, "round": number} | self._counts(number) | summarise(arrays)
+        if number and (std := fresh_std(folder)) is not None:
+            metrics[FRESH_STD] = std
         write_json(folder / "metrics.json", metrics)
         self.say(f"round {number}: test force RMSE {1000 * metrics['force_rmse']:.0f} meV/Å")
 

@@ -6,9 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -17,6 +15,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from ..data.frames import Frame, frames_from_atoms
 from ..data.keys import AUTO, REFERENCE_KEYS, LabelKeys, find_label
 from ..data.splits import split_frames
+from ..images import read_images
 from ..oracle.labels import Label
 from .config import LoopConfig, StartConfig
 from .guard import Guard
@@ -78,10 +77,7 @@ def read_loop_frames(path: Path, config: LoopConfig) -> list[Atoms]:
 
     Raises ValueError: the file cannot be read, or its labels are unusable.
     """
-    try:
-        images = cast(list[Atoms], ase.io.read(path, index=":"))
-    except Exception as error:  # ase.io raises whatever its formats raise
-        raise ValueError(f"{path}: cannot read frames: {error}") from error
+    images = read_images(path)
     keys = LabelKeys(config.energy_key, config.forces_key, config.stress_key)
     with_labels = [k for k, atoms in enumerate(images) if _has_label(atoms, keys)]
     frames = [Atoms(a.numbers, a.get_positions(), cell=a.cell, pbc=a.pbc) for a in images]

@@ -4,7 +4,8 @@ Columns (key-value pairs of each row): `status`, `content` (hash of the geometry
 `round`, `trajectory`, `step`, `std` (largest force std when it was found, eV/Å), `source`
 (`given`, `perturbed`, `threshold` or `regular`), `calls` (oracle calls spent on it), `shared`
 (1 where the label came from another arm), `side` (`train` or `validation`, decided when a frame is
-chosen), `reason` (why it was discarded or failed). Labels are the row's own energy (eV), forces (eV/Å) and
+chosen), `reason` (why it was discarded or failed), and of a label that the run computed `settings` (fingerprint of
+the oracle's), `host` and `seconds`. Labels are the row's own energy (eV), forces (eV/Å) and
 stress (eV/Å^3).
 
 Each method is one SQLite transaction, so a killed process leaves either all of it or nothing.
@@ -13,7 +14,7 @@ Each method is one SQLite transaction, so a killed process leaves either all of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from ..data import content as geometry
 from ..durable import NamedDatabase, replacing
-from ..oracle.labels import Label
+from ..oracle.labels import Label, Origin
 from .duplicates import Geometries
 
 CANDIDATE, CHOSEN, LABELLED = "candidate", "chosen", "labelled"
@@ -210,19 +211,28 @@ class Store:
         """Store a label in the row of its frame; `shared`: another arm had it computed."""
         with self._database as database:
             atoms = database.get_atoms(id=id_)
-            database.update(id_, atoms=_bare(atoms, label), status=LABELLED, calls=calls, shared=int(shared))
+            made = {} if label.origin is None else asdict(label.origin)
+            database.update(id_, atoms=_bare(atoms, label), status=LABELLED, calls=calls, shared=int(shared), **made)
 
     def record_failure(self, id_: int, reason: str, calls: int) -> None:
         """Mark a frame that the oracle could not label, with the last error."""
         with self._database as database:
             database.update(id_, status=FAILED, reason=f"error: {reason}", calls=calls)
 
+    def retry_failed(self, reason: str = "") -> int:
+        """Mark frames that failed, with `reason` in theirs, as chosen again; how many. Their calls still count."""
+        failed = [f for f in self.frames(status=FAILED) if reason in f.columns.get("reason", "")]
+        with self._database as database:
+            for frame in failed:
+                database.update(frame.id, delete_keys=["reason"], status=CHOSEN)
+        return len(failed)
+
     def find_label(self, content: str) -> tuple[Label, int] | None:
         """A label that any arm already has for this geometry, and the calls that it took."""
         with self._database as database:
             for row in database.select(content=content, status=LABELLED, limit=1):
                 label = label_of(row.toatoms())
-                return None if label is None else (label, row.calls)
+                return None if label is None else (replace(label, origin=_origin(row.key_value_pairs)), row.calls)
         return None
 
     def frames(self, **where: Any) -> list[StoredFrame]:
@@ -258,6 +268,11 @@ def label_of(atoms: Atoms) -> Label | None:
     if "energy" not in results or "forces" not in results:
         return None
     return Label(results["energy"], results["forces"], results.get("stress"))
+
+
+def _origin(columns: Mapping[str, Any]) -> Origin | None:
+    """None for labels that came with frames, or that an earlier release computed."""
+    return Origin(columns["settings"], columns["host"], columns["seconds"]) if "settings" in columns else None
 
 
 def _bare(atoms: Atoms, label: Label | None) -> Atoms:

@@ -10,11 +10,19 @@ from . import (
     data,
     evaluate,
     export,
+    export_dataset,
     info,
+    init,
+    ipi,
     lammps_check,
     loop,
     noise,
+    pause,
     posterior,
+    resume,
+    retry_failed,
+    schema,
+    status,
     sweep,
     train,
     update,
@@ -33,6 +41,7 @@ class Command:
 
 
 COMMANDS = {
+    "init": Command("write a commented config to begin with", init.add_arguments, init.run),
     "data": Command("look at labelled frames before training on them", data.add_arguments, data.run),
     "train": Command("train a committee and export it", train.add_arguments, train.run),
     "sweep": Command("train over ranges of keys: error against cost", sweep.add_arguments, sweep.run),
@@ -47,6 +56,15 @@ COMMANDS = {
     "noise": Command("fit the noise of labels to a trained model's residuals", noise.add_arguments, noise.run),
     "update": Command("take further frames into a posterior, without a training", update.add_arguments, update.run),
     "loop": Command("active learning: explore, select, label, retrain", loop.add_arguments, loop.run),
+    "status": Command("how far a loop is", status.add_arguments, status.run),
+    "pause": Command("have a loop end before its next step", pause.add_arguments, pause.run),
+    "resume": Command("go on with a loop, by its directory", resume.add_arguments, resume.run),
+    "retry-failed": Command(
+        "give frames that the oracle failed on another chance", retry_failed.add_arguments, retry_failed.run
+    ),
+    "export-dataset": Command("a loop's labels as an extxyz file", export_dataset.add_arguments, export_dataset.run),
+    "schema": Command("what a config file may say, for editors or people", schema.add_arguments, schema.run),
+    "ipi": Command("answer i-PI, members along with the mean", ipi.add_arguments, ipi.run),
     "lammps-check": Command("test LAMMPS and the plugin on a model file", lammps_check.add_arguments, lammps_check.run),
 }
 """By name, in the order of the help."""

@@ -1,7 +1,8 @@
 """Reference calculations: from a frame to its label.
 
-`calculators` knows which method, `labels` one calculation, `dynamics` many in a row, `execution` asks `clusters` for
-workers. Another calculator is a config class with a function that makes it, and a line in the table.
+`calculators` knows which method, `programs` those that are programs of their own, `labels` one calculation, `dynamics`
+many in a row, `execution` asks `clusters` for workers. Another calculator is a config class with a function that makes
+it, and a line in the table.
 """
 
 from typing import Annotated
@@ -21,11 +22,32 @@ from .calculators import (
     make_lennard_jones,
     make_tblite,
 )
+from .programs import (
+    CommandConfig,
+    Cp2kConfig,
+    EspressoConfig,
+    GpawConfig,
+    LammpsOracleConfig,
+    PyscfConfig,
+    VaspConfig,
+    make_command,
+    make_espresso,
+    make_lammps,
+    make_program,
+    make_pyscf,
+)
 
 __all__ = ["CALCULATORS", "DEFAULT_CALCULATOR", "Oracle", "make_calculator"]
 
 CALCULATORS: dict[str, Kind] = {
     "tblite": Kind(TbliteConfig, make_tblite),
+    "pyscf": Kind(PyscfConfig, make_pyscf),
+    "espresso": Kind(EspressoConfig, make_espresso),
+    "gpaw": Kind(GpawConfig, make_program),
+    "vasp": Kind(VaspConfig, make_program),
+    "cp2k": Kind(Cp2kConfig, make_program),
+    "lammps": Kind(LammpsOracleConfig, make_lammps),
+    "command": Kind(CommandConfig, make_command),
     "emt": Kind(EmtConfig, make_emt),
     "lj": Kind(LennardJonesConfig, make_lennard_jones),
     "ase": Kind(AnyAseConfig, make_any),

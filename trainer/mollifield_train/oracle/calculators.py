@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 from typing import Any, Literal
 
 from ase.calculators.calculator import Calculator
@@ -15,11 +17,16 @@ _GOES_WITH = {"calculator": "ase", "method": "tblite"}
 """Keys that people look for where they are not."""
 
 
+HOW_IT_IS_RUN = ("workers", "retries", "timeout", "cluster", "ladder")
+"""Keys of an oracle that no label depends on."""
+
+
 class OracleConfig(Section):
     """Every reference method. Subclasses make `kind` a `Literal` with the name of their line in the table."""
 
     kind: str
-    """`tblite` (GFN-xTB), `emt` and `lj` (for tests), or `ase` for any other calculator."""
+    """`tblite` (GFN-xTB), `pyscf`, `espresso`, `gpaw`, `vasp`, `cp2k`, `lammps` (a classical potential), `command` (any
+    program), `emt` and `lj` (for tests), or `ase` for any other calculator."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the calculator. Each calculation runs in an empty folder of its own, so paths
     in here must be absolute."""
@@ -27,6 +34,9 @@ class OracleConfig(Section):
     """Calculations at a time, for each arm."""
     retries: NonNegativeInt = 2
     """Further attempts after a calculation failed; then the frame is marked as failed."""
+    ladder: list[dict[str, Any]] | None = None
+    """Further attempts one by one: what each changes in `arguments`, sections of it key by key. Attempts beyond take
+    the last one. For what helps to converge (mixing, smearing of the start), not for what makes another method."""
     timeout: PositiveFloat = 600.0
     """Seconds after which an attempt counts as failed, of workers on this machine."""
     cluster: Cluster = Field(default_factory=LocalConfig)
@@ -49,6 +59,18 @@ class OracleConfig(Section):
     def name(self) -> str:
         """What the reference method is called in messages and reports."""
         return self.kind
+
+    def at(self, attempt: int) -> OracleConfig:
+        """The settings of an attempt, counted from 1."""
+        if attempt == 1 or not self.ladder:
+            return self
+        change = self.ladder[min(attempt - 2, len(self.ladder) - 1)]
+        return self.model_copy(update={"arguments": _merged(self.arguments, change)})
+
+    def fingerprint(self) -> str:
+        """Of all that the numbers of a label depend on: the kind and 12 hexadecimal digits."""
+        method = self.model_dump(mode="json", exclude=set(HOW_IT_IS_RUN))
+        return f"{self.kind}-{hashlib.sha256(json.dumps(method, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
 class TbliteConfig(OracleConfig):
@@ -89,25 +111,35 @@ class AnyAseConfig(OracleConfig):
 
 def make_tblite(config: TbliteConfig) -> Calculator:
     """Prints nothing unless `arguments` say so."""
-    return _imported("tblite.ase.TBLite", {"method": config.method, "verbosity": 0} | config.arguments)
+    return imported("tblite.ase.TBLite", {"method": config.method, "verbosity": 0} | config.arguments)
 
 
 def make_emt(config: EmtConfig) -> Calculator:
     """ASE's EMT."""
-    return _imported("ase.calculators.emt.EMT", config.arguments)
+    return imported("ase.calculators.emt.EMT", config.arguments)
 
 
 def make_lennard_jones(config: LennardJonesConfig) -> Calculator:
     """ASE's LennardJones."""
-    return _imported("ase.calculators.lj.LennardJones", config.arguments)
+    return imported("ase.calculators.lj.LennardJones", config.arguments)
 
 
 def make_any(config: AnyAseConfig) -> Calculator:
     """Raises ValueError where there is no such module or class."""
-    return _imported(config.calculator, config.arguments)
+    return imported(config.calculator, config.arguments)
 
 
-def _imported(name: str, arguments: dict[str, Any]) -> Calculator:
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Dictionaries within dictionaries key by key."""
+    merged = dict(values)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def imported(name: str, arguments: dict[str, Any]) -> Calculator:
+    """A calculator by its import path. Raises ValueError where there is no such module or class."""
     module_name, _, class_name = name.rpartition(".")
     try:
         calculator = getattr(importlib.import_module(module_name), class_name)

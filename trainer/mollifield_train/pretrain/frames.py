@@ -23,6 +23,7 @@ from ..data.shifts import least_absolute_shifts
 from ..data.statistics import species_of
 from ..data.summary import Summary
 from ..durable import read_json, remove_leftovers, write_json
+from ..oracle.calculators import HOW_IT_IS_RUN
 from ..oracle.execution import oracle_workers, result_or_reason
 from ..processes import single_threaded_children
 from .hot import Trajectory, hot_trajectory
@@ -84,7 +85,7 @@ def oracle_frames(
     remove_leftovers(folder)
     tasks = _tasks(config, seed, given)
     key = {"seed": seed, **config.model_dump(mode="json", include={"frames", "temperature", "pulled"})}
-    key["oracle"] = config.oracle.model_dump(mode="json", exclude={"workers", "retries", "timeout", "cluster"})
+    key["oracle"] = config.oracle.model_dump(mode="json", exclude=set(HOW_IT_IS_RUN))
     kept = [(task, _kept(task, key, folder)) for task in tasks]
     found = [_Run(task, trajectory) for task, trajectory in kept if trajectory is not None]
     missing = [task for task, trajectory in kept if trajectory is None]

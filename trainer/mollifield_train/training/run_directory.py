@@ -17,6 +17,7 @@ import yaml
 from ..config import TrainConfig
 from ..durable import write_bytes
 from ..model import as_meant_today
+from ..oracle.calculators import HOW_IT_IS_RUN
 from ..same_run import differences
 from ..tensor_file import read_tensors, write_tensors
 
@@ -38,9 +39,7 @@ FREE_ON_RESUME = (
     "committee.training",
     "committee.workers",
     "committee.cluster",
-    "pretrain.oracle.workers",
-    "pretrain.oracle.timeout",
-    "pretrain.oracle.cluster",
+    *(f"pretrain.oracle.{key}" for key in HOW_IT_IS_RUN),
 )
 """Keys that a continued run may change without becoming a different run: the initial model may have moved."""
 

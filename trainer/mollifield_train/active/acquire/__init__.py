@@ -6,12 +6,15 @@ Another one is a file with a config class and a class like those below, and a li
 from __future__ import annotations
 
 from ...section import Kind
+from .batches import LargestCluster, LargestClusterConfig, LogDet, LogDetConfig
 from .config import AcquisitionConfig
 from .farthest_points import FarthestPoints, FarthestPointsConfig
+from .information import CombinedConfig, InformationGainConfig, Informative
 from .most_uncertain import MostUncertain, MostUncertainConfig
 from .random import Random, RandomConfig
 from .scene import Choose
 from .uncertain_then_diverse import UncertainThenDiverse, UncertainThenDiverseConfig
+from .when_trusted import WhenTrusted, WhenTrustedConfig
 
 __all__ = ["ACQUISITIONS", "DEFAULT_ACQUISITION", "acquisition"]
 
@@ -19,6 +22,11 @@ ACQUISITIONS: dict[str, Kind] = {
     "uncertain_then_diverse": Kind(UncertainThenDiverseConfig, UncertainThenDiverse),
     "most_uncertain": Kind(MostUncertainConfig, MostUncertain),
     "farthest_points": Kind(FarthestPointsConfig, FarthestPoints),
+    "information_gain": Kind(InformationGainConfig, Informative),
+    "combined": Kind(CombinedConfig, Informative),
+    "when_trusted": Kind(WhenTrustedConfig, WhenTrusted),
+    "log_det": Kind(LogDetConfig, LogDet),
+    "largest_cluster": Kind(LargestClusterConfig, LargestCluster),
     "random": Kind(RandomConfig, Random),
 }
 """By the `kind` of the config: its class, and what makes a `scene.Choose` of its settings."""

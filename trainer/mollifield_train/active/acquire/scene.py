@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ..committee import Committee
+from ..committee import Committee, Prediction
 from .descriptors import Averaged, frame_descriptor
 
 Indices = NDArray[np.int64]
@@ -32,9 +32,15 @@ class Scene:
     """Frames that the arm has labels of, isolated atoms left out."""
     committee: Committee
     """Trained on them, but for those for validation."""
+    validation: Sequence[Atoms] = ()
+    """Those of them."""
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def predictions(self, indices: Indices) -> list[Prediction]:
+        """Of the committee, for some of the candidates."""
+        return [self.committee.predict(self.frames[index]) for index in indices]
 
     def descriptors(self, indices: Indices, averaged: Averaged) -> NDArray[np.float64]:
         """`[len(indices), d]`, see `descriptors.frame_descriptor`."""

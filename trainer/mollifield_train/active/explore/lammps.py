@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from ase.data import chemical_symbols
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from mollifield_lammps import (
     Deck,
     LammpsError,
     Langevin,
+    Npt,
     Uncertainty,
     lammps_boundary,
     read_thermo,
@@ -34,6 +35,12 @@ class LammpsConfig(DynamicsConfig):
     kind: Literal["lammps"] = "lammps"
     n_ranks: PositiveInt = 1
     """MPI ranks of LAMMPS."""
+    pressure: tuple[float, float] | None = None
+    """bar, at the start and at the end: constant pressure by Nose and Hoover, all lengths and angles free, in place of
+    Langevin's thermostat at constant volume. Needs three periodic directions."""
+    bias: PositiveFloat | None = None
+    """tau: the dynamics is pushed towards where the committee's energies differ (keyword `bias` of the fix). A barostat
+    does not feel this push."""
 
 
 def explore_with_lammps(task: Task, settings: LammpsConfig) -> Exploration:
@@ -70,7 +77,7 @@ def make_deck(task: Task, settings: LammpsConfig, species: list[str]) -> Deck:
         model=task.model.resolve(),
         species=species,
         boundary=lammps_boundary(task.start),
-        dynamics=Langevin(settings.temperature, settings.damping),
+        dynamics=_dynamics(settings),
         n_steps=settings.n_steps,
         data=_DATA,
         timestep=settings.timestep,
@@ -80,10 +87,23 @@ def make_deck(task: Task, settings: LammpsConfig, species: list[str]) -> Deck:
         thermo_every=settings.sample_every,
         thermo=["step", "temp", "pe", "f_watch", "f_watch[2]", "f_watch[4]", "f_watch[5]"],
         uncertainty=[
-            Uncertainty(name="watch", every=settings.sample_every, file=_UNCERTAIN, select=task.select, stop=task.stop),
+            Uncertainty(
+                name="watch",
+                every=settings.sample_every,
+                file=_UNCERTAIN,
+                select=task.select,
+                stop=task.stop,
+                bias=settings.bias,
+            ),
             Uncertainty(name="keep", every=settings.regular_every, file=_REGULAR, select=0.0),
         ],
     )
+
+
+def _dynamics(settings: LammpsConfig) -> Langevin | Npt:
+    if settings.pressure is None:
+        return Langevin(settings.temperature, settings.damping)
+    return Npt(settings.temperature, settings.damping, settings.pressure, coupling="tri")
 
 
 def _read_trace(log: Path, end: str) -> Trace:

@@ -38,6 +38,8 @@ class Task:
     """The trajectory ends at a frame for which this gives a reason, whatever the committee says of it."""
     device: str = "cpu"
     """Where the model runs, for explorers that evaluate it in this process."""
+    index: int = 0
+    """Which trajectory of its round."""
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,13 @@ from ...processes import single_threaded_children
 from ..store import CHOSEN, Store, StoredFrame, content_key
 from .spool import Claims, load, save, spool_file
 
+NET_FORCE = 0.1
+"""eV/Å an atom that forces of a label may add up to without a word."""
+
 
 def _attempt(config: OracleConfig, atoms: Atoms, spool: Path, number: int) -> Label:
     """Run in a worker: save the label before returning it. `number` counts the attempts, from 1."""
-    label = compute_label(config, atoms)
+    label = compute_label(config, atoms, number)
     # Where it cannot be saved, the loop still has it, and puts it into the store or ends there.
     with contextlib.suppress(OSError):
         save(spool, content_key(atoms), label, number)
@@ -57,6 +60,11 @@ def label_chosen(
             with contextlib.closing(_labels(config, todo, spool, executor)) as labels:
                 for frame, result, calls in labels:
                     if isinstance(result, Label):
+                        if result.net_force > NET_FORCE:
+                            report(
+                                f"the label of frame {frame.id} has forces that add up to {result.net_force:.2f} eV/Å "
+                                "an atom: not converged, or a field from outside"
+                            )
                         store.record_label(frame.id, result, calls)
                         spool_file(spool, frame.columns["content"]).unlink(missing_ok=True)
                     else:

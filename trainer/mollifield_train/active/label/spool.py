@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...durable import replacing
-from ...oracle.labels import Label
+from ...oracle.labels import Label, Origin
 
 _CLAIM = ".claim"
 
@@ -35,6 +36,7 @@ def save(spool: Path, content: str, label: Label, calls: int) -> None:
         "forces": label.forces.tolist(),
         "stress": None if label.stress is None else label.stress.tolist(),
         "calls": calls,
+        "origin": None if label.origin is None else asdict(label.origin),
     }
     with replacing(spool_file(spool, content)) as temporary:
         temporary.write_text(json.dumps(values), encoding="utf-8")
@@ -44,7 +46,9 @@ def load(path: Path) -> tuple[Label, int]:
     """What `save` wrote; raises FileNotFoundError."""
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     stress = None if values["stress"] is None else np.array(values["stress"])
-    return Label(values["energy"], np.array(values["forces"]), stress), values["calls"]
+    origin = values.get("origin")  # None in the spool of an earlier release
+    label = Label(values["energy"], np.array(values["forces"]), stress, None if origin is None else Origin(**origin))
+    return label, values["calls"]
 
 
 def remove_stale_claims(spool: Path) -> None:

@@ -14,11 +14,9 @@ from pydantic import (
     model_validator,
 )
 
+from ...oracle.calculators import HOW_IT_IS_RUN
 from ...prior import DEFAULT_PRIOR, PRIORS
 from ...section import Section, Tagged
-
-_OF_THE_LOOP = ("workers", "retries", "timeout")
-"""Keys of a calculator that mean something for labels only."""
 
 
 class FormConfig(Section):
@@ -112,7 +110,7 @@ class PriorFormConfig(FormConfig):
     @field_validator("prior")
     @classmethod
     def _no_loop(cls, prior: Any) -> Any:
-        odd = [key for key in _OF_THE_LOOP if key in getattr(prior, "model_fields_set", ())]
+        odd = [key for key in HOW_IT_IS_RUN if key in getattr(prior, "model_fields_set", ())]
         if odd:
             raise ValueError(f"'{odd[0]}' means something for the oracle of a loop only, nothing for a prior")
         return prior

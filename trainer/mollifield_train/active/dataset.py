@@ -1,0 +1,49 @@
+"""The labels of a run as a data set, for any program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ase.io
+from ase import Atoms
+
+from ..data.keys import REFERENCE_KEYS
+from ..durable import replacing
+from .status import open_run
+from .store import LABELLED, TEST_SET, Store, label_of
+
+ORIGIN = ("arm", "round", "trajectory", "step", "source", "side", "std", "settings", "host", "seconds")
+"""Columns of the store that go with a frame."""
+
+
+def export_dataset(directory: Path, output: Path, arm: str | None = None, test: bool = False) -> int:
+    """Write all labelled frames of a run to an extxyz file; how many.
+
+    Labels are REF_energy (eV), REF_forces (eV/Å) and REF_stress (eV/Å^3, Voigt, where there is one); each geometry
+    comes once. `arm`: only what this one was trained on, with the given frames. `test`: the test set in their place.
+    Raises ValueError: no run, no such arm, or no frames.
+    """
+    config, paths = open_run(directory)
+    if arm is not None and arm not in config.arms:
+        raise ValueError(f"{directory} has no arm '{arm}'; arms: {', '.join(config.arms)}")
+    frames: list[Atoms] = []
+    seen = set()
+    for row in Store(paths.store).frames(status=LABELLED):
+        of_test = row.columns["arm"] == TEST_SET
+        other = arm is not None and row.columns["arm"] in config.arms and row.columns["arm"] != arm
+        label = label_of(row.atoms)
+        if of_test != test or other or row.columns["content"] in seen or label is None:
+            continue
+        seen.add(row.columns["content"])
+        atoms = Atoms(row.atoms.numbers, row.atoms.get_positions(), cell=row.atoms.cell, pbc=row.atoms.pbc)
+        atoms.info |= {name: row.columns[name] for name in ORIGIN if name in row.columns}
+        atoms.info[REFERENCE_KEYS["energy"]] = label.energy
+        atoms.arrays[REFERENCE_KEYS["forces"]] = label.forces
+        if label.stress is not None:
+            atoms.info[REFERENCE_KEYS["stress"]] = label.stress
+        frames.append(atoms)
+    if not frames:
+        raise ValueError(f"{directory} has no labelled frames to export yet")
+    with replacing(output) as temporary:
+        ase.io.write(temporary, frames, format="extxyz")
+    return len(frames)
