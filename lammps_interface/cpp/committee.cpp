@@ -5,6 +5,7 @@
 #include "force.h"
 #include "pair.h"
 
+#include <cmath>
 #include <cstring>
 #include <numeric>
 
@@ -46,6 +47,8 @@ void *Committee::extract(const char *name) const
 
 bool Committee::describes(int type) const { return strcmp(symbols[type], "X") != 0; }
 
+bool Committee::states_noise() const { return *read<int>("has_noise_head") || stated->states_force_noise; }
+
 const double *Committee::force_std(bool calibrated) const
 {
   return read<double>(calibrated ? "force_std" : "force_std_raw");
@@ -57,17 +60,19 @@ Energies Committee::energies(bool calibrated) const
   found.members.resize(members);
   MPI_Allreduce(read<double>("member_energies"), found.members.data(), members, MPI_DOUBLE, MPI_SUM, world);
   for (double &member : found.members) member /= energy;
-  // Squares of what is outside and of relative distances, and the atoms of each species.
-  const double *const outside = read<double>("outside_std"), *const distance = read<double>("relative_distance");
-  std::vector<double> sums(2 + stated->force.size(), 0.0);
+  // Squares of what is outside and of relative distances, variances of noise, and the atoms of each species.
+  const double *const outside = read<double>("outside_std"), *const distance = read<double>("relative_distance"),
+                      *const noise = read<double>("energy_noise");
+  std::vector<double> sums(3 + stated->force.size(), 0.0);
   for (int i = 0; i < atom->nlocal; i++) {
     if (!describes(atom->type[i])) continue;
     sums[0] += outside[i] * outside[i] / (force_unit() * force_unit());
     sums[1] += distance[i] * distance[i];
-    sums[2 + species[atom->type[i]]] += 1.0;
+    sums[2] += noise[i] / (energy * energy);
+    sums[3 + species[atom->type[i]]] += 1.0;
   }
   MPI_Allreduce(MPI_IN_PLACE, sums.data(), static_cast<int>(sums.size()), MPI_DOUBLE, MPI_SUM, world);
-  const std::vector<double> counts(sums.begin() + 2, sums.end());
+  const std::vector<double> counts(sums.begin() + 3, sums.end());
   const double n_atoms = std::accumulate(counts.begin(), counts.end(), 0.0);
   const double floor = calibrated ? stated->energy_floor_std(sums[1], n_atoms) : 0.0;
   found.composition_std = stated->composition_std(counts);
@@ -75,6 +80,8 @@ Energies Committee::energies(bool calibrated) const
   found.spread =
       mollifield::energy_spread(found.members, calibrated ? stated->energy : mollifield::CalibrationTable(), n_atoms,
                                 sums[0] + floor * floor + found.composition_std * found.composition_std);
+  const bool has_head = *read<int>("has_noise_head");
+  found.noise_per_atom = has_head && n_atoms > 0.0 ? std::sqrt(sums[2]) / n_atoms : stated->energy_noise;
   return found;
 }
 

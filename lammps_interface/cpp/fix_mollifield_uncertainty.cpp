@@ -109,6 +109,11 @@ void FixMollifieldUncertainty::check_quantity() const
                "Fix mollifield/uncertainty: keyword 'quantity {}' needs a model file with latent "
                "references; export it again with the frames it was trained on (mollifield export)",
                quantity.key);
+  if (quantity.needs == Quantity::Needs::NOISE && !committee.states_noise())
+    error->all(FLERR,
+               "Fix mollifield/uncertainty: keyword 'quantity {}' needs a model file that states the noise of its "
+               "labels (mollifield noise)",
+               quantity.key);
   if (quantity.needs != Quantity::Needs::INTERVALS) return;
   if (!settings.calibrated)
     error->all(FLERR, "Fix mollifield/uncertainty: keyword 'quantity {}' is of calibrated stds; 'calibrated' is no",
@@ -126,7 +131,7 @@ void FixMollifieldUncertainty::tell_calibration()
   told_calibration = true;
   if (settings.calibrated && !committee.calibration().states_std)
     utils::logmesg(lmp, "Fix mollifield/uncertainty: the model file has no calibration, std is as it comes\n");
-  if (!committee.calibration().states_force_noise)
+  if (!committee.states_noise())
     utils::logmesg(lmp, "Fix mollifield/uncertainty: the model file states no force_noise_std, aleatoric std is 0\n");
 }
 

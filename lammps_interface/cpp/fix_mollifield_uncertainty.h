@@ -1,4 +1,5 @@
-// fix ID group mollifield/uncertainty N [quantity force|force_rel|interval|energy|latent|outside] [reduce max|mean|q99]
+// fix ID group mollifield/uncertainty N
+//   [quantity force|force_rel|epistemic|aleatoric|total|interval|energy|latent|outside] [reduce max|mean|q99]
 //   [calibrated yes|no] [file F] [append yes|no] [elements El1 El2 ...] [select x] [max_frames n] [min_gap steps]
 //   [novelty d] [stop y] [error hard|soft|continue] [bias tau [ramp n]]
 #ifndef LMP_FIX_MOLLIFIELD_UNCERTAINTY_H

@@ -47,7 +47,11 @@ class PairMollifield : public Pair {
   //   force_covariance    double *, [nlocal, 6], xx yy zz xy xz yz: the members' sample covariance, calibrated, and a
   //                       third of what is added for the distance, squared, on its diagonal
   //   force_mean          double *, [nlocal, 3]
-  //   aleatoric_std       double *, [nlocal], force noise of the labels, as large for every atom
+  //   aleatoric_std       double *, [nlocal]: sqrt(trace of aleatoric_covariance)
+  //   aleatoric_covariance   double *, [nlocal, 6], force noise of the labels, which a noise head tells, or the file
+  //                       states for the species
+  //   energy_noise        double *, [nlocal], variances that sum to the total energy's; 0 without a head
+  //   has_noise_head      int *
   //   member_forces       double *, [nlocal, n_members, 3]
   //   member_energies     double *, [n_members], sums over the atoms of this rank
   //   member_virials      double *, [n_members, 6], this rank's share, xx yy zz xy xz yz
@@ -59,9 +63,9 @@ class PairMollifield : public Pair {
   //   outside_std         double *, [nlocal], 0 inside of the training data (contract.LATENT_REACH)
   //   has_latent_references   int *
   // All but the calibration is of the last computation with the flag set. extract_peratom() gives force_std,
-  // force_interval, aleatoric_std, latent_distance and relative_distance (a column), force_mean (3) and
-  // force_covariance (6), or null at a step that did not compute them; each has a flag of its name for `fix pair ...
-  // name 1`.
+  // force_interval, aleatoric_std, latent_distance and relative_distance (a column), force_mean (3), force_covariance
+  // and aleatoric_covariance (6), or null at a step that did not compute them; each has a flag of its name for
+  // `fix pair ... name 1`.
   void *extract(const char *, int &) override;
   void *extract_peratom(const char *, int &) override;
   double memory_usage() override;
@@ -102,6 +106,7 @@ class PairMollifield : public Pair {
   void tally_centroid(std::size_t);
   void sum_member_forces();
   void reduce_members();
+  void reduce_noise();
   void sum_member_virials();
   void reduce_latent();
 };

@@ -11,6 +11,17 @@ namespace {
 
 std::vector<double> force(const JudgedAtoms &atoms, const Committee &) { return atoms.force_std; }
 
+std::vector<double> aleatoric(const JudgedAtoms &atoms, const Committee &) { return atoms.aleatoric_std; }
+
+// The law of total variance: covariances of both parts add up, and so do their traces.
+std::vector<double> total(const JudgedAtoms &atoms, const Committee &)
+{
+  std::vector<double> values;
+  for (std::size_t k = 0; k < atoms.index.size(); k++)
+    values.push_back(std::hypot(atoms.force_std[k], atoms.aleatoric_std[k]));
+  return values;
+}
+
 std::vector<double> force_rel(const JudgedAtoms &atoms, const Committee &committee)
 {
   const double *const mean = committee.read<double>("force_mean");
@@ -44,6 +55,9 @@ using Needs = Quantity::Needs;
 constexpr Quantity QUANTITIES[] = {
     {"force", "force std", Unit::FORCE, Needs::NOTHING, force, nullptr},
     {"force_rel", "relative force std", Unit::ONE, Needs::NOTHING, force_rel, nullptr},
+    {"epistemic", "force std", Unit::FORCE, Needs::NOTHING, force, nullptr},
+    {"aleatoric", "noise std of force labels", Unit::FORCE, Needs::NOISE, aleatoric, nullptr},
+    {"total", "std of force labels", Unit::FORCE, Needs::NOISE, total, nullptr},
     {"interval", "force interval", Unit::FORCE, Needs::INTERVALS, interval, nullptr},
     {"energy", "energy std per atom", Unit::ENERGY, Needs::NOTHING, nullptr, energy},
     {"latent", "latent distance", Unit::ONE, Needs::LATENT_REFERENCES, latent, nullptr},

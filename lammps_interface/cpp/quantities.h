@@ -21,7 +21,7 @@ struct JudgedAtoms {
 
 struct Quantity {
   enum class Unit { FORCE, ENERGY, ONE };
-  enum class Needs { NOTHING, LATENT_REFERENCES, INTERVALS };  // of the model file
+  enum class Needs { NOTHING, LATENT_REFERENCES, INTERVALS, NOISE };  // of the model file
 
   const char *key;   // in the input
   const char *name;  // in messages

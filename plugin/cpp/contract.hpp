@@ -12,6 +12,12 @@ inline constexpr const char *STAGES[] = {"embed", "send", "receive", "read"};
 // Outputs of `forward` and `read`.
 inline constexpr const char *ATOMIC_ENERGIES = "atomic_energies";
 inline constexpr const char *LATENT = "latent";
+inline constexpr const char *NOISE_FEATURES = "noise_features";
+
+// Of a noise head: its method, and what that returns.
+inline constexpr const char *NOISE_METHOD = "noise";
+inline constexpr const char *ENERGY_NOISE = "energy_noise";
+inline constexpr const char *FORCE_NOISE = "force_noise";
 
 // Attributes of the file.
 inline constexpr const char *FORMAT_VERSION_KEY = "format_version";

@@ -43,6 +43,8 @@ struct Potential::Implementation {
   void verify_frame(const c10::impl::GenericDict &frame, std::size_t number) const;
   bool has_stages() const;
   void mix_members(at::Tensor &edge_gradients) const;
+  bool has_noise_head() const;
+  Noise noise(const Graph &graph, const Evaluation &evaluation, const std::vector<double> &forces) const;
   Evaluation evaluate(const Graph &graph, const Request &request = {}) const;
 };
 

@@ -107,6 +107,7 @@ void StagedEvaluation::forward()
   const Outputs outputs(module.get_method("read")({last, geometry[1], inputs.edge_index, inputs.types}));
   atomic_energies = outputs[contract::ATOMIC_ENERGIES];
   latent = outputs[contract::LATENT].detach();
+  noise_features = outputs.noise_features();
 }
 
 void StagedEvaluation::run_layer(int k, const at::Tensor &x)

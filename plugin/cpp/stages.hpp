@@ -34,8 +34,8 @@ class StagedEvaluation {
   void forward();
   void backward();
 
-  at::Tensor atomic_energies, latent;  // [M, N], [T, N, L]
-  at::Tensor edge_gradients;           // [G, E, 3] dE/d(edge_vectors), E of local atoms; by member [M or R, E, 3]
+  at::Tensor atomic_energies, latent, noise_features;  // [M, N], [T, N, L], [T, N, F]
+  at::Tensor edge_gradients;  // [G, E, 3] dE/d(edge_vectors), E of local atoms; by member [M or R, E, 3]
   // [3 (a), G, E, 3 (b)] sum over atoms m of (r_m - r_i)_a dE_m/d(edge_vectors_ij)_b: the energy that an edge moves
   // in atoms other than its centre, times how far away they are.
   at::Tensor edge_moments;

@@ -1,5 +1,6 @@
 #include "uncertainty.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -41,6 +42,16 @@ EnergySpread energy_spread(const std::vector<double> &energies, const Calibratio
     found.slope = table.slope(found.raw_std / n_atoms);
   }
   found.std = std::sqrt(found.members_std * found.members_std + far_squares);
+  return found;
+}
+
+Noise stated_noise(const Calibration &calibration, const std::int64_t *types, std::size_t n)
+{
+  Noise found{std::vector<double>(n, 0.0), std::vector<double>(6 * n, 0.0)};
+  for (std::size_t i = 0; i < n; i++) {
+    const double std = calibration.force_noise[types[i]];
+    std::fill_n(&found.force[6 * i], 3, std * std / 3.0);
+  }
   return found;
 }
 

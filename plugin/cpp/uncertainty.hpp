@@ -5,6 +5,7 @@
 #include "calibration.hpp"
 
 #include <array>
+#include <cstdint>
 #include <vector>
 
 namespace mollifield {
@@ -35,5 +36,14 @@ struct EnergySpread {
 // (outside_std * 1 Å)^2, Calibration::energy_floor_std and Calibration::composition_std squared.
 EnergySpread energy_spread(const std::vector<double> &energies, const CalibrationTable &table, double n_atoms,
                            double far_squares);
+
+// Of labels (aleatoric), by the atom.
+struct Noise {
+  std::vector<double> energy;  // [N] eV², of a noise head: variances that sum to the total energy's
+  std::vector<double> force;   // [N, 6] eV²/Å², covariances
+};
+
+// In a file without a head, which states a number for each species; `types` [n]. It states none for energies of atoms.
+Noise stated_noise(const Calibration &calibration, const std::int64_t *types, std::size_t n);
 
 }  // namespace mollifield

@@ -58,6 +58,11 @@ class Artefact:
     whole: torch.jit.ScriptModule
     """As it is in the file; `module` is frozen for speed."""
 
+    @property
+    def has_noise_head(self) -> bool:
+        """Whether it tells the noise of labels atom by atom."""
+        return hasattr(self.whole, contract.NOISE_METHOD)
+
     def member(self, k: int) -> "Artefact":
         """Member `k` (from 0) as a model of its own, at the price of one; it has no latent references.
 
@@ -226,7 +231,7 @@ def _optional_list(module: torch.jit.ScriptModule, key: str) -> list[str] | None
 
 def _frozen(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     """Weights as constants and what depends on them alone computed once: a tenth faster on small systems."""
-    stages = [name for name in contract.STAGES if hasattr(module, name)]
+    stages = [name for name in (*contract.STAGES, contract.NOISE_METHOD) if hasattr(module, name)]
     with _torchscript_deprecation_ignored():
         return torch.jit.freeze(module, preserved_attrs=stages)
 

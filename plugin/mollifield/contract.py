@@ -27,6 +27,7 @@ alone:
 ==================  =============  =======  =======================================================
 `atomic_energies`    `[M, N]`      float64  eV, shifts and repulsion included; sum over *local* atoms
 `latent`             `[T, N, L]`   model's  invariant features before the last readout
+`noise_features`     `[T, N, F]`   model's  what `noise` reads; where it is missing, that is `latent`
 ==================  =============  =======  =======================================================
 
 With g_ij = dE/d(edge_vectors_ij), E the sum of local atomic energies (eV/Å)::
@@ -48,6 +49,16 @@ come first, N' >= N with the ghosts that are their neighbours, and every edge ha
 An edge list is full: both (i, j) and (j, i) are present. Edges longer than `r_max` contribute
 exactly nothing, so lists with a skin give the same numbers.
 
+A file with a *noise head* has one method more, for engines to call where the noise of labels is asked for. It takes the
+mean over members of the forces, `[N, 3]` float64 in eV/Å, and returns a dictionary; engines take means over trunks::
+
+    energy_noise, force_noise = noise(noise_features, types, forces)
+
+==================  ===============  =======  =====================================================
+`energy_noise`       `[T, N]`        float64  eV², variances that sum over local atoms to the energy's
+`force_noise`        `[T, N, 3, 3]`  float64  eV²/Å², positive definite; turns with the frame
+==================  ===============  =======  =====================================================
+
 `plugin/cpp/contract.hpp` says the same in C++; a test compares the two.
 """
 
@@ -66,6 +77,7 @@ SEPARATE_VERSION = 2
 # Names of the outputs.
 ATOMIC_ENERGIES = "atomic_energies"
 LATENT = "latent"
+NOISE_FEATURES = "noise_features"
 
 Outputs = dict[str, Tensor]
 
@@ -79,6 +91,12 @@ def named_outputs(returned: "Outputs | tuple[Tensor, Tensor]") -> Outputs:
 
 STAGES = ("embed", "send", "receive", "read")
 """Methods of the ScriptModule besides `forward`."""
+
+NOISE_METHOD = "noise"
+"""Of a file with a noise head."""
+# Names of what it returns.
+ENERGY_NOISE = "energy_noise"
+FORCE_NOISE = "force_noise"
 
 # Attributes of the ScriptModule inside a model file, read by both engines.
 FORMAT_VERSION_KEY = "format_version"  # int
@@ -177,7 +195,7 @@ ENERGY_FLOOR = "energy_floor"  # [1, K, 2] float64: (mean of u^2 over the atoms,
 FORCE_INTERVAL = "force_interval"  # [n_species, K, 2] float64: of the length of an atom's force error
 ENERGY_INTERVAL = "energy_interval"  # [1, K, 2] float64
 INTERVAL_LEVEL = 0.9  # unless another one is asked for
-# Noise of the labels (aleatoric); 0 where the file states none.
+# Noise of the labels (aleatoric) in files without a noise head; 0 where the file states none.
 # [n_species] float64, eV/Å: sqrt(trace) of the 3x3 covariance of a force label's noise
 FORCE_NOISE_STD = "force_noise_std"
 ENERGY_NOISE_STD = "energy_noise_std"  # [1] float64, eV/atom

@@ -5,6 +5,8 @@ statistics (ddof = 1) are used throughout; a committee of one has none, and says
 because nothing was ever taught (an atom whose surroundings no training atom resembles), the file's
 latent space adds what the spread cannot know: `mollifield.contract`, LATENT_REACH and FORCE_FLOOR. So do energies of
 compositions that the training frames do not determine: UNDETERMINED_COMPOSITIONS_KEY.
+The noise of labels, *aleatoric*, is no part of it: a file states it by species, or has a head that tells it atom by
+atom.
 """
 
 from dataclasses import dataclass
@@ -37,6 +39,11 @@ class Spread:
     composition_std: float
     """eV: what `energy_std` holds, in quadrature, for a composition that the training frames do not determine."""
 
+    @property
+    def epistemic_std(self) -> Array:
+        """`forces_std`, by the name that tells it from the noise of labels."""
+        return self.forces_std
+
 
 def spread(artefact: Artefact, out: Evaluation) -> Spread:
     """From the members' outputs (`evaluate(..., members=True)`) to standard deviations.
@@ -62,6 +69,40 @@ def spread(artefact: Artefact, out: Evaluation) -> Spread:
         distance=distance,
         composition_std=composition,
     )
+
+
+@dataclass(frozen=True)
+class Aleatoric:
+    """The noise of the labels of one frame of N atoms."""
+
+    energy_std: float
+    """eV, of the total energy."""
+    forces_cov: Array
+    """[N, 3, 3], eV²/Å²; turns with the frame."""
+    forces_std: Array
+    """[N], eV/Å: sqrt of the trace of `forces_cov`."""
+
+
+def aleatoric(artefact: Artefact, out: Evaluation) -> Aleatoric | None:
+    """Of a noise head, the mean over trunks of what each says; else of the file's numbers. None where there are none.
+
+    An evaluation without `members` is enough. With the spread it makes up the whole: by the law of total variance the
+    covariances of both add up.
+    """
+    types = out.types.cpu().numpy()
+    if artefact.has_noise_head:
+        features = out.latent if out.noise_features is None else out.noise_features
+        with torch.no_grad():
+            found = artefact.module.noise(features, out.types, out.forces.mean(0))
+        variance = float(found[contract.ENERGY_NOISE].mean(0).sum())
+        covariance = found[contract.FORCE_NOISE].mean(0).cpu().numpy()
+        return Aleatoric(variance**0.5, covariance, forces_std(covariance))
+    calibration = artefact.calibration
+    if calibration.force_noise is None:
+        return None
+    stds = calibration.force_noise[types]
+    covariance = (stds**2 / 3.0)[:, None, None] * np.eye(3)
+    return Aleatoric(calibration.energy_noise * len(types), covariance, stds)
 
 
 def require_committee(n_members: int) -> None:

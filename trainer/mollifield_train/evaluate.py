@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from mollifield import load_artefact, uncertainty
-from mollifield.artefact import Artefact
+from mollifield.artefact import Artefact, read_posterior, read_trained
 from mollifield.potential import evaluate
 
 from .data.batches import Graph, collate
@@ -57,6 +57,12 @@ def bound_frames(paths: str | Path | Sequence[str | Path], reading: Reading | No
     if not found:
         raise ValueError(f"{paths}: only isolated atoms, nothing to evaluate")
     return found
+
+
+def seen_frames(artefact: Artefact) -> set[str]:
+    """Keys of the frames that a file says its members, or their posterior, have seen."""
+    kept = (read_trained(artefact), "trained_on"), (read_posterior(artefact), "frames")
+    return {key for found, name in kept if found is not None for key in found[0].get(name, ())}
 
 
 def evaluate_frames(model_path: str | Path, frames: Sequence[Frame], device: str = "cpu") -> list[FrameErrors]:

@@ -18,6 +18,7 @@ from mollifield.artefact import (
     POSTERIOR_STATE_KEY,
     TRAINING_FACTS_KEY,
     TRAINING_STATE_KEY,
+    Artefact,
     save_artefact,
 )
 from mollifield.calibration import tables_of
@@ -27,7 +28,8 @@ from .data.batches import Graph, build_graphs
 from .data.frames import Frame
 from .data.graph_sets import GraphSet, InMemory
 from .latent_space import latent_space
-from .model.protocol import Potential, Staged, Tabulable, TabulablePotential
+from .model.noise_head import NoiseHead
+from .model.protocol import NoiseFeatured, Potential, Staged, Tabulable, TabulablePotential
 from .model.samples import member_state, rebuilt, stack_members, tensors_of_members
 
 SPLINE_FORCE_LIMIT = 1e-4
@@ -135,6 +137,24 @@ class ExportedStages(ExportedPotential):
         return self.potential.read(x, lengths, edge_index, types)
 
 
+class Noisy(ExportedPotential):
+    """One with a noise head, whose tensors are the members' too where there is a trunk for each."""
+
+    def hold(self, head: NoiseHead) -> None:
+        """Once it is made."""
+        self.noise_head = head
+        self.member_tensors += [f"noise_head.{n}" for n, t in head.state_dict().items() if len(t) == self.n_members]
+
+    @torch.jit.export
+    def noise(self, features: Tensor, types: Tensor, forces: Tensor) -> dict[str, Tensor]:
+        """See `mollifield.contract`."""
+        return self.noise_head(features, types, forces)
+
+
+class NoisyStages(Noisy, ExportedStages):
+    """Layer by layer as well."""
+
+
 def export(
     models: Potential | Sequence[Potential],
     path: str | Path,
@@ -150,6 +170,7 @@ def export(
     space: dict[str, Tensor] | None = None,
     basis: Basis | None = None,
     undetermined_compositions: Tensor | None = None,
+    noise_head: NoiseHead | None = None,
 ) -> None:
     """Write `model.pt`, having checked that the exported model equals the eager one.
 
@@ -164,7 +185,8 @@ def export(
     `undetermined_species`, `undetermined_compositions`: see `contract`; None where it is not known. `trained`: what
     members.pt says, plain values but for the state, so that another training may begin from the file; None for a file
     that none can begin from. `posterior`: the same of what the members were drawn from (`uncertainty.last_layer`).
-    `basis`: of samples on one trunk whose energies are linear in one another.
+    `basis`: of samples on one trunk whose energies are linear in one another. `noise_head`:
+    one that was trained on this model's features (`uncertainty.noise`).
     Raises `ValueError` when there is no reference frame, when no spline is good enough, and when the written file
     disagrees with the eager model.
     """
@@ -180,17 +202,39 @@ def export(
     if training_frames:
         space = latent_space(potential, graphs_of(training_frames, potential))
     tables = tables_of(calibration or {}, len(potential.species))
-    wrapper = ExportedStages if isinstance(potential, Staged) else ExportedPotential
+    wrapper = _wrapper(isinstance(potential, Staged), noise_head is not None)
     wrapped = wrapper(
         *(potential, tables, frames, space or {}, labels, undetermined_species, trained, posterior, basis),
         undetermined_compositions=undetermined_compositions,
     )
+    if isinstance(wrapped, Noisy) and noise_head is not None:
+        if isinstance(potential, NoiseFeatured):
+            potential.give_noise_features()
+        wrapped.hold(noise_head)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
         warnings.filterwarnings("ignore", "The TorchScript type system")  # e3nn's annotations
         scripted = script(wrapped)
     save_artefact(scripted, path, summary)
     load_artefact(path)  # recomputes the eager model's numbers, or raises
+
+
+def _wrapper(staged: bool, noisy: bool) -> type[ExportedPotential]:
+    if noisy:
+        return NoisyStages if staged else Noisy
+    return ExportedStages if staged else ExportedPotential
+
+
+def noise_head_of(artefact: Artefact) -> NoiseHead | None:
+    """The one in a model file, to go on with."""
+    if not artefact.has_noise_head:
+        return None
+    stated = artefact.whole.noise_head
+    state = stated.state_dict()
+    n_trunks, n_species, n_hidden = state["forces.bias_1"].shape
+    head = NoiseHead(n_trunks, n_species, stated.n_latent, stated.l_max, n_hidden)
+    head.load_state_dict({name: state[name] for name in head.state_dict()})
+    return head.requires_grad_(False)
 
 
 def graphs_of(frames: Iterable[Atoms | Graph], potential: Potential) -> GraphSet:

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from mollifield import contract, load_artefact, uncertainty
-from mollifield.artefact import Artefact, read_posterior, read_trained, save_calibrated
+from mollifield.artefact import Artefact, save_calibrated
 from mollifield.calibration import Array, Calibration, by_species
 from mollifield.potential import evaluate
 
 from ..data.frames import Frame, Reading, read_frames
+from ..evaluate import seen_frames
 from ..progress import counted
 from . import MAPS, CalibrationMap
 from .conformal import conformal
@@ -163,8 +164,7 @@ def calibrate_file(
 
 def _refuse_trained(artefact: Artefact, frames: Sequence[Frame]) -> None:
     """Raise ValueError for frames that the file says its members, or their posterior, have seen."""
-    kept = (read_trained(artefact), "trained_on"), (read_posterior(artefact), "frames")
-    known = {key for found, name in kept if found is not None for key in found[0].get(name, ())}
+    known = seen_frames(artefact)
     found = [frame.origin for frame in frames if frame.content in known]
     if found:
         raise ValueError(

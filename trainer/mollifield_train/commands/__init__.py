@@ -16,6 +16,7 @@ from . import (
     ipi,
     lammps_check,
     loop,
+    noise,
     pause,
     posterior,
     resume,
@@ -52,6 +53,7 @@ COMMANDS = {
     "posterior": Command(
         "a trained model as samples of its last layer's posterior", posterior.add_arguments, posterior.run
     ),
+    "noise": Command("fit the noise of labels to a trained model's residuals", noise.add_arguments, noise.run),
     "update": Command("take further frames into a posterior, without a training", update.add_arguments, update.run),
     "loop": Command("active learning: explore, select, label, retrain", loop.add_arguments, loop.run),
     "status": Command("how far a loop is", status.add_arguments, status.run),
