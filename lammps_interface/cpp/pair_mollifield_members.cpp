@@ -53,7 +53,8 @@ void PairMollifield::reduce_members()
     if (species < 0) continue;
     for (std::size_t k = 0; k < forces.size(); k++) forces[k] = s.member_forces[forces.size() * i + k] / s.force_unit;
     const auto spread = mollifield::force_spread(forces.data(), n_members, calibration.force[species],
-                                                 *out.outside_std.rows[i] / s.force_unit);
+                                                 *out.outside_std.rows[i] / s.force_unit,
+                                                 calibration.force_floor_std(species, *out.relative_distance.rows[i]));
     for (int a = 0; a < 3; a++) out.force_mean.rows[i][a] = s.force_unit * spread.mean[a];
     for (int k = 0; k < 6; k++) out.force_covariance.rows[i][k] = s.force_unit * s.force_unit * spread.covariance[k];
     *out.force_std.rows[i] = s.force_unit * spread.std;
@@ -94,6 +95,7 @@ void PairMollifield::reduce_latent()
   const std::size_t n_nodes = s.graph.n_local;
   out.latent_distance.clear(atom->nlocal, 1);
   out.outside_std.clear(atom->nlocal, 1);
+  out.relative_distance.clear(atom->nlocal, 1);
   out.n_latent = n_nodes > 0 ? static_cast<int>(s.evaluation.latent.size() / n_nodes) : 0;
   out.latent.assign(static_cast<std::size_t>(out.n_latent) * atom->nlocal, 0.0);
   const std::size_t width = out.n_latent / s.potential->n_trunks();
@@ -111,7 +113,8 @@ void PairMollifield::reduce_latent()
     if (!space.has_references()) continue;
     const int species = map[atom->type[i]];
     *out.latent_distance.rows[i] = space.distance(species, features);
-    *out.outside_std.rows[i] = s.force_unit * space.outside_std(species, *out.latent_distance.rows[i]);
+    *out.relative_distance.rows[i] = space.relative_distance(species, features, *out.latent_distance.rows[i]);
+    *out.outside_std.rows[i] = s.force_unit * space.outside_std(*out.relative_distance.rows[i]);
   }
 }
 
@@ -134,18 +137,26 @@ void *PairMollifield::extract(const char *name, int &dim)
                                                  {"aleatoric_std_flag", &s.force_std_flag},
                                                  {"force_interval_flag", &s.force_std_flag},
                                                  {"latent_distance_flag", &s.force_std_flag},
+                                                 {"relative_distance_flag", &s.force_std_flag},
                                                  {"has_latent_references", &out.has_latent_references}};
   const auto scalar = scalars.find(key);
   if (scalar != scalars.end()) return scalar->second;
   dim = 1;
-  const std::map<std::string, void *> arrays = {
-      {"type_symbols", s.type_symbols.data()},           {"force_std", out.force_std.block.data()},
-      {"force_std_raw", out.force_std_raw.block.data()}, {"force_interval", out.force_interval.block.data()},
-      {"force_mean", out.force_mean.block.data()},       {"force_covariance", out.force_covariance.block.data()},
-      {"aleatoric_std", out.aleatoric_std.block.data()}, {"latent_distance", out.latent_distance.block.data()},
-      {"outside_std", out.outside_std.block.data()},     {"latent", out.latent.data()},
-      {"member_forces", s.member_forces.data()},         {"member_energies", out.member_energies.data()},
-      {"member_virials", out.member_virials.data()}};
+  const std::map<std::string, void *> arrays = {{"type_symbols", s.type_symbols.data()},
+                                                {"force_std", out.force_std.block.data()},
+                                                {"force_std_raw", out.force_std_raw.block.data()},
+                                                {"force_interval", out.force_interval.block.data()},
+                                                {"force_mean", out.force_mean.block.data()},
+                                                {"force_covariance", out.force_covariance.block.data()},
+                                                {"aleatoric_std", out.aleatoric_std.block.data()},
+                                                {"latent_distance", out.latent_distance.block.data()},
+                                                {"outside_std", out.outside_std.block.data()},
+                                                {"relative_distance", out.relative_distance.block.data()},
+                                                {"latent", out.latent.data()},
+                                                {"type_species", map},
+                                                {"member_forces", s.member_forces.data()},
+                                                {"member_energies", out.member_energies.data()},
+                                                {"member_virials", out.member_virials.data()}};
   const auto array = arrays.find(key);
   return array == arrays.end() ? nullptr : array->second;
 }
@@ -161,6 +172,7 @@ void *PairMollifield::extract_peratom(const char *name, int &n_columns)
   if (key == "force_interval" && current) return out.force_interval.block.data();
   if (key == "aleatoric_std" && current) return out.aleatoric_std.block.data();
   if (key == "latent_distance" && current) return out.latent_distance.block.data();
+  if (key == "relative_distance" && current) return out.relative_distance.block.data();
   if (key == "force_mean") n_columns = 3;
   if (key == "force_covariance") n_columns = 6;
   if (n_columns == 0 || !current) return nullptr;

@@ -14,7 +14,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from . import contract, uncertainty
-from .ase_properties import INTERVAL_PROPERTIES, NOISE_PROPERTIES, STD_PROPERTIES, register
+from .ase_properties import INTERVAL_PROPERTIES, NOISE_PROPERTIES, OUTSIDE_PROPERTIES, STD_PROPERTIES, register
 from .calibration import Array
 from .potential import evaluate
 from .verification import load_artefact
@@ -37,6 +37,10 @@ class MollifieldCalculator(Calculator):
     `forces_cov`       eV²/Å², [N,3,3] sample covariance over members, likewise; turns with the frame
     `aleatoric_std`    eV/Å, [N]       std of a force label's noise, as the file states it for the species; no part of
                                        `forces_std`, which is epistemic
+    `outside`          bool, [N]       whether no training atom resembles this one (`contract.LATENT_CENTRE`);
+                                       stds are warnings there, no measured errors. A single member knows it too
+    `energy_outside`   bool            whether any atom is outside, or the training frames do not determine the energy
+                                       of this composition
     `energy_interval`  eV              half length of the interval in which the reference energy lies with probability
                                        `level`: a multiple of `energy_std` that a calibration found
     `forces_interval`  eV/Å, [N]       the same of the length of a force's error
@@ -54,7 +58,7 @@ class MollifieldCalculator(Calculator):
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "stresses"]
-    implemented_properties += [*STD_PROPERTIES, *INTERVAL_PROPERTIES, *NOISE_PROPERTIES]
+    implemented_properties += [*STD_PROPERTIES, *INTERVAL_PROPERTIES, *NOISE_PROPERTIES, *OUTSIDE_PROPERTIES]
 
     def __init__(
         self,
@@ -157,6 +161,9 @@ class MollifieldCalculator(Calculator):
         if with_std:
             found = uncertainty.spread(self.artefact, out)
             results.update({name: getattr(found, name) for name in STD_PROPERTIES})
+        if with_std or any(name in OUTSIDE_PROPERTIES for name in wanted):
+            results["outside"] = uncertainty.outside(self.artefact, out)
+            results["energy_outside"] = uncertainty.energy_outside(self.artefact, out)
         if "aleatoric_std" in wanted:
             results["aleatoric_std"] = self._noise(out.types.cpu().numpy())
         for name in intervals:

@@ -14,6 +14,7 @@ import ase
 import lightning
 import numpy as np
 import torch
+from torch import Tensor
 
 from mollifield.artefact import choose_device
 
@@ -23,6 +24,7 @@ from ..config import TrainConfig, load_train_config
 from ..data.batches import Graph
 from ..data.graph_sets import GraphSet
 from ..data.shifts import composition_counts, least_absolute_shifts, least_squares_shifts
+from ..data.statistics import Statistics
 from ..data.summary import Summary
 from ..evaluate import each_error
 from ..export import export
@@ -150,8 +152,15 @@ def _export(
         training_frames=data.training,
         labels=data.labels,
         undetermined_species=data.statistics.shifts.undetermined,
+        undetermined_compositions=_unseen(data.statistics),
         trained=trained,
     )
+
+
+def _unseen(statistics: Statistics) -> Tensor:
+    """`Shifts.unseen` as a tensor, with no rows too."""
+    rows = statistics.shifts.unseen
+    return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(statistics.species))
 
 
 def refit_shifts(

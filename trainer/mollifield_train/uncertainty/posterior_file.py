@@ -21,7 +21,7 @@ from ..model.protocol import LastLayered, LastLayeredPotential, Potential
 from ..model.samples import member_state, one_member, rebuilt
 from ..training.members import load_members, pack
 from . import KINDS
-from .draws import antithetic
+from .draws import affine_basis, antithetic
 from .features import FrameFeatures, features_of
 from .last_layer import Noise, Posterior, noise_of, posterior_of, updated
 
@@ -197,8 +197,10 @@ def _write(
         training_frames=training_frames,
         labels=artefact.labels,
         undetermined_species=artefact.undetermined_species,
+        undetermined_compositions=artefact.undetermined_compositions.cpu(),
         trained=source.trained,
         posterior=facts | {"state": _packed(posterior)},
+        basis=affine_basis(samples),
         space=space,
     )
 
