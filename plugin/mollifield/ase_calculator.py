@@ -73,6 +73,7 @@ class MollifieldCalculator(Calculator):
     ) -> None:
         """`model`: an exported file. `threads`: torch's intra-op threads, process-wide. `level`: of intervals."""
         super().__init__()
+        self._member: int | None = None
         self.level = level
         if threads is not None and threads < 1:
             raise ValueError(f"threads = {threads}; allowed is 1 or more")
@@ -96,11 +97,19 @@ class MollifieldCalculator(Calculator):
             )
         return super().get_property(name, atoms, allow_calculation)
 
+    def member(self, k: int) -> "MollifieldCalculator":
+        """A calculator of member `k` (from 0) alone, which has no spread. Errors: see `Artefact.member`."""
+        other = copy.copy(self)
+        Calculator.__init__(other)  # results and parameters of its own
+        other.artefact, other._member, other.always_std = self.artefact.member(k), k, False
+        return other
+
     def _load(self, model: Path, device: str, threads: int | None) -> None:
         self._model, self._device, self._threads = model, device, threads
         if threads is not None:
             torch.set_num_threads(threads)
-        self.artefact = load_artefact(model, device)
+        artefact = load_artefact(model, device)
+        self.artefact = artefact if self._member is None else artefact.member(self._member)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the model, of which the file's path and checksum are kept."""
