@@ -15,6 +15,7 @@ from torch import Tensor
 
 from . import contract
 from .calibration import Calibration, read_calibration
+from .gradients import Basis
 from .native import has_native
 
 # Attributes of the ScriptModule that no engine reads, both optional: with them another training may begin from a file,
@@ -41,6 +42,8 @@ class Artefact:
     calibration: Calibration
     shared_trunk: bool
     """Whether members are samples on one trunk, not models of their own."""
+    basis: Basis | None
+    """Members from whose gradients those of all follow; None where each needs a backward pass of its own."""
     reference_frames: list[dict[str, Tensor]]
     latent_space: dict[str, Tensor]
     """Empty where the file has no latent references."""
@@ -72,7 +75,13 @@ class Artefact:
             for frame in self.reference_frames
         ]
         return replace(
-            self, module=_frozen(module), whole=module, n_members=1, reference_frames=frames, latent_space={}
+            self,
+            module=_frozen(module),
+            whole=module,
+            n_members=1,
+            basis=None,
+            reference_frames=frames,
+            latent_space={},
         )
 
 
@@ -177,6 +186,7 @@ def read_artefact(path: str | Path, device: str = "cpu") -> Artefact:
         dtype=getattr(torch, getattr(module, contract.DTYPE_KEY)),
         calibration=calibration,
         shared_trunk=bool(getattr(module, contract.SHARED_TRUNK_KEY, False)),
+        basis=_basis(module),
         reference_frames=list(getattr(module, contract.REFERENCE_KEY)),
         latent_space=dict(getattr(module, contract.LATENT_SPACE_KEY, {})),
         labels=_optional_list(module, contract.LABELS_KEY),
@@ -202,6 +212,11 @@ def _keep_member(module: torch.jit.ScriptModule, names: list[str], k: int) -> No
         setattr(
             owner, leaf, torch.nn.Parameter(cut, requires_grad=False) if leaf in dict(owner.named_parameters()) else cut
         )
+
+
+def _basis(module: torch.jit.ScriptModule) -> Basis | None:
+    members = getattr(module, contract.BASIS_KEY, None)
+    return None if members is None else Basis(members.tolist(), getattr(module, contract.MIXING_KEY))
 
 
 def _optional_list(module: torch.jit.ScriptModule, key: str) -> list[str] | None:

@@ -95,6 +95,11 @@ MEMBER_TENSORS_KEY = "member_tensors"
 # bool: members are samples on one trunk (heads, posterior draws), not models of their own: T is 1, and the tensors of
 # the trunk are not among MEMBER_TENSORS. Their spread says nothing of the trunk. Absent: false.
 SHARED_TRUNK_KEY = "shared_trunk"
+# Optional, where members share a trunk and their energies are linear in one another: some of them, int64 [R], and
+# float64 [M, R] with E_m = sum_r mixing[m, r] E_(basis[r]) for every geometry, so that R backward passes are enough.
+# An engine that does not know them makes M.
+BASIS_KEY = "basis"
+MIXING_KEY = "mixing"
 
 # List[str], optional: what the training frames were labelled with and trained on, of "energy", "forces", "stress". A
 # file without it does not say.

@@ -56,6 +56,7 @@ def evaluate_edges(
         artefact.n_members if members else 1,
         artefact.dtype,
         shared_trunk=artefact.shared_trunk,
+        basis=artefact.basis,
     )
     vectors, gradients = found.edge_vectors.detach().to(torch.float64), found.gradients.to(torch.float64)
     atomic_energies = found.outputs[contract.ATOMIC_ENERGIES].detach()

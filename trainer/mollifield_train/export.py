@@ -21,7 +21,7 @@ from mollifield.artefact import (
     save_artefact,
 )
 from mollifield.calibration import tables_of
-from mollifield.gradients import differentiate, forces_of, virial_of
+from mollifield.gradients import Basis, differentiate, forces_of, virial_of
 
 from .data.batches import Graph, build_graphs
 from .data.frames import Frame
@@ -48,6 +48,8 @@ class ExportedPotential(nn.Module):
     training_facts: str
     posterior_state: dict[str, Tensor]
     posterior_facts: str
+    basis: Tensor
+    mixing: Tensor
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class ExportedPotential(nn.Module):
         undetermined_species: Sequence[str] | None = None,
         trained: Mapping[str, Any] | None = None,
         posterior: Mapping[str, Any] | None = None,
+        basis: Basis | None = None,
         undetermined_compositions: Tensor | None = None,
     ) -> None:
         super().__init__()
@@ -88,6 +91,9 @@ class ExportedPotential(nn.Module):
             facts = dict(posterior)
             setattr(self, POSTERIOR_STATE_KEY, facts.pop("state"))
             setattr(self, POSTERIOR_FACTS_KEY, json.dumps(facts))
+        if basis is not None:
+            setattr(self, contract.BASIS_KEY, torch.tensor(basis.members))
+            setattr(self, contract.MIXING_KEY, basis.mixing)
         self.member_tensors = [f"potential.{name}" for name in tensors_of_members(potential)]
 
     def forward(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
@@ -142,6 +148,7 @@ def export(
     trained: Mapping[str, Any] | None = None,
     posterior: Mapping[str, Any] | None = None,
     space: dict[str, Tensor] | None = None,
+    basis: Basis | None = None,
     undetermined_compositions: Tensor | None = None,
 ) -> None:
     """Write `model.pt`, having checked that the exported model equals the eager one.
@@ -156,8 +163,8 @@ def export(
     what the members were trained on; without them the file has no latent references but those of `space`. `labels`,
     `undetermined_species`, `undetermined_compositions`: see `contract`; None where it is not known. `trained`: what
     members.pt says, plain values but for the state, so that another training may begin from the file; None for a file
-    that none can begin from.
-    `posterior`: the same of what the members were drawn from (`uncertainty.last_layer`).
+    that none can begin from. `posterior`: the same of what the members were drawn from (`uncertainty.last_layer`).
+    `basis`: of samples on one trunk whose energies are linear in one another.
     Raises `ValueError` when there is no reference frame, when no spline is good enough, and when the written file
     disagrees with the eager model.
     """
@@ -175,7 +182,7 @@ def export(
     tables = tables_of(calibration or {}, len(potential.species))
     wrapper = ExportedStages if isinstance(potential, Staged) else ExportedPotential
     wrapped = wrapper(
-        *(potential, tables, frames, space or {}, labels, undetermined_species, trained, posterior),
+        *(potential, tables, frames, space or {}, labels, undetermined_species, trained, posterior, basis),
         undetermined_compositions=undetermined_compositions,
     )
     with warnings.catch_warnings():
