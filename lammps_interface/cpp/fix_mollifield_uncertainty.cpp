@@ -36,7 +36,7 @@ FixMollifieldUncertainty::FixMollifieldUncertainty(LAMMPS *lmp, int narg, char *
 {
   nevery = settings.every;
   scalar_flag = vector_flag = peratom_flag = 1;
-  size_vector = 8;
+  size_vector = 9;
   extscalar = extvector = 0;
   size_peratom_cols = maxexchange = N_COLUMNS;
   create_attribute = 1;
@@ -109,6 +109,11 @@ void FixMollifieldUncertainty::check_quantity() const
                "Fix mollifield/uncertainty: keyword 'quantity {}' needs a model file with latent "
                "references; export it again with the frames it was trained on (mollifield export)",
                quantity.key);
+  if (quantity.needs == Quantity::Needs::NOISE && !committee.states_noise())
+    error->all(FLERR,
+               "Fix mollifield/uncertainty: keyword 'quantity {}' needs a model file that states the noise of its "
+               "labels (mollifield noise)",
+               quantity.key);
   if (quantity.needs != Quantity::Needs::INTERVALS) return;
   if (!settings.calibrated)
     error->all(FLERR, "Fix mollifield/uncertainty: keyword 'quantity {}' is of calibrated stds; 'calibrated' is no",
@@ -126,8 +131,26 @@ void FixMollifieldUncertainty::tell_calibration()
   told_calibration = true;
   if (settings.calibrated && !committee.calibration().states_std)
     utils::logmesg(lmp, "Fix mollifield/uncertainty: the model file has no calibration, std is as it comes\n");
-  if (!committee.calibration().states_force_noise)
+  if (!committee.states_noise())
     utils::logmesg(lmp, "Fix mollifield/uncertainty: the model file states no force_noise_std, aleatoric std is 0\n");
+}
+
+// Once: what the stds are from here on.
+void FixMollifieldUncertainty::tell_outside()
+{
+  const auto &s = statistics;
+  if (s.n_outside > 0 && !told_outside && comm->me == 0)
+    utils::logmesg(
+        lmp,
+        "Fix mollifield/uncertainty: step {}: outside, {} atom(s) resemble none of the training data; stds are "
+        "warnings from here on\n",
+        update->ntimestep, s.n_outside);
+  if (s.energies.composition_std > 0.0 && !told_composition && comm->me == 0)
+    utils::logmesg(lmp,
+                   "Fix mollifield/uncertainty: energies are outside: the training data do not determine those of this "
+                   "composition\n");
+  told_outside = told_outside || s.n_outside > 0;
+  told_composition = told_composition || s.energies.composition_std > 0.0;
 }
 
 // LAMMPS tells nobody of `reset_timestep`: a run that does not start where the last one ended shows it.
@@ -202,7 +225,8 @@ JudgedAtoms FixMollifieldUncertainty::judge_atoms()
 {
   const double *const force_std = committee.force_std(settings.calibrated),
                       *const noise = committee.read<double>("aleatoric_std"),
-                      *const distance = committee.read<double>("latent_distance");
+                      *const distance = committee.read<double>("latent_distance"),
+                      *const relative = committee.read<double>("relative_distance");
   JudgedAtoms found;
   for (int i = 0; i < atom->nlocal; i++) {
     std::fill_n(array_atom[i], N_COLUMNS, 0.0);
@@ -212,6 +236,7 @@ JudgedAtoms FixMollifieldUncertainty::judge_atoms()
     found.force_std.push_back(array_atom[i][0] = force_std[i]);
     found.aleatoric_std.push_back(array_atom[i][1] = noise[i]);
     found.latent_distance.push_back(array_atom[i][2] = distance[i]);
+    found.relative_distance.push_back(array_atom[i][3] = relative[i]);
   }
   return found;
 }
@@ -221,6 +246,7 @@ void FixMollifieldUncertainty::decide()
   // A run may start between the steps that are looked at; those alone decide, so that a run that was interrupted
   // anywhere keeps the same frames.
   if (!is_due()) return;
+  tell_outside();
   const bigint step = update->ntimestep;
   if (!frames.name().empty() && statistics.value > settings.select && frames.may_follow(step) &&
       novelty.admits(statistics.trigger, committee))
@@ -263,14 +289,15 @@ double FixMollifieldUncertainty::compute_vector(int i)
 {
   const auto &s = statistics;
   const bigint since = frames.last_step() == NEVER ? -1 : update->ntimestep - frames.last_step();
-  const double values[8] = {s.max,
+  const double values[9] = {s.max,
                             s.mean,
                             s.q99,
                             committee.energy_std_per_atom(s.energies),
                             static_cast<double>(frames.n_written()),
                             static_cast<double>(since),
                             s.aleatoric,
-                            s.epistemic};
+                            s.epistemic,
+                            static_cast<double>(s.n_outside)};
   return values[i];
 }
 

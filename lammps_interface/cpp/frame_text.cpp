@@ -13,8 +13,8 @@ using namespace LAMMPS_NS;
 
 namespace {
 
-// What travels to rank 0 for each atom: tag, type, position, mean force, force std, latent distance.
-constexpr int VALUES_PER_ATOM = 10;
+// What travels to rank 0 for each atom: tag, type, position, mean force, force std, latent distance, aleatoric std.
+constexpr int VALUES_PER_ATOM = 11;
 
 class Writer : protected Pointers {
  public:
@@ -45,14 +45,15 @@ std::vector<double> Writer::gather_atoms()
 {
   const double *const force_std = committee.force_std(settings.calibrated),
                       *const mean = committee.read<double>("force_mean"),
-                      *const distance = committee.read<double>("latent_distance");
+                      *const distance = committee.read<double>("latent_distance"),
+                      *const noise = committee.read<double>("aleatoric_std");
   const double length_unit = committee.length_unit(), force_unit = committee.force_unit();
   std::vector<double> mine;
   for (int i = 0; i < atom->nlocal; i++) {
     const double *const x = atom->x[i], *const f = &mean[3 * i];
     mine.insert(mine.end(), {static_cast<double>(atom->tag[i]), static_cast<double>(atom->type[i]), x[0] / length_unit,
                              x[1] / length_unit, x[2] / length_unit, f[0] / force_unit, f[1] / force_unit,
-                             f[2] / force_unit, force_std[i] / force_unit, distance[i]});
+                             f[2] / force_unit, force_std[i] / force_unit, distance[i], noise[i] / force_unit});
   }
   const std::vector<double> all = gather(mine, world);
   const std::size_t n = all.size() / VALUES_PER_ATOM;
@@ -81,7 +82,8 @@ std::string Writer::header(std::size_t n)
   text += fmt::format("step={} energy_mean={:.17g} energy_std={:.17g} max_force_std={:.17g} ", update->ntimestep,
                       s.energies.spread.mean, s.energies.spread.std, s.max_force_std / force_unit);
   text += fmt::format("force_noise_std={:.17g} energy_noise_std={:.17g} ", s.aleatoric / force_unit,
-                      committee.calibration().energy_noise);
+                      s.energies.noise_per_atom);
+  text += fmt::format("n_outside={} energy_outside={} ", s.n_outside, s.energies.outside(s.n_outside) ? 'T' : 'F');
   const Quantity &quantity = *settings.quantity;
   text += fmt::format("quantity={} reduce={} value={:.17g} trigger={} trigger_value={:.17g}\n", quantity.key,
                       settings.reduction_key(), s.value / quantity.in_run_units(committee), s.trigger,
@@ -97,9 +99,9 @@ std::string Writer::text()
   std::string text = header(n);
   for (std::size_t k = 0; k < n; k++) {
     const double *const v = &atoms[VALUES_PER_ATOM * k];
-    text += fmt::format("{} {:.17g} {:.17g} {:.17g} {} {:.17g} {:.17g} {:.17g} {:.17g} {:.17g} {:.17g}\n",
+    text += fmt::format("{} {:.17g} {:.17g} {:.17g} {} {:.17g} {:.17g} {:.17g} {:.17g} {:.17g} {:.17g} {:.17g}\n",
                         symbol(static_cast<int>(v[1])), v[2], v[3], v[4], static_cast<bigint>(v[0]), v[5], v[6], v[7],
-                        v[8], v[8] * v[8], v[9]);
+                        v[8], v[8] * v[8], v[9], v[10]);
   }
   return text;
 }

@@ -67,6 +67,7 @@ std::int64_t integer(std::string_view digits)
 
 struct Frame {
   std::int64_t n_atoms = 0, step = 0;
+  int n_numbers = 10;  // of an atom
 };
 
 void match_header(Cursor &cursor, Frame &frame)
@@ -78,7 +79,11 @@ void match_header(Cursor &cursor, Frame &frame)
   cursor.literal("\" pbc=\"");
   cursor.words(3, "TF");
   cursor.literal("\" ");
-  cursor.literal(FRAME_COLUMNS);
+  cursor.literal(EARLIER_FRAME_COLUMNS);
+  if (cursor.ahead() == ':') {
+    cursor.literal(FRAME_COLUMNS.substr(EARLIER_FRAME_COLUMNS.size()));
+    frame.n_numbers = 11;
+  }
   cursor.literal(" step=");
   frame.step = integer(cursor.word("-0123456789"));  // those of a rerun may be negative
   // Other releases may say more or less of a frame.
@@ -100,7 +105,7 @@ void match(Cursor &cursor, std::int64_t k, Frame &frame)
   } else {
     cursor.word(LETTERS);
     cursor.literal(" ");
-    cursor.words(10, NUMBER);
+    cursor.words(frame.n_numbers, NUMBER);
   }
   cursor.literal("\n");
 }

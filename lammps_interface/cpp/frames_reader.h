@@ -12,7 +12,9 @@ namespace LAMMPS_NS {
 // Columns of a frame, in the words of its header: by these a frame is known to be one of the fix.
 inline constexpr std::string_view FRAME_COLUMNS =
     "Properties=species:S:1:pos:R:3:tag:I:1:forces_mean:R:3:force_std:R:1:force_covariance_trace:R:1:"
-    "latent_distance:R:1";
+    "latent_distance:R:1:aleatoric_std:R:1";
+// Of frames that earlier releases wrote.
+inline constexpr std::string_view EARLIER_FRAME_COLUMNS = FRAME_COLUMNS.substr(0, FRAME_COLUMNS.rfind(":aleatoric"));
 
 // From the beginning of an open file, frame by frame. A file may be large, its lines are not.
 class FramesReader {

@@ -38,26 +38,34 @@ class PairMollifield : public Pair {
   //   length_unit         double *, LAMMPS length units of 1 Å
   //   calibration         const mollifield::Calibration *, of the file
   //   type_symbols        const char **, [ntypes + 1], "X" for a NULL type
+  //   type_species        int *, [ntypes + 1], index into the model's species, -1 for a NULL type
   //   force_std           double *, [nlocal]: sqrt(trace of force_covariance)
   //   force_std_raw       double *, [nlocal], without the calibration
   //   force_interval      double *, [nlocal]: no force is wrong by more, in nine cases of ten
   //   (contract.INTERVAL_LEVEL);
   //                       0 where the file states no intervals
   //   force_covariance    double *, [nlocal, 6], xx yy zz xy xz yz: the members' sample covariance, calibrated, and a
-  //                       third of outside_std squared on its diagonal
+  //                       third of what is added for the distance, squared, on its diagonal
   //   force_mean          double *, [nlocal, 3]
-  //   aleatoric_std       double *, [nlocal], force noise of the labels, as large for every atom
+  //   aleatoric_std       double *, [nlocal]: sqrt(trace of aleatoric_covariance)
+  //   aleatoric_covariance   double *, [nlocal, 6], force noise of the labels, which a noise head tells, or the file
+  //                       states for the species
+  //   energy_noise        double *, [nlocal], variances that sum to the total energy's; 0 without a head
+  //   has_noise_head      int *
   //   member_forces       double *, [nlocal, n_members, 3]
   //   member_energies     double *, [n_members], sums over the atoms of this rank
   //   member_virials      double *, [n_members, 6], this rank's share, xx yy zz xy xz yz
   //   n_latent            int *, features of an atom, 0 where none was computed
   //   latent              double *, [nlocal, n_latent], scaled (contract.LATENT_SPACE_KEY)
   //   latent_distance     double *, [nlocal], to the nearest training atom of the species; 0 without references
+  //   relative_distance   double *, [nlocal], above 1 where an atom is outside of the training data
+  //                       (contract.LATENT_FARTHEST)
   //   outside_std         double *, [nlocal], 0 inside of the training data (contract.LATENT_REACH)
   //   has_latent_references   int *
   // All but the calibration is of the last computation with the flag set. extract_peratom() gives force_std,
-  // force_interval, aleatoric_std and latent_distance (a column), force_mean (3) and force_covariance (6), or null at a
-  // step that did not compute them; each has a flag of its name for `fix pair ... name 1`.
+  // force_interval, aleatoric_std, latent_distance and relative_distance (a column), force_mean (3), force_covariance
+  // and aleatoric_covariance (6), or null at a step that did not compute them; each has a flag of its name for
+  // `fix pair ... name 1`.
   void *extract(const char *, int &) override;
   void *extract_peratom(const char *, int &) override;
   double memory_usage() override;
@@ -98,6 +106,7 @@ class PairMollifield : public Pair {
   void tally_centroid(std::size_t);
   void sum_member_forces();
   void reduce_members();
+  void reduce_noise();
   void sum_member_virials();
   void reduce_latent();
 };

@@ -46,25 +46,56 @@ void PairMollifield::reduce_members()
   out.force_interval.clear(n_local, 1);
   out.force_mean.clear(n_local, 3);
   out.force_covariance.clear(n_local, 6);
-  out.aleatoric_std.clear(n_local, 1);
   std::vector<double> forces(3 * static_cast<std::size_t>(n_members));
   for (int i = 0; i < n_local; i++) {
     const int species = map[atom->type[i]];
     if (species < 0) continue;
     for (std::size_t k = 0; k < forces.size(); k++) forces[k] = s.member_forces[forces.size() * i + k] / s.force_unit;
     const auto spread = mollifield::force_spread(forces.data(), n_members, calibration.force[species],
-                                                 *out.outside_std.rows[i] / s.force_unit);
+                                                 *out.outside_std.rows[i] / s.force_unit,
+                                                 calibration.force_floor_std(species, *out.relative_distance.rows[i]));
     for (int a = 0; a < 3; a++) out.force_mean.rows[i][a] = s.force_unit * spread.mean[a];
     for (int k = 0; k < 6; k++) out.force_covariance.rows[i][k] = s.force_unit * s.force_unit * spread.covariance[k];
     *out.force_std.rows[i] = s.force_unit * spread.std;
     *out.force_std_raw.rows[i] = s.force_unit * spread.raw_std;
     if (!calibration.force_interval.empty())
       *out.force_interval.rows[i] = s.force_unit * calibration.force_interval[species] * spread.std;
-    *out.aleatoric_std.rows[i] = s.force_unit * calibration.force_noise[species];
   }
+  reduce_noise();
   out.member_energies = s.evaluation.member_energies;
   for (double &energy : out.member_energies) energy *= s.energy_unit;
   sum_member_virials();
+}
+
+// Covariances of a noise head, or those of the file's number for the species.
+void PairMollifield::reduce_noise()
+{
+  auto &s = *state;
+  auto &out = s.outputs;
+  out.aleatoric_std.clear(atom->nlocal, 1);
+  out.aleatoric_covariance.clear(atom->nlocal, 6);
+  out.energy_noise.clear(atom->nlocal, 1);
+  const auto n = static_cast<std::size_t>(s.graph.n_local);
+  mollifield::Noise noise;
+  if (s.potential->has_noise_head() && n > 0) {
+    std::vector<double> forces;
+    for (std::size_t node = 0; node < n; node++)
+      for (int a = 0; a < 3; a++) forces.push_back(out.force_mean.rows[s.atoms[node]][a] / s.force_unit);
+    try {
+      noise = s.potential->noise(s.graph, s.evaluation, forces);
+    } catch (const std::exception &failure) {
+      fail_on_this_rank(failure.what());
+    }
+  } else {
+    noise = mollifield::stated_noise(s.potential->calibration(), s.graph.types.data(), n);
+  }
+  for (std::size_t node = 0; node < n; node++) {
+    const int i = s.atoms[node];
+    const double *const c = &noise.force[6 * node];
+    for (int k = 0; k < 6; k++) out.aleatoric_covariance.rows[i][k] = s.force_unit * s.force_unit * c[k];
+    *out.aleatoric_std.rows[i] = s.force_unit * std::sqrt(c[0] + c[1] + c[2]);
+    *out.energy_noise.rows[i] = s.energy_unit * s.energy_unit * noise.energy[node];
+  }
 }
 
 void PairMollifield::sum_member_virials()
@@ -94,6 +125,7 @@ void PairMollifield::reduce_latent()
   const std::size_t n_nodes = s.graph.n_local;
   out.latent_distance.clear(atom->nlocal, 1);
   out.outside_std.clear(atom->nlocal, 1);
+  out.relative_distance.clear(atom->nlocal, 1);
   out.n_latent = n_nodes > 0 ? static_cast<int>(s.evaluation.latent.size() / n_nodes) : 0;
   out.latent.assign(static_cast<std::size_t>(out.n_latent) * atom->nlocal, 0.0);
   const std::size_t width = out.n_latent / s.potential->n_trunks();
@@ -111,7 +143,8 @@ void PairMollifield::reduce_latent()
     if (!space.has_references()) continue;
     const int species = map[atom->type[i]];
     *out.latent_distance.rows[i] = space.distance(species, features);
-    *out.outside_std.rows[i] = s.force_unit * space.outside_std(species, *out.latent_distance.rows[i]);
+    *out.relative_distance.rows[i] = space.relative_distance(species, features, *out.latent_distance.rows[i]);
+    *out.outside_std.rows[i] = s.force_unit * space.outside_std(*out.relative_distance.rows[i]);
   }
 }
 
@@ -122,6 +155,7 @@ void *PairMollifield::extract(const char *name, int &dim)
   const std::string key = name;
   dim = 0;
   out.has_latent_references = s.potential && s.potential->latent_space().has_references();
+  out.has_noise_head = s.potential && s.potential->has_noise_head();
   if (key == "calibration")
     return s.potential ? const_cast<mollifield::Calibration *>(&s.potential->calibration()) : nullptr;
   const std::map<std::string, void *> scalars = {{"n_members", &s.n_members},
@@ -132,20 +166,32 @@ void *PairMollifield::extract(const char *name, int &dim)
                                                  {"n_latent", &out.n_latent},
                                                  {"force_covariance_flag", &s.force_std_flag},
                                                  {"aleatoric_std_flag", &s.force_std_flag},
+                                                 {"aleatoric_covariance_flag", &s.force_std_flag},
+                                                 {"has_noise_head", &out.has_noise_head},
                                                  {"force_interval_flag", &s.force_std_flag},
                                                  {"latent_distance_flag", &s.force_std_flag},
+                                                 {"relative_distance_flag", &s.force_std_flag},
                                                  {"has_latent_references", &out.has_latent_references}};
   const auto scalar = scalars.find(key);
   if (scalar != scalars.end()) return scalar->second;
   dim = 1;
-  const std::map<std::string, void *> arrays = {
-      {"type_symbols", s.type_symbols.data()},           {"force_std", out.force_std.block.data()},
-      {"force_std_raw", out.force_std_raw.block.data()}, {"force_interval", out.force_interval.block.data()},
-      {"force_mean", out.force_mean.block.data()},       {"force_covariance", out.force_covariance.block.data()},
-      {"aleatoric_std", out.aleatoric_std.block.data()}, {"latent_distance", out.latent_distance.block.data()},
-      {"outside_std", out.outside_std.block.data()},     {"latent", out.latent.data()},
-      {"member_forces", s.member_forces.data()},         {"member_energies", out.member_energies.data()},
-      {"member_virials", out.member_virials.data()}};
+  const std::map<std::string, void *> arrays = {{"type_symbols", s.type_symbols.data()},
+                                                {"force_std", out.force_std.block.data()},
+                                                {"force_std_raw", out.force_std_raw.block.data()},
+                                                {"force_interval", out.force_interval.block.data()},
+                                                {"force_mean", out.force_mean.block.data()},
+                                                {"force_covariance", out.force_covariance.block.data()},
+                                                {"aleatoric_std", out.aleatoric_std.block.data()},
+                                                {"latent_distance", out.latent_distance.block.data()},
+                                                {"outside_std", out.outside_std.block.data()},
+                                                {"relative_distance", out.relative_distance.block.data()},
+                                                {"latent", out.latent.data()},
+                                                {"type_species", map},
+                                                {"aleatoric_covariance", out.aleatoric_covariance.block.data()},
+                                                {"energy_noise", out.energy_noise.block.data()},
+                                                {"member_forces", s.member_forces.data()},
+                                                {"member_energies", out.member_energies.data()},
+                                                {"member_virials", out.member_virials.data()}};
   const auto array = arrays.find(key);
   return array == arrays.end() ? nullptr : array->second;
 }
@@ -161,8 +207,14 @@ void *PairMollifield::extract_peratom(const char *name, int &n_columns)
   if (key == "force_interval" && current) return out.force_interval.block.data();
   if (key == "aleatoric_std" && current) return out.aleatoric_std.block.data();
   if (key == "latent_distance" && current) return out.latent_distance.block.data();
-  if (key == "force_mean") n_columns = 3;
-  if (key == "force_covariance") n_columns = 6;
-  if (n_columns == 0 || !current) return nullptr;
-  return (n_columns == 3 ? out.force_mean : out.force_covariance).rows.data();
+  if (key == "relative_distance" && current) return out.relative_distance.block.data();
+  AtomValues *matrices = nullptr;
+  if (key == "force_covariance") matrices = &out.force_covariance;
+  if (key == "aleatoric_covariance") matrices = &out.aleatoric_covariance;
+  if (matrices) n_columns = 6;
+  if (key == "force_mean") {
+    matrices = &out.force_mean;
+    n_columns = 3;
+  }
+  return matrices && current ? matrices->rows.data() : nullptr;
 }

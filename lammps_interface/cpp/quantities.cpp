@@ -11,6 +11,17 @@ namespace {
 
 std::vector<double> force(const JudgedAtoms &atoms, const Committee &) { return atoms.force_std; }
 
+std::vector<double> aleatoric(const JudgedAtoms &atoms, const Committee &) { return atoms.aleatoric_std; }
+
+// The law of total variance: covariances of both parts add up, and so do their traces.
+std::vector<double> total(const JudgedAtoms &atoms, const Committee &)
+{
+  std::vector<double> values;
+  for (std::size_t k = 0; k < atoms.index.size(); k++)
+    values.push_back(std::hypot(atoms.force_std[k], atoms.aleatoric_std[k]));
+  return values;
+}
+
 std::vector<double> force_rel(const JudgedAtoms &atoms, const Committee &committee)
 {
   const double *const mean = committee.read<double>("force_mean");
@@ -35,6 +46,8 @@ double energy(const Energies &energies, const Committee &committee) { return com
 
 std::vector<double> latent(const JudgedAtoms &atoms, const Committee &) { return atoms.latent_distance; }
 
+std::vector<double> outside(const JudgedAtoms &atoms, const Committee &) { return atoms.relative_distance; }
+
 using Unit = Quantity::Unit;
 using Needs = Quantity::Needs;
 
@@ -42,9 +55,13 @@ using Needs = Quantity::Needs;
 constexpr Quantity QUANTITIES[] = {
     {"force", "force std", Unit::FORCE, Needs::NOTHING, force, nullptr},
     {"force_rel", "relative force std", Unit::ONE, Needs::NOTHING, force_rel, nullptr},
+    {"epistemic", "force std", Unit::FORCE, Needs::NOTHING, force, nullptr},
+    {"aleatoric", "noise std of force labels", Unit::FORCE, Needs::NOISE, aleatoric, nullptr},
+    {"total", "std of force labels", Unit::FORCE, Needs::NOISE, total, nullptr},
     {"interval", "force interval", Unit::FORCE, Needs::INTERVALS, interval, nullptr},
     {"energy", "energy std per atom", Unit::ENERGY, Needs::NOTHING, nullptr, energy},
     {"latent", "latent distance", Unit::ONE, Needs::LATENT_REFERENCES, latent, nullptr},
+    {"outside", "relative distance", Unit::ONE, Needs::LATENT_REFERENCES, outside, nullptr},
 };
 
 }  // namespace

@@ -16,12 +16,12 @@ struct Energies;
 struct JudgedAtoms {
   std::vector<int> index;  // among the local atoms
   std::vector<tagint> tag;
-  std::vector<double> force_std, aleatoric_std, latent_distance;
+  std::vector<double> force_std, aleatoric_std, latent_distance, relative_distance;
 };
 
 struct Quantity {
   enum class Unit { FORCE, ENERGY, ONE };
-  enum class Needs { NOTHING, LATENT_REFERENCES, INTERVALS };  // of the model file
+  enum class Needs { NOTHING, LATENT_REFERENCES, INTERVALS, NOISE };  // of the model file
 
   const char *key;   // in the input
   const char *name;  // in messages

@@ -17,7 +17,17 @@ BAR = {"metal": 1.0, "real": 1.0 / 1.01325, "electron": 1e5}
 
 COUPLINGS = ("iso", "aniso", "tri")
 
-QUANTITY_UNIT = {"force": "eV/Å", "force_rel": "1", "interval": "eV/Å", "energy": "eV", "latent": "1"}
+QUANTITY_UNIT = {
+    "force": "eV/Å",
+    "force_rel": "1",
+    "epistemic": "eV/Å",
+    "aleatoric": "eV/Å",
+    "total": "eV/Å",
+    "interval": "eV/Å",
+    "energy": "eV",
+    "latent": "1",
+    "outside": "1",
+}
 """What fix mollifield/uncertainty can look at (lammps_interface/cpp/quantities.cpp); units of `select` and `stop`."""
 
 

@@ -12,6 +12,12 @@ inline constexpr const char *STAGES[] = {"embed", "send", "receive", "read"};
 // Outputs of `forward` and `read`.
 inline constexpr const char *ATOMIC_ENERGIES = "atomic_energies";
 inline constexpr const char *LATENT = "latent";
+inline constexpr const char *NOISE_FEATURES = "noise_features";
+
+// Of a noise head: its method, and what that returns.
+inline constexpr const char *NOISE_METHOD = "noise";
+inline constexpr const char *ENERGY_NOISE = "energy_noise";
+inline constexpr const char *FORCE_NOISE = "force_noise";
 
 // Attributes of the file.
 inline constexpr const char *FORMAT_VERSION_KEY = "format_version";
@@ -24,8 +30,12 @@ inline constexpr const char *CALIBRATION_KEY = "calibration";
 inline constexpr const char *REFERENCE_KEY = "reference_frames";
 inline constexpr const char *MEMBER_TENSORS_KEY = "member_tensors";
 inline constexpr const char *SHARED_TRUNK_KEY = "shared_trunk";
+inline constexpr const char *BASIS_KEY = "basis";
+inline constexpr const char *MIXING_KEY = "mixing";
 inline constexpr const char *LABELS_KEY = "labels";
 inline constexpr const char *UNDETERMINED_SPECIES_KEY = "undetermined_species";
+inline constexpr const char *UNDETERMINED_COMPOSITIONS_KEY = "undetermined_compositions";
+inline constexpr double COMPOSITION_TOLERANCE = 1e-6;
 inline constexpr const char *LATENT_SPACE_KEY = "latent_space";
 
 // A reference frame.
@@ -48,10 +58,15 @@ inline constexpr const char *LATENT_FORCE_SCALE = "force_scale";
 inline constexpr double LATENT_STD_FLOOR = 1e-3;
 inline constexpr double LATENT_REACH_FLOOR = 0.5;
 inline constexpr double OUTSIDE_LIMIT = 10.0;
+inline constexpr const char *LATENT_CENTRE = "centre";
+inline constexpr const char *LATENT_WHITENING = "whitening";
+inline constexpr double LATENT_FARTHEST = 10.0;
 
 // Calibration.
 inline constexpr const char *FORCE_STD = "force_std";
 inline constexpr const char *ENERGY_STD = "energy_std";
+inline constexpr const char *FORCE_FLOOR = "force_floor";
+inline constexpr const char *ENERGY_FLOOR = "energy_floor";
 inline constexpr const char *FORCE_INTERVAL = "force_interval";
 inline constexpr const char *ENERGY_INTERVAL = "energy_interval";
 inline constexpr double INTERVAL_LEVEL = 0.9;

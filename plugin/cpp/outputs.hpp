@@ -26,6 +26,13 @@ class Outputs {
     return found->value().toTensor();
   }
 
+  // What a noise head reads, [T, N, F].
+  at::Tensor noise_features() const
+  {
+    const bool named = !value.isTuple() && value.toGenericDict().contains(contract::NOISE_FEATURES);
+    return (*this)[named ? contract::NOISE_FEATURES : contract::LATENT].detach();
+  }
+
  private:
   c10::IValue value;
 };

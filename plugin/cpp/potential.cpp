@@ -39,19 +39,21 @@ class ThreadGuard {
 
 // What a model gives, before it is turned into plain numbers: members of StagedEvaluation.
 struct Differentiated {
-  at::Tensor atomic_energies, latent, edge_gradients, edge_moments;
+  at::Tensor atomic_energies, latent, noise_features, edge_gradients, edge_moments;
 };
 
 // `by_member`: with a backward pass for each member, which share a trunk and have one copy of the geometry.
-Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inputs, bool by_member)
+Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inputs, bool by_member,
+                              const at::Tensor &basis)
 {
   const Outputs outputs(module.forward({inputs.edge_vectors, inputs.edge_index, inputs.types}));
   Differentiated result;
   result.atomic_energies = outputs[contract::ATOMIC_ENERGIES];
   result.latent = outputs[contract::LATENT].detach();
+  result.noise_features = outputs.noise_features();
   if (inputs.edge_vectors.size(1) == 0) return result;
   std::vector<at::Tensor> found;
-  const auto energies = member_energies(result.atomic_energies, inputs.n_local, by_member);
+  const auto energies = member_energies(result.atomic_energies, inputs.n_local, by_member, basis);
   for (const at::Tensor &energy : energies)
     found.push_back(torch::autograd::grad({energy}, {inputs.edge_vectors}, {}, found.size() + 1 < energies.size())[0]);
   result.edge_gradients = at::cat(found);
@@ -128,6 +130,12 @@ void Potential::Implementation::read_attributes()
   n_members = static_cast<int>(attribute(contract::N_MEMBERS_KEY).toInt());
   dtype_name = attribute(contract::DTYPE_KEY).toStringRef();
   shared_trunk = module.hasattr(contract::SHARED_TRUNK_KEY) && attribute(contract::SHARED_TRUNK_KEY).toBool();
+  if (shared_trunk && module.hasattr(contract::BASIS_KEY)) {
+    basis = attribute(contract::BASIS_KEY).toTensor();
+    mixing = attribute(contract::MIXING_KEY).toTensor();
+    if (basis.dim() != 1 || mixing.dim() != 2 || mixing.size(0) != n_members || mixing.size(1) != basis.size(0))
+      throw std::runtime_error("its basis of members and their mixing do not fit each other");
+  }
   if (module.hasattr("labels"))
     for (const c10::IValue &label : attribute("labels").toListRef()) labels.push_back(label.toStringRef());
   check_attributes();
@@ -150,6 +158,7 @@ void Potential::Implementation::check_attributes() const
 void Potential::Implementation::freeze()
 {
   auto methods = StagedEvaluation::is_possible(module) ? StagedEvaluation::METHODS : std::vector<std::string>{};
+  if (has_noise_head()) methods.push_back(contract::NOISE_METHOD);
   frozen = torch::jit::freeze(module, methods);
   methods.push_back("forward");
   for (const auto &name : methods) torch::jit::toGraphFunction(frozen.get_method(name).function()).get_executor();
@@ -178,12 +187,14 @@ void Potential::Implementation::keep_member(int k)
   }
   only_member = k;
   n_members = 1;
+  basis = mixing = at::Tensor();
 }
 
 namespace {
 
 // `outputs` has the tensors of Differentiated.
-template <typename T> Evaluation collect(const Request &request, std::int64_t n_local, const T &outputs)
+template <typename T>
+Evaluation collect(const Request &request, std::int64_t n_local, bool with_noise, const T &outputs)
 {
   const auto energies = outputs.atomic_energies.detach().narrow(1, 0, n_local);  // [M, n_local]
   const double n_members = static_cast<double>(energies.size(0));
@@ -193,6 +204,7 @@ template <typename T> Evaluation collect(const Request &request, std::int64_t n_
   if (request.members) {
     result.member_atomic_energies = to_vector(energies);
     result.latent = to_vector(outputs.latent.narrow(1, 0, n_local));
+    if (with_noise) result.noise_features = to_vector(outputs.noise_features.narrow(1, 0, n_local));
   }
   if (!outputs.edge_gradients.defined()) return result;
   result.edge_gradients = to_vector(outputs.edge_gradients.sum(0) / n_members);
@@ -231,12 +243,49 @@ Evaluation Potential::Implementation::evaluate(const Graph &graph, const Request
   if ((request.halo || moments) && !has_stages())
     throw std::runtime_error("it cannot be evaluated layer by layer: it was written by an older release");
   if (request.halo || moments) {
-    StagedEvaluation stages(frozen, n_layers, inputs, request.halo, moments, by_member);
+    StagedEvaluation stages(frozen, n_layers, inputs, request.halo, moments, by_member, basis, mixing);
     stages.forward();
     stages.backward();
-    return collect(request, graph.n_local, stages);
+    if (by_member) mix_members(stages.edge_gradients);
+    return collect(request, graph.n_local, has_noise_head(), stages);
   }
-  return collect(request, graph.n_local, evaluate_whole(frozen, inputs, by_member));
+  Differentiated whole = evaluate_whole(frozen, inputs, by_member, basis);
+  if (by_member) mix_members(whole.edge_gradients);
+  return collect(request, graph.n_local, has_noise_head(), whole);
+}
+
+// Those of the basis to those of all members.
+void Potential::Implementation::mix_members(at::Tensor &edge_gradients) const
+{
+  if (mixing.defined() && edge_gradients.defined())
+    edge_gradients = at::tensordot(mixing.to(edge_gradients.options()), edge_gradients, {1}, {0});
+}
+
+bool Potential::Implementation::has_noise_head() const
+{
+  return module.find_method(contract::NOISE_METHOD).has_value();
+}
+
+Noise Potential::Implementation::noise(const Graph &graph, const Evaluation &evaluation,
+                                       const std::vector<double> &forces) const
+{
+  const ThreadGuard thread_guard(threads);
+  const at::NoGradGuard without_gradients;
+  const std::int64_t n = graph.n_local, n_trunks = shared_trunk ? 1 : n_members;
+  const auto on_device = [&](const void *values, at::IntArrayRef sizes, at::ScalarType type) {
+    return torch::from_blob(const_cast<void *>(values), sizes, type).to(device);
+  };
+  const auto n_features = static_cast<std::int64_t>(evaluation.noise_features.size()) / (n_trunks * n);
+  const auto found =
+      frozen
+          .get_method(contract::NOISE_METHOD)(
+              {on_device(evaluation.noise_features.data(), {n_trunks, n, n_features}, at::kDouble),
+               on_device(graph.types.data(), {n}, at::kLong), on_device(forces.data(), {n, 3}, at::kDouble)})
+          .toGenericDict();
+  const at::Tensor covariances = found.at(contract::FORCE_NOISE).toTensor().mean(0).flatten(1);  // [N, 9]
+  const at::Tensor columns = at::tensor({0, 4, 8, 1, 2, 5}, at::kLong).to(device);
+  return {to_vector(found.at(contract::ENERGY_NOISE).toTensor().mean(0)),
+          to_vector(covariances.index_select(1, columns))};
 }
 
 Potential::Potential(const std::string &path, const Options &options) : impl(std::make_unique<Implementation>())
@@ -293,6 +342,16 @@ const std::string &Potential::dtype() const { return impl->dtype_name; }
 const std::string &Potential::device() const { return impl->device_name; }
 
 bool Potential::has_stages() const { return impl->has_stages(); }
+bool Potential::has_noise_head() const { return impl->has_noise_head(); }
+
+Noise Potential::noise(const Graph &graph, const Evaluation &evaluation, const std::vector<double> &forces) const
+{
+  try {
+    return impl->noise(graph, evaluation, forces);
+  } catch (const std::exception &error) {
+    throw std::runtime_error("model file '" + impl->path + "': its noise head failed: " + first_line(error));
+  }
+}
 
 Evaluation Potential::evaluate(const Graph &graph, const Request &request) const
 {

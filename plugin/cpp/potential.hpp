@@ -5,6 +5,7 @@
 #include "calibration.hpp"
 #include "halo.hpp"
 #include "latent_space.hpp"
+#include "uncertainty.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -30,6 +31,7 @@ struct Evaluation {
   std::vector<double> member_energies;         // [M] sums over local atoms, eV
   std::vector<double> member_atomic_energies;  // [M, n_local] eV, only where asked for
   std::vector<double> latent;                  // [n_trunks, n_local, L], only where members are asked for
+  std::vector<double> noise_features;          // [n_trunks, n_local, F], likewise, of a file with a noise head
   std::vector<double> edge_gradients;          // [E, 3] mean over members of dE/d(edge_vectors), eV/Å
   std::vector<double> member_edge_gradients;   // [M, E, 3], only where asked for
   // [3 (a), E, 3 (b)] mean over members, eV: sum over atoms m of (r_m - r_i)_a dE_m/d(edge_vectors_ij)_b. Only where
@@ -81,6 +83,12 @@ class Potential {
   bool has_stages() const;
 
   Evaluation evaluate(const Graph &graph, const Request &request = {}) const;
+
+  // Whether the file tells the noise of labels atom by atom.
+  bool has_noise_head() const;
+  // What its head says, the mean over trunks, of the first n_local atoms of `graph`, of which there is one at least.
+  // `evaluation` is one with members, `forces` [n_local, 3] their mean, eV/Å.
+  Noise noise(const Graph &graph, const Evaluation &evaluation, const std::vector<double> &forces) const;
 
   // CUDA devices that this build and machine offer.
   static int n_cuda_devices();

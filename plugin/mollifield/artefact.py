@@ -4,7 +4,7 @@ import copy
 import json
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from . import contract
 from .calibration import Calibration, read_calibration
+from .gradients import Basis
 from .native import has_native
 
 # Attributes of the ScriptModule that no engine reads, both optional: with them another training may begin from a file,
@@ -41,6 +42,8 @@ class Artefact:
     calibration: Calibration
     shared_trunk: bool
     """Whether members are samples on one trunk, not models of their own."""
+    basis: Basis | None
+    """Members from whose gradients those of all follow; None where each needs a backward pass of its own."""
     reference_frames: list[dict[str, Tensor]]
     latent_space: dict[str, Tensor]
     """Empty where the file has no latent references."""
@@ -48,10 +51,17 @@ class Artefact:
     """What it was trained on, of 'energy', 'forces', 'stress'; None where the file does not say."""
     undetermined_species: list[str] | None
     """Species whose energies are guesses but for the compositions of the training frames; None as above."""
+    undetermined_compositions: Tensor
+    """[k, n_species], see `mollifield.contract`; no rows where all compositions are determined, or nothing is known."""
     summary: dict[str, Any]
     device: torch.device
     whole: torch.jit.ScriptModule
     """As it is in the file; `module` is frozen for speed."""
+
+    @property
+    def has_noise_head(self) -> bool:
+        """Whether it tells the noise of labels atom by atom."""
+        return hasattr(self.whole, contract.NOISE_METHOD)
 
     def member(self, k: int) -> "Artefact":
         """Member `k` (from 0) as a model of its own, at the price of one; it has no latent references.
@@ -70,7 +80,13 @@ class Artefact:
             for frame in self.reference_frames
         ]
         return replace(
-            self, module=_frozen(module), whole=module, n_members=1, reference_frames=frames, latent_space={}
+            self,
+            module=_frozen(module),
+            whole=module,
+            n_members=1,
+            basis=None,
+            reference_frames=frames,
+            latent_space={},
         )
 
 
@@ -107,17 +123,21 @@ def save_artefact(module: torch.jit.ScriptModule, path: str | Path, summary: dic
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def save_calibrated(artefact: Artefact, path: str | Path, tables: dict[str, Tensor], summary: dict[str, Any]) -> None:
+def save_calibrated(
+    artefact: Artefact, path: str | Path, tables: Mapping[str, Tensor | None], summary: dict[str, Any]
+) -> None:
     """Write the model again with these calibration tables (`mollifield.contract`, CALIBRATION_KEY) and summary.
 
-    Tables that are not given stay as they are.
+    Tables that are not given stay as they are; None in the place of one takes it out.
 
     Raises `ValueError` for a file of format version 1, which has no tables, and `OSError` as `save_artefact`.
     """
     if artefact.format_version == 1:
         raise ValueError(f"{artefact.path}: format version 1 has no calibration tables; export the model again")
     other = copy.deepcopy(artefact.whole)
-    setattr(other, contract.CALIBRATION_KEY, dict(getattr(other, contract.CALIBRATION_KEY)) | tables)
+    every = dict(getattr(other, contract.CALIBRATION_KEY)) | dict(tables)
+    kept = {name: table for name, table in every.items() if table is not None}
+    setattr(other, contract.CALIBRATION_KEY, kept)
     save_artefact(other, path, summary)
 
 
@@ -171,10 +191,14 @@ def read_artefact(path: str | Path, device: str = "cpu") -> Artefact:
         dtype=getattr(torch, getattr(module, contract.DTYPE_KEY)),
         calibration=calibration,
         shared_trunk=bool(getattr(module, contract.SHARED_TRUNK_KEY, False)),
+        basis=_basis(module),
         reference_frames=list(getattr(module, contract.REFERENCE_KEY)),
         latent_space=dict(getattr(module, contract.LATENT_SPACE_KEY, {})),
         labels=_optional_list(module, contract.LABELS_KEY),
         undetermined_species=_optional_list(module, contract.UNDETERMINED_SPECIES_KEY),
+        undetermined_compositions=getattr(
+            module, contract.UNDETERMINED_COMPOSITIONS_KEY, torch.zeros(0, len(species), dtype=torch.float64)
+        ),
         summary=json.loads(summary) if summary else {},
         device=target,
         whole=module,
@@ -195,6 +219,11 @@ def _keep_member(module: torch.jit.ScriptModule, names: list[str], k: int) -> No
         )
 
 
+def _basis(module: torch.jit.ScriptModule) -> Basis | None:
+    members = getattr(module, contract.BASIS_KEY, None)
+    return None if members is None else Basis(members.tolist(), getattr(module, contract.MIXING_KEY))
+
+
 def _optional_list(module: torch.jit.ScriptModule, key: str) -> list[str] | None:
     found = getattr(module, key, None)
     return None if found is None else list(found)
@@ -202,7 +231,7 @@ def _optional_list(module: torch.jit.ScriptModule, key: str) -> list[str] | None
 
 def _frozen(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     """Weights as constants and what depends on them alone computed once: a tenth faster on small systems."""
-    stages = [name for name in contract.STAGES if hasattr(module, name)]
+    stages = [name for name in (*contract.STAGES, contract.NOISE_METHOD) if hasattr(module, name)]
     with _torchscript_deprecation_ignored():
         return torch.jit.freeze(module, preserved_attrs=stages)
 

@@ -14,9 +14,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from . import contract, uncertainty
-from .ase_properties import INTERVAL_PROPERTIES, NOISE_PROPERTIES, STD_PROPERTIES, register
+from .ase_properties import INTERVAL_PROPERTIES, NOISE_PROPERTIES, OUTSIDE_PROPERTIES, STD_PROPERTIES, register
 from .calibration import Array
-from .potential import evaluate
+from .potential import Evaluation, evaluate
 from .verification import load_artefact
 
 register()
@@ -35,8 +35,15 @@ class MollifieldCalculator(Calculator):
                                        atoms are outside of the training data (`uncertainty.spread`)
     `forces_std`       eV/Å, [N]       sqrt of the trace of `forces_cov`
     `forces_cov`       eV²/Å², [N,3,3] sample covariance over members, likewise; turns with the frame
-    `aleatoric_std`    eV/Å, [N]       std of a force label's noise, as the file states it for the species; no part of
-                                       `forces_std`, which is epistemic
+    `epistemic_std`    eV/Å, [N]       `forces_std` by another name
+    `aleatoric_std`    eV/Å, [N]       std of a force label's noise (`uncertainty.aleatoric`), as the file's noise head
+                                       tells it, or its number for the species; no part of `forces_std`
+    `aleatoric_cov`    eV²/Å², [N,3,3] its covariance; turns with the frame
+    `energy_aleatoric_std`  eV         the same of the total energy
+    `outside`          bool, [N]       whether no training atom resembles this one (`contract.LATENT_CENTRE`);
+                                       stds are warnings there, no measured errors. A single member knows it too
+    `energy_outside`   bool            whether any atom is outside, or the training frames do not determine the energy
+                                       of this composition
     `energy_interval`  eV              half length of the interval in which the reference energy lies with probability
                                        `level`: a multiple of `energy_std` that a calibration found
     `forces_interval`  eV/Å, [N]       the same of the length of a force's error
@@ -54,7 +61,7 @@ class MollifieldCalculator(Calculator):
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "stresses"]
-    implemented_properties += [*STD_PROPERTIES, *INTERVAL_PROPERTIES, *NOISE_PROPERTIES]
+    implemented_properties += [*STD_PROPERTIES, *INTERVAL_PROPERTIES, *NOISE_PROPERTIES, *OUTSIDE_PROPERTIES]
 
     def __init__(
         self,
@@ -166,20 +173,24 @@ class MollifieldCalculator(Calculator):
         if with_std:
             found = uncertainty.spread(self.artefact, out)
             results.update({name: getattr(found, name) for name in STD_PROPERTIES})
-        if "aleatoric_std" in wanted:
-            results["aleatoric_std"] = self._noise(out.types.cpu().numpy())
+        if with_std or any(name in OUTSIDE_PROPERTIES for name in wanted):
+            results["outside"] = uncertainty.outside(self.artefact, out)
+            results["energy_outside"] = uncertainty.energy_outside(self.artefact, out)
+        if any(name in NOISE_PROPERTIES for name in wanted):
+            results.update(self._noise(out))
         for name in intervals:
             results[name] = self._interval(name, found, out.types.cpu().numpy())
         self.results = results
 
-    def _noise(self, types: NDArray[np.int64]) -> Array:
-        """Of the labels, for each atom."""
-        noise = self.artefact.calibration.force_noise
+    def _noise(self, out: Evaluation) -> dict[str, Array | float]:
+        """Of the labels."""
+        noise = uncertainty.aleatoric(self.artefact, out)
         if noise is None:
             raise PropertyNotImplementedError(
-                f"{self.artefact.path} states no noise of its force labels (`mollifield posterior` writes it)"
+                f"{self.artefact.path} states no noise of its force labels (`mollifield noise` writes it)"
             )
-        return noise[types]
+        found = (noise.forces_std, noise.forces_cov, noise.energy_std)
+        return dict(zip(NOISE_PROPERTIES, found, strict=True))
 
     def _interval(self, name: str, spread: uncertainty.Spread, types: NDArray[np.int64]) -> Array | float:
         """Half lengths of the intervals of `level`."""

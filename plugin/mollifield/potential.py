@@ -9,7 +9,7 @@ from torch import Tensor
 
 from . import contract
 from .artefact import Artefact
-from .gradients import atomic_virials_of, differentiate, forces_of, virial_of
+from .gradients import Differentiated, atomic_virials_of, differentiate, forces_of, virial_of
 from .neighbours import find_edges
 
 
@@ -31,6 +31,8 @@ class Evaluation:
     """[N] int64, index into the model's `species`."""
     atomic_virials: Tensor | None = None
     """[M or 1, N, 3, 3] float64, eV, symmetric: half of every edge's at each of its ends. None unless asked for."""
+    noise_features: Tensor | None = None
+    """[M, N, F], or [1, N, F]: see `mollifield.contract`; None where they are `latent`."""
 
 
 def evaluate_edges(
@@ -56,7 +58,13 @@ def evaluate_edges(
         artefact.n_members if members else 1,
         artefact.dtype,
         shared_trunk=artefact.shared_trunk,
+        basis=artefact.basis,
     )
+    return evaluation_of(found, edge_index, types, atomic_virials)
+
+
+def evaluation_of(found: Differentiated, edge_index: Tensor, types: Tensor, atomic_virials: bool = False) -> Evaluation:
+    """Sums over the edges of one frame; of a model in training too."""
     vectors, gradients = found.edge_vectors.detach().to(torch.float64), found.gradients.to(torch.float64)
     atomic_energies = found.outputs[contract.ATOMIC_ENERGIES].detach()
     return Evaluation(
@@ -67,6 +75,7 @@ def evaluate_edges(
         found.outputs[contract.LATENT].detach(),
         types,
         atomic_virials_of(vectors, gradients, edge_index, len(types)) if atomic_virials else None,
+        found.outputs.get(contract.NOISE_FEATURES),
     )
 
 

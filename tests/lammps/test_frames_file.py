@@ -88,6 +88,19 @@ def test_append_drops_a_torn_frame_of_ours(talk, frame):
             assert (talk.folder / "torn.xyz").read_bytes() == before + frame, k
 
 
+def test_frames_of_an_earlier_release_may_be_followed(talk, frame):
+    """They have a column less; both sorts are read from one file."""
+    head, rest = frame.replace(b":aleatoric_std:R:1", b"").split(b"trigger_value", 1)
+    values, *atoms = rest.splitlines()
+    earlier = b"\n".join([head + b"trigger_value" + values, *(line.rsplit(b" ", 1)[0] for line in atoms), b""])
+    assert len(earlier) < len(frame)
+    (talk.folder / "earlier.xyz").write_bytes(earlier)
+    assert write(talk, "earlier.xyz", "append yes") is None
+    assert (talk.folder / "earlier.xyz").read_bytes() == earlier + frame
+    before, after = read_uncertain(talk.folder / "earlier.xyz")
+    assert "aleatoric_std" not in before.arrays and not after.arrays["aleatoric_std"].any()
+
+
 def test_existing_file_is_not_emptied(talk, frame):
     """Its frames are somebody's work, even those of an earlier fix of this run; an empty one is nobody's."""
     for content in (frame, b"notes\n"):

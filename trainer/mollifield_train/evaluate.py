@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from mollifield import load_artefact, uncertainty
-from mollifield.artefact import Artefact
+from mollifield.artefact import Artefact, read_posterior, read_trained
 from mollifield.potential import evaluate
 
 from .data.batches import Graph, collate
@@ -59,6 +59,12 @@ def bound_frames(paths: str | Path | Sequence[str | Path], reading: Reading | No
     return found
 
 
+def seen_frames(artefact: Artefact) -> set[str]:
+    """Keys of the frames that a file says its members, or their posterior, have seen."""
+    kept = (read_trained(artefact), "trained_on"), (read_posterior(artefact), "frames")
+    return {key for found, name in kept if found is not None for key in found[0].get(name, ())}
+
+
 def evaluate_frames(model_path: str | Path, frames: Sequence[Frame], device: str = "cpu") -> list[FrameErrors]:
     """An exported model on labelled frames; raises ValueError naming the frame that it cannot be evaluated on."""
     artefact = load_artefact(model_path, device)
@@ -91,10 +97,12 @@ def _evaluate_frame(artefact: Artefact, frame: Frame) -> FrameErrors:
         volume = abs(np.linalg.det(frame.cell))
         stresses = -found.virial.cpu().numpy() / volume
     members = (found.energies.cpu().numpy(), found.forces.cpu().numpy())
+    outside = (uncertainty.outside(artefact, found), uncertainty.energy_outside(artefact, found))
     if artefact.n_members == 1:
-        return FrameErrors(*members, stresses, frame)
+        return FrameErrors(*members, stresses, frame, None, None, *outside)
     stated = uncertainty.spread(artefact, found)
-    return FrameErrors(*members, stresses, frame, stated.energy_std, stated.forces_cov.diagonal(axis1=1, axis2=2))
+    variances = stated.forces_cov.diagonal(axis1=1, axis2=2)
+    return FrameErrors(*members, stresses, frame, stated.energy_std, variances, *outside)
 
 
 def _raw_spread(energies: np.ndarray, forces: np.ndarray) -> tuple[float, np.ndarray] | tuple[None, None]:

@@ -18,16 +18,18 @@ from mollifield.artefact import (
     POSTERIOR_STATE_KEY,
     TRAINING_FACTS_KEY,
     TRAINING_STATE_KEY,
+    Artefact,
     save_artefact,
 )
 from mollifield.calibration import tables_of
-from mollifield.gradients import differentiate, forces_of, virial_of
+from mollifield.gradients import Basis, differentiate, forces_of, virial_of
 
 from .data.batches import Graph, build_graphs
 from .data.frames import Frame
 from .data.graph_sets import GraphSet, InMemory
 from .latent_space import latent_space
-from .model.protocol import Potential, Staged, Tabulable, TabulablePotential
+from .model.noise_head import NoiseHead
+from .model.protocol import NoiseFeatured, Potential, Staged, Tabulable, TabulablePotential
 from .model.samples import member_state, rebuilt, stack_members, tensors_of_members
 
 SPLINE_FORCE_LIMIT = 1e-4
@@ -43,10 +45,13 @@ class ExportedPotential(nn.Module):
     latent_space: dict[str, Tensor]
     labels: list[str]
     undetermined_species: list[str]
+    undetermined_compositions: Tensor
     training_state: dict[str, Tensor]
     training_facts: str
     posterior_state: dict[str, Tensor]
     posterior_facts: str
+    basis: Tensor
+    mixing: Tensor
 
     def __init__(
         self,
@@ -58,6 +63,8 @@ class ExportedPotential(nn.Module):
         undetermined_species: Sequence[str] | None = None,
         trained: Mapping[str, Any] | None = None,
         posterior: Mapping[str, Any] | None = None,
+        basis: Basis | None = None,
+        undetermined_compositions: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.potential: Any = potential  # stages are asked for by name, where it has them
@@ -76,6 +83,8 @@ class ExportedPotential(nn.Module):
             self.labels = list(labels)
         if undetermined_species is not None:
             self.undetermined_species = list(undetermined_species)
+        if undetermined_compositions is not None:
+            self.undetermined_compositions = undetermined_compositions
         if trained is not None:
             packed = dict(trained["potential"])
             setattr(self, TRAINING_STATE_KEY, packed.pop("state"))
@@ -84,6 +93,9 @@ class ExportedPotential(nn.Module):
             facts = dict(posterior)
             setattr(self, POSTERIOR_STATE_KEY, facts.pop("state"))
             setattr(self, POSTERIOR_FACTS_KEY, json.dumps(facts))
+        if basis is not None:
+            setattr(self, contract.BASIS_KEY, torch.tensor(basis.members))
+            setattr(self, contract.MIXING_KEY, basis.mixing)
         self.member_tensors = [f"potential.{name}" for name in tensors_of_members(potential)]
 
     def forward(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
@@ -125,6 +137,24 @@ class ExportedStages(ExportedPotential):
         return self.potential.read(x, lengths, edge_index, types)
 
 
+class Noisy(ExportedPotential):
+    """One with a noise head, whose tensors are the members' too where there is a trunk for each."""
+
+    def hold(self, head: NoiseHead) -> None:
+        """Once it is made."""
+        self.noise_head = head
+        self.member_tensors += [f"noise_head.{n}" for n, t in head.state_dict().items() if len(t) == self.n_members]
+
+    @torch.jit.export
+    def noise(self, features: Tensor, types: Tensor, forces: Tensor) -> dict[str, Tensor]:
+        """See `mollifield.contract`."""
+        return self.noise_head(features, types, forces)
+
+
+class NoisyStages(Noisy, ExportedStages):
+    """Layer by layer as well."""
+
+
 def export(
     models: Potential | Sequence[Potential],
     path: str | Path,
@@ -138,6 +168,9 @@ def export(
     trained: Mapping[str, Any] | None = None,
     posterior: Mapping[str, Any] | None = None,
     space: dict[str, Tensor] | None = None,
+    basis: Basis | None = None,
+    undetermined_compositions: Tensor | None = None,
+    noise_head: NoiseHead | None = None,
 ) -> None:
     """Write `model.pt`, having checked that the exported model equals the eager one.
 
@@ -148,10 +181,12 @@ def export(
     small frames, which every engine recomputes when it loads the file. Frames may come as graphs that were made for
     this model, whose edges are then searched no more.
     `calibration`: tables, or numbers for all species (`mollifield.calibration.tables_of`). `training_frames`:
-    what the members were trained on; without them the file has no latent references but those of `space`. `labels` and
-    `undetermined_species`: see `contract`; None where it is not known. `trained`: what members.pt says, plain values
-    but for the state, so that another training may begin from the file; None for a file that none can begin from.
-    `posterior`: the same of what the members were drawn from (`uncertainty.last_layer`).
+    what the members were trained on; without them the file has no latent references but those of `space`. `labels`,
+    `undetermined_species`, `undetermined_compositions`: see `contract`; None where it is not known. `trained`: what
+    members.pt says, plain values but for the state, so that another training may begin from the file; None for a file
+    that none can begin from. `posterior`: the same of what the members were drawn from (`uncertainty.last_layer`).
+    `basis`: of samples on one trunk whose energies are linear in one another. `noise_head`:
+    one that was trained on this model's features (`uncertainty.noise`).
     Raises `ValueError` when there is no reference frame, when no spline is good enough, and when the written file
     disagrees with the eager model.
     """
@@ -167,14 +202,39 @@ def export(
     if training_frames:
         space = latent_space(potential, graphs_of(training_frames, potential))
     tables = tables_of(calibration or {}, len(potential.species))
-    wrapper = ExportedStages if isinstance(potential, Staged) else ExportedPotential
-    wrapped = wrapper(potential, tables, frames, space or {}, labels, undetermined_species, trained, posterior)
+    wrapper = _wrapper(isinstance(potential, Staged), noise_head is not None)
+    wrapped = wrapper(
+        *(potential, tables, frames, space or {}, labels, undetermined_species, trained, posterior, basis),
+        undetermined_compositions=undetermined_compositions,
+    )
+    if isinstance(wrapped, Noisy) and noise_head is not None:
+        if isinstance(potential, NoiseFeatured):
+            potential.give_noise_features()
+        wrapped.hold(noise_head)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
         warnings.filterwarnings("ignore", "The TorchScript type system")  # e3nn's annotations
         scripted = script(wrapped)
     save_artefact(scripted, path, summary)
     load_artefact(path)  # recomputes the eager model's numbers, or raises
+
+
+def _wrapper(staged: bool, noisy: bool) -> type[ExportedPotential]:
+    if noisy:
+        return NoisyStages if staged else Noisy
+    return ExportedStages if staged else ExportedPotential
+
+
+def noise_head_of(artefact: Artefact) -> NoiseHead | None:
+    """The one in a model file, to go on with."""
+    if not artefact.has_noise_head:
+        return None
+    stated = artefact.whole.noise_head
+    state = stated.state_dict()
+    n_trunks, n_species, n_hidden = state["forces.bias_1"].shape
+    head = NoiseHead(n_trunks, n_species, stated.n_latent, stated.l_max, n_hidden)
+    head.load_state_dict({name: state[name] for name in head.state_dict()})
+    return head.requires_grad_(False)
 
 
 def graphs_of(frames: Iterable[Atoms | Graph], potential: Potential) -> GraphSet:

@@ -16,6 +16,7 @@ from . import (
     ipi,
     lammps_check,
     loop,
+    noise,
     pause,
     posterior,
     property,
@@ -53,6 +54,7 @@ COMMANDS = {
     "posterior": Command(
         "a trained model as samples of its last layer's posterior", posterior.add_arguments, posterior.run
     ),
+    "noise": Command("fit the noise of labels to a trained model's residuals", noise.add_arguments, noise.run),
     "update": Command("take further frames into a posterior, without a training", update.add_arguments, update.run),
     "property": Command(
         "a material's properties by a model file, with error bars", property.add_arguments, property.run

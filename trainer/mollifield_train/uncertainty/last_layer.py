@@ -66,18 +66,22 @@ def noise_of(found: Sequence[FrameFeatures], n_species: int) -> Noise:
     if not residuals:
         raise ValueError("no frame has forces: the noise of their labels, and of energies, is told from them")
     types = torch.cat([frame.types for frame in found if frame.forces_residual is not None])
-    squares = torch.cat(residuals).square().sum(dim=1)
-    forces = torch.full((n_species,), float(squares.mean()), dtype=torch.float64)
-    for species in range(n_species):
-        own = squares[types == species]
-        if len(own) >= N_LEAST:
-            forces[species] = own.mean()
-    forces = forces.sqrt().clamp(min=FORCE_NOISE_FLOOR)
     of_energies = [frame.energy_residual / len(frame.types) for frame in found if frame.energy_residual is not None]
-    if not of_energies:
-        return Noise(float(forces.mean()), forces)
-    energy = float(torch.tensor(of_energies, dtype=torch.float64).square().mean().sqrt())
-    return Noise(max(energy, ENERGY_NOISE_FLOOR), forces)
+    energies = torch.tensor(of_energies, dtype=torch.float64).square()
+    return noise_from(torch.cat(residuals).square().sum(dim=1), types, energies, n_species)
+
+
+def noise_from(forces: Tensor, types: Tensor, energies: Tensor, n_species: int) -> Noise:
+    """Roots of means of variances: `forces [n]` (eV²/Å²) of atoms of `types [n]`, `energies [k]` ((eV/atom)²)."""
+    found = torch.full((n_species,), float(forces.mean()), dtype=torch.float64)
+    for species in range(n_species):
+        own = forces[types == species]
+        if len(own) >= N_LEAST:
+            found[species] = own.mean()
+    found = found.clamp(min=FORCE_NOISE_FLOOR**2).sqrt()
+    if len(energies) == 0:
+        return Noise(float(found.mean()), found)
+    return Noise(max(float(energies.mean()), ENERGY_NOISE_FLOOR**2) ** 0.5, found)
 
 
 def points_of(found: Sequence[FrameFeatures], noise: Noise) -> Iterator[tuple[Tensor, Tensor]]:

@@ -15,13 +15,14 @@ from mollifield.artefact import Artefact, read_posterior, read_trained
 from ..data.batches import Graph, build_graphs
 from ..data.frames import Frame, Reading
 from ..evaluate import bound_frames
-from ..export import export
+from ..export import export, noise_head_of
 from ..latent_space import with_references
+from ..model.noise_head import NoiseHead
 from ..model.protocol import LastLayered, LastLayeredPotential, Potential
 from ..model.samples import member_state, one_member, rebuilt
 from ..training.members import load_members, pack
 from . import KINDS
-from .draws import antithetic
+from .draws import affine_basis, antithetic
 from .features import FrameFeatures, features_of
 from .last_layer import Noise, Posterior, noise_of, posterior_of, updated
 
@@ -47,17 +48,24 @@ class _Source:
     model: LastLayeredPotential
     trained: dict[str, Any]
     """Of the exported file that is made of it."""
+    noise_head: NoiseHead | None
+    """Of this member."""
 
     def double(self) -> LastLayeredPotential:
         """The same model in float64."""
         return rebuilt(self.model, member_state(self.model), dtype=torch.float64)
 
     def graphs(self, frames: Sequence[Frame]) -> list[Graph]:
-        """Raises ValueError that names the frame, for a species that the model does not know."""
-        unknown = ((f, s) for f in frames for s in f.symbols if s not in self.artefact.species)
-        for frame, symbol in unknown:
-            raise ValueError(f"{frame.origin}: has {symbol}; this model knows {', '.join(self.artefact.species)}")
-        return build_graphs(frames, self.artefact.species, self.artefact.r_max)
+        """As `graphs_for`."""
+        return graphs_for(self.artefact, frames)
+
+
+def graphs_for(artefact: Artefact, frames: Sequence[Frame]) -> list[Graph]:
+    """Raises ValueError that names the frame, for a species that the model does not know."""
+    unknown = ((f, s) for f in frames for s in f.symbols if s not in artefact.species)
+    for frame, symbol in unknown:
+        raise ValueError(f"{frame.origin}: has {symbol}; this model knows {', '.join(artefact.species)}")
+    return build_graphs(frames, artefact.species, artefact.r_max)
 
 
 def make_posterior(
@@ -83,12 +91,12 @@ def make_posterior(
         raise ValueError(f"{n_samples} samples; allowed are even numbers from 2, as they come in pairs")
     source = _read_source(model, member)
     given = bound_frames(frames, reading)
-    chosen = _spread(given)
+    chosen = evenly_spread(given)
     graphs, double = source.graphs(chosen), source.double()
     found = features_of(double, graphs)
     of_noise = found
     if noise_frames:
-        of_noise = features_of(double, source.graphs(_spread(bound_frames(noise_frames, reading))), "noise")
+        of_noise = features_of(double, source.graphs(evenly_spread(bound_frames(noise_frames, reading))), "noise")
     posterior = posterior_of(found, noise_of(of_noise, len(double.species)), double.last_layer_weights())
     posterior = _standing_for(posterior, len(given) / len(chosen))
     facts = {"kind": kind, "n_samples": n_samples, "seed": seed, "frames": sorted(f.content for f in given)}
@@ -139,15 +147,20 @@ def _read_source(path: str | Path, member: int) -> _Source:
             "no run); export its run again"
         )
     model = load_members(path)
+    if model.shared_trunk:
+        raise ValueError(f"{path}: its members are heads on one trunk, none of which was trained to be right by itself")
     if not 0 <= member < model.n_members:
         raise ValueError(f"{path} has no member {member}; allowed: 0 to {model.n_members - 1}")
     single: Potential = one_member(model, member)
     if not isinstance(single, LastLayered):
         raise ValueError(f"{path}: architecture '{single.architecture.settings.kind}' has no last layer to sample")
-    return _Source(artefact, single, trained[0] | {"potential": pack(single)})
+    head = noise_head_of(artefact)
+    if head is not None and not artefact.shared_trunk:
+        head = head.of_trunk(member)
+    return _Source(artefact, single, trained[0] | {"potential": pack(single)}, head)
 
 
-def _spread(frames: Sequence[Frame]) -> list[Frame]:
+def evenly_spread(frames: Sequence[Frame]) -> list[Frame]:
     """All of them, or as many as have `N_ATOMS` atoms."""
     n_atoms = sum(len(frame.numbers) for frame in frames)
     n = max(1, min(len(frames), int(len(frames) * N_ATOMS / n_atoms)))
@@ -189,15 +202,18 @@ def _write(
     export(
         source.model.sampled(source.model.last_layer_weights() + samples),
         output,
-        [_atoms(frame, artefact.species) for frame in artefact.reference_frames],
+        frames_of_reference(artefact),
         artefact.summary | {"posterior": stated},
         (calibration or {}) | noise,
         training_frames=training_frames,
         labels=artefact.labels,
         undetermined_species=artefact.undetermined_species,
+        undetermined_compositions=artefact.undetermined_compositions.cpu(),
         trained=source.trained,
         posterior=facts | {"state": _packed(posterior)},
+        basis=affine_basis(samples),
         space=space,
+        noise_head=source.noise_head,
     )
 
 
@@ -216,11 +232,14 @@ def _unpacked(state: dict[str, Tensor]) -> Posterior:
     return Posterior(state["precision"], state["mean"], noise, float(state["prior"]))
 
 
-def _atoms(frame: dict[str, Tensor], species: Sequence[str]) -> Atoms:
-    """Of a reference frame, the geometry."""
-    return Atoms(
-        [species[k] for k in frame[contract.REF_TYPES].tolist()],
-        positions=frame[contract.REF_POSITIONS].numpy(),
-        cell=frame[contract.REF_CELL].numpy(),
-        pbc=frame[contract.REF_PBC].numpy(),
-    )
+def frames_of_reference(artefact: Artefact) -> list[Atoms]:
+    """Of the reference frames, the geometry."""
+    return [
+        Atoms(
+            [artefact.species[k] for k in frame[contract.REF_TYPES].tolist()],
+            positions=frame[contract.REF_POSITIONS].numpy(),
+            cell=frame[contract.REF_CELL].numpy(),
+            pbc=frame[contract.REF_PBC].numpy(),
+        )
+        for frame in artefact.reference_frames
+    ]

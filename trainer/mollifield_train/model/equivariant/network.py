@@ -194,6 +194,7 @@ class EquivariantPotential(ScaledPotential):
         numbers = [atomic_numbers[symbol] for symbol in architecture.species]
         shortest = architecture.shortest_distances
         self.repulsion = ZBLRepulsion(numbers, settings.r_max, dtype, shortest) if settings.zbl else None
+        self.gives_noise_features: bool = False
         initialise(self, 0)
 
     def scale_initial_weights(self) -> None:
@@ -242,6 +243,21 @@ class EquivariantPotential(ScaledPotential):
             tensor.copy_(state[name])
         return model
 
+    def inputs_of_weights(self, everywhere: bool) -> dict[str, Tensor]:
+        """See `protocol.Droppable`; what radial networks read are no features."""
+        readout = {"readout.weight_1": self.readout.weight_1, "readout.weight_2": self.readout.weight_2}
+        found = {name: torch.arange(w.shape[1]).repeat_interleave(w.shape[2]) for name, w in readout.items()}
+        if everywhere:
+            maps = [(name, m) for name, m in self.named_modules() if isinstance(m, EquivariantLinear)]
+            found |= {f"{name}.weight": module.inputs() for name, module in maps}
+        return found
+
+    def give_noise_features(self) -> int:
+        """See `protocol.NoiseFeatured`; a single layer has no features of l > 0 to give."""
+        settings = self.architecture.settings
+        self.gives_noise_features = settings.n_layers > 1
+        return settings.l_max if self.gives_noise_features else -1
+
     def can_tabulate(self) -> bool:
         """Whether the backend has an operator for splines."""
         return self.backend == "native"
@@ -270,7 +286,7 @@ class EquivariantPotential(ScaledPotential):
             else:
                 sent = layer.send(x)
                 kept = layer.keep(x, layer.type_scales.index_select(1, types))
-            x = layer.receive(sent, kept, harmonics, lengths, basis, edge_index)
+            x = self.passed_on(number, layer.receive(sent, kept, harmonics, lengths, basis, edge_index), x)
         return self.read(x, lengths, edge_index, types)
 
     def embed(self, edge_vectors: Tensor, types: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -299,7 +315,13 @@ class EquivariantPotential(ScaledPotential):
         for number, layer in enumerate(self.layers):
             if number == k:
                 kept = layer.keep(x, layer.type_scales.index_select(1, types[: x.shape[1]]))
-                x = layer.receive(sent, kept, harmonics, lengths, basis, edge_index)
+                x = self.passed_on(number, layer.receive(sent, kept, harmonics, lengths, basis, edge_index), x)
+        return x
+
+    def passed_on(self, number: int, x: Tensor, before: Tensor) -> Tensor:
+        """What layer `number` made of the features `before` it; of the last one both, where a noise head reads them."""
+        if self.gives_noise_features and number == len(self.layers) - 1:
+            return torch.cat([x, before.detach()], dim=2)
         return x
 
     def read(self, x: Tensor, lengths: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
@@ -308,7 +330,10 @@ class EquivariantPotential(ScaledPotential):
         energies = self.scaled(self.readout(latent), types[:n_centres])
         if self.repulsion is not None:
             energies = energies + self.repulsion(lengths, edge_index, types, n_centres).to(torch.float64)
-        return {"atomic_energies": energies, "latent": latent}  # of `contract`, which scripting reads no names of
+        outputs = {"atomic_energies": energies, "latent": latent}  # of `contract`, which scripting reads no names of
+        if self.gives_noise_features:
+            outputs["noise_features"] = x.detach().flatten(2)
+        return outputs
 
 
 def _layer_degrees(l_max: int, n_layers: int) -> list[tuple[int, int]]:
