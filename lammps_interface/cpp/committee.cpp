@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 using namespace LAMMPS_NS;
 
@@ -32,6 +33,7 @@ void Committee::find(const char *fix)
     error->all(FLERR, "Fix mollifield/uncertainty: the model is a single member; "
                       "a committee of 2 or more has a spread");
   symbols = read<const char *>("type_symbols");
+  species = read<int>("type_species");
   energy = *read<double>("energy_unit");
   length = *read<double>("length_unit");
   stated = read<const mollifield::Calibration>("calibration");
@@ -58,19 +60,28 @@ Energies Committee::energies(bool calibrated) const
   found.members.resize(members);
   MPI_Allreduce(read<double>("member_energies"), found.members.data(), members, MPI_DOUBLE, MPI_SUM, world);
   for (double &member : found.members) member /= energy;
-  const double *const outside = read<double>("outside_std"), *const noise = read<double>("energy_noise");
-  double local[3] = {0.0, 0.0, 0.0}, sums[3];
+  // Squares of what is outside and of relative distances, variances of noise, and the atoms of each species.
+  const double *const outside = read<double>("outside_std"), *const distance = read<double>("relative_distance"),
+                      *const noise = read<double>("energy_noise");
+  std::vector<double> sums(3 + stated->force.size(), 0.0);
   for (int i = 0; i < atom->nlocal; i++) {
-    local[0] += describes(atom->type[i]);
-    local[1] += outside[i] * outside[i] / (force_unit() * force_unit());
-    local[2] += noise[i] / (energy * energy);
+    if (!describes(atom->type[i])) continue;
+    sums[0] += outside[i] * outside[i] / (force_unit() * force_unit());
+    sums[1] += distance[i] * distance[i];
+    sums[2] += noise[i] / (energy * energy);
+    sums[3 + species[atom->type[i]]] += 1.0;
   }
-  MPI_Allreduce(local, sums, 3, MPI_DOUBLE, MPI_SUM, world);
-  found.n_atoms = static_cast<bigint>(sums[0]);
-  found.spread = mollifield::energy_spread(found.members, calibrated ? stated->energy : mollifield::CalibrationTable(),
-                                           sums[0], sums[1]);
+  MPI_Allreduce(MPI_IN_PLACE, sums.data(), static_cast<int>(sums.size()), MPI_DOUBLE, MPI_SUM, world);
+  const std::vector<double> counts(sums.begin() + 3, sums.end());
+  const double n_atoms = std::accumulate(counts.begin(), counts.end(), 0.0);
+  const double floor = calibrated ? stated->energy_floor_std(sums[1], n_atoms) : 0.0;
+  found.composition_std = stated->composition_std(counts);
+  found.n_atoms = static_cast<bigint>(n_atoms);
+  found.spread =
+      mollifield::energy_spread(found.members, calibrated ? stated->energy : mollifield::CalibrationTable(), n_atoms,
+                                sums[0] + floor * floor + found.composition_std * found.composition_std);
   const bool has_head = *read<int>("has_noise_head");
-  found.noise_per_atom = has_head && sums[0] > 0.0 ? std::sqrt(sums[2]) / sums[0] : stated->energy_noise;
+  found.noise_per_atom = has_head && n_atoms > 0.0 ? std::sqrt(sums[2]) / n_atoms : stated->energy_noise;
   return found;
 }
 

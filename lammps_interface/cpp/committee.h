@@ -13,8 +13,11 @@ namespace LAMMPS_NS {
 struct Energies {
   std::vector<double> members;
   mollifield::EnergySpread spread;
-  bigint n_atoms = 0;           // that the model describes, in the whole system
-  double noise_per_atom = 0.0;  // aleatoric std, divided by the number of atoms
+  double composition_std = 0.0;  // eV, above 0 where the training does not determine the energy of this composition
+  bigint n_atoms = 0;            // that the model describes, in the whole system
+  double noise_per_atom = 0.0;   // aleatoric std, divided by the number of atoms
+
+  bool outside(bigint n_atoms_outside) const { return n_atoms_outside > 0 || composition_std > 0.0; }
 };
 
 class Committee : protected Pointers {
@@ -49,6 +52,7 @@ class Committee : protected Pointers {
   double energy = 1.0, length = 1.0;
   const mollifield::Calibration *stated = nullptr;
   const char **symbols = nullptr;
+  const int *species = nullptr;
 
   void *extract(const char *) const;
 };

@@ -36,7 +36,7 @@ FixMollifieldUncertainty::FixMollifieldUncertainty(LAMMPS *lmp, int narg, char *
 {
   nevery = settings.every;
   scalar_flag = vector_flag = peratom_flag = 1;
-  size_vector = 8;
+  size_vector = 9;
   extscalar = extvector = 0;
   size_peratom_cols = maxexchange = N_COLUMNS;
   create_attribute = 1;
@@ -135,6 +135,24 @@ void FixMollifieldUncertainty::tell_calibration()
     utils::logmesg(lmp, "Fix mollifield/uncertainty: the model file states no force_noise_std, aleatoric std is 0\n");
 }
 
+// Once: what the stds are from here on.
+void FixMollifieldUncertainty::tell_outside()
+{
+  const auto &s = statistics;
+  if (s.n_outside > 0 && !told_outside && comm->me == 0)
+    utils::logmesg(
+        lmp,
+        "Fix mollifield/uncertainty: step {}: outside, {} atom(s) resemble none of the training data; stds are "
+        "warnings from here on\n",
+        update->ntimestep, s.n_outside);
+  if (s.energies.composition_std > 0.0 && !told_composition && comm->me == 0)
+    utils::logmesg(lmp,
+                   "Fix mollifield/uncertainty: energies are outside: the training data do not determine those of this "
+                   "composition\n");
+  told_outside = told_outside || s.n_outside > 0;
+  told_composition = told_composition || s.energies.composition_std > 0.0;
+}
+
 // LAMMPS tells nobody of `reset_timestep`: a run that does not start where the last one ended shows it.
 void FixMollifieldUncertainty::follow_reset_timestep()
 {
@@ -207,7 +225,8 @@ JudgedAtoms FixMollifieldUncertainty::judge_atoms()
 {
   const double *const force_std = committee.force_std(settings.calibrated),
                       *const noise = committee.read<double>("aleatoric_std"),
-                      *const distance = committee.read<double>("latent_distance");
+                      *const distance = committee.read<double>("latent_distance"),
+                      *const relative = committee.read<double>("relative_distance");
   JudgedAtoms found;
   for (int i = 0; i < atom->nlocal; i++) {
     std::fill_n(array_atom[i], N_COLUMNS, 0.0);
@@ -217,6 +236,7 @@ JudgedAtoms FixMollifieldUncertainty::judge_atoms()
     found.force_std.push_back(array_atom[i][0] = force_std[i]);
     found.aleatoric_std.push_back(array_atom[i][1] = noise[i]);
     found.latent_distance.push_back(array_atom[i][2] = distance[i]);
+    found.relative_distance.push_back(array_atom[i][3] = relative[i]);
   }
   return found;
 }
@@ -226,6 +246,7 @@ void FixMollifieldUncertainty::decide()
   // A run may start between the steps that are looked at; those alone decide, so that a run that was interrupted
   // anywhere keeps the same frames.
   if (!is_due()) return;
+  tell_outside();
   const bigint step = update->ntimestep;
   if (!frames.name().empty() && statistics.value > settings.select && frames.may_follow(step) &&
       novelty.admits(statistics.trigger, committee))
@@ -268,14 +289,15 @@ double FixMollifieldUncertainty::compute_vector(int i)
 {
   const auto &s = statistics;
   const bigint since = frames.last_step() == NEVER ? -1 : update->ntimestep - frames.last_step();
-  const double values[8] = {s.max,
+  const double values[9] = {s.max,
                             s.mean,
                             s.q99,
                             committee.energy_std_per_atom(s.energies),
                             static_cast<double>(frames.n_written()),
                             static_cast<double>(since),
                             s.aleatoric,
-                            s.epistemic};
+                            s.epistemic,
+                            static_cast<double>(s.n_outside)};
   return values[i];
 }
 

@@ -1,5 +1,5 @@
-// fix ID group mollifield/uncertainty N [quantity force|force_rel|epistemic|aleatoric|total|interval|energy|latent]
-// [reduce max|mean|q99]
+// fix ID group mollifield/uncertainty N
+//   [quantity force|force_rel|epistemic|aleatoric|total|interval|energy|latent|outside] [reduce max|mean|q99]
 //   [calibrated yes|no] [file F] [append yes|no] [elements El1 El2 ...] [select x] [max_frames n] [min_gap steps]
 //   [novelty d] [stop y] [error hard|soft|continue] [bias tau [ramp n]]
 #ifndef LMP_FIX_MOLLIFIELD_UNCERTAINTY_H
@@ -46,7 +46,7 @@ class FixMollifieldUncertainty : public Fix {
   double memory_usage() override;
 
  private:
-  static constexpr int N_COLUMNS = 3;  // of array_atom: epistemic std, aleatoric std, latent distance
+  static constexpr int N_COLUMNS = 4;  // of array_atom: epistemic, aleatoric std, latent, relative distance
 
   const UncertaintySettings settings;
   Committee committee;
@@ -57,12 +57,13 @@ class FixMollifieldUncertainty : public Fix {
 
   bigint run_ended = NEVER;  // while no run is under way
   int max_atoms = 0;         // rows of array_atom
-  bool told_calibration = false, stopped = false;
+  bool told_calibration = false, told_outside = false, told_composition = false, stopped = false;
 
   std::string other_writer() const;
   void check_elements() const;
   void check_quantity() const;
   void tell_calibration();
+  void tell_outside();
   void follow_reset_timestep();
   bool is_rerun() const;
   bool is_due() const;

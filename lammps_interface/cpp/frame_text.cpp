@@ -83,6 +83,7 @@ std::string Writer::header(std::size_t n)
                       s.energies.spread.mean, s.energies.spread.std, s.max_force_std / force_unit);
   text += fmt::format("force_noise_std={:.17g} energy_noise_std={:.17g} ", s.aleatoric / force_unit,
                       s.energies.noise_per_atom);
+  text += fmt::format("n_outside={} energy_outside={} ", s.n_outside, s.energies.outside(s.n_outside) ? 'T' : 'F');
   const Quantity &quantity = *settings.quantity;
   text += fmt::format("quantity={} reduce={} value={:.17g} trigger={} trigger_value={:.17g}\n", quantity.key,
                       settings.reduction_key(), s.value / quantity.in_run_units(committee), s.trigger,

@@ -38,13 +38,14 @@ class PairMollifield : public Pair {
   //   length_unit         double *, LAMMPS length units of 1 Å
   //   calibration         const mollifield::Calibration *, of the file
   //   type_symbols        const char **, [ntypes + 1], "X" for a NULL type
+  //   type_species        int *, [ntypes + 1], index into the model's species, -1 for a NULL type
   //   force_std           double *, [nlocal]: sqrt(trace of force_covariance)
   //   force_std_raw       double *, [nlocal], without the calibration
   //   force_interval      double *, [nlocal]: no force is wrong by more, in nine cases of ten
   //   (contract.INTERVAL_LEVEL);
   //                       0 where the file states no intervals
   //   force_covariance    double *, [nlocal, 6], xx yy zz xy xz yz: the members' sample covariance, calibrated, and a
-  //                       third of outside_std squared on its diagonal
+  //                       third of what is added for the distance, squared, on its diagonal
   //   force_mean          double *, [nlocal, 3]
   //   aleatoric_std       double *, [nlocal]: sqrt(trace of aleatoric_covariance)
   //   aleatoric_covariance   double *, [nlocal, 6], force noise of the labels, which a noise head tells, or the file
@@ -57,11 +58,13 @@ class PairMollifield : public Pair {
   //   n_latent            int *, features of an atom, 0 where none was computed
   //   latent              double *, [nlocal, n_latent], scaled (contract.LATENT_SPACE_KEY)
   //   latent_distance     double *, [nlocal], to the nearest training atom of the species; 0 without references
+  //   relative_distance   double *, [nlocal], above 1 where an atom is outside of the training data
+  //                       (contract.LATENT_FARTHEST)
   //   outside_std         double *, [nlocal], 0 inside of the training data (contract.LATENT_REACH)
   //   has_latent_references   int *
   // All but the calibration is of the last computation with the flag set. extract_peratom() gives force_std,
-  // force_interval, aleatoric_std and latent_distance (a column), force_mean (3), force_covariance and
-  // aleatoric_covariance (6), or null at a step that did not compute them; each has a flag of its name for
+  // force_interval, aleatoric_std, latent_distance and relative_distance (a column), force_mean (3), force_covariance
+  // and aleatoric_covariance (6), or null at a step that did not compute them; each has a flag of its name for
   // `fix pair ... name 1`.
   void *extract(const char *, int &) override;
   void *extract_peratom(const char *, int &) override;

@@ -52,7 +52,8 @@ void PairMollifield::reduce_members()
     if (species < 0) continue;
     for (std::size_t k = 0; k < forces.size(); k++) forces[k] = s.member_forces[forces.size() * i + k] / s.force_unit;
     const auto spread = mollifield::force_spread(forces.data(), n_members, calibration.force[species],
-                                                 *out.outside_std.rows[i] / s.force_unit);
+                                                 *out.outside_std.rows[i] / s.force_unit,
+                                                 calibration.force_floor_std(species, *out.relative_distance.rows[i]));
     for (int a = 0; a < 3; a++) out.force_mean.rows[i][a] = s.force_unit * spread.mean[a];
     for (int k = 0; k < 6; k++) out.force_covariance.rows[i][k] = s.force_unit * s.force_unit * spread.covariance[k];
     *out.force_std.rows[i] = s.force_unit * spread.std;
@@ -124,6 +125,7 @@ void PairMollifield::reduce_latent()
   const std::size_t n_nodes = s.graph.n_local;
   out.latent_distance.clear(atom->nlocal, 1);
   out.outside_std.clear(atom->nlocal, 1);
+  out.relative_distance.clear(atom->nlocal, 1);
   out.n_latent = n_nodes > 0 ? static_cast<int>(s.evaluation.latent.size() / n_nodes) : 0;
   out.latent.assign(static_cast<std::size_t>(out.n_latent) * atom->nlocal, 0.0);
   const std::size_t width = out.n_latent / s.potential->n_trunks();
@@ -141,7 +143,8 @@ void PairMollifield::reduce_latent()
     if (!space.has_references()) continue;
     const int species = map[atom->type[i]];
     *out.latent_distance.rows[i] = space.distance(species, features);
-    *out.outside_std.rows[i] = s.force_unit * space.outside_std(species, *out.latent_distance.rows[i]);
+    *out.relative_distance.rows[i] = space.relative_distance(species, features, *out.latent_distance.rows[i]);
+    *out.outside_std.rows[i] = s.force_unit * space.outside_std(*out.relative_distance.rows[i]);
   }
 }
 
@@ -167,6 +170,7 @@ void *PairMollifield::extract(const char *name, int &dim)
                                                  {"has_noise_head", &out.has_noise_head},
                                                  {"force_interval_flag", &s.force_std_flag},
                                                  {"latent_distance_flag", &s.force_std_flag},
+                                                 {"relative_distance_flag", &s.force_std_flag},
                                                  {"has_latent_references", &out.has_latent_references}};
   const auto scalar = scalars.find(key);
   if (scalar != scalars.end()) return scalar->second;
@@ -180,7 +184,9 @@ void *PairMollifield::extract(const char *name, int &dim)
                                                 {"aleatoric_std", out.aleatoric_std.block.data()},
                                                 {"latent_distance", out.latent_distance.block.data()},
                                                 {"outside_std", out.outside_std.block.data()},
+                                                {"relative_distance", out.relative_distance.block.data()},
                                                 {"latent", out.latent.data()},
+                                                {"type_species", map},
                                                 {"aleatoric_covariance", out.aleatoric_covariance.block.data()},
                                                 {"energy_noise", out.energy_noise.block.data()},
                                                 {"member_forces", s.member_forces.data()},
@@ -201,6 +207,7 @@ void *PairMollifield::extract_peratom(const char *name, int &n_columns)
   if (key == "force_interval" && current) return out.force_interval.block.data();
   if (key == "aleatoric_std" && current) return out.aleatoric_std.block.data();
   if (key == "latent_distance" && current) return out.latent_distance.block.data();
+  if (key == "relative_distance" && current) return out.relative_distance.block.data();
   AtomValues *matrices = nullptr;
   if (key == "force_covariance") matrices = &out.force_covariance;
   if (key == "aleatoric_covariance") matrices = &out.aleatoric_covariance;

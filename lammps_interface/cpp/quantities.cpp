@@ -46,6 +46,8 @@ double energy(const Energies &energies, const Committee &committee) { return com
 
 std::vector<double> latent(const JudgedAtoms &atoms, const Committee &) { return atoms.latent_distance; }
 
+std::vector<double> outside(const JudgedAtoms &atoms, const Committee &) { return atoms.relative_distance; }
+
 using Unit = Quantity::Unit;
 using Needs = Quantity::Needs;
 
@@ -59,6 +61,7 @@ constexpr Quantity QUANTITIES[] = {
     {"interval", "force interval", Unit::FORCE, Needs::INTERVALS, interval, nullptr},
     {"energy", "energy std per atom", Unit::ENERGY, Needs::NOTHING, nullptr, energy},
     {"latent", "latent distance", Unit::ONE, Needs::LATENT_REFERENCES, latent, nullptr},
+    {"outside", "relative distance", Unit::ONE, Needs::LATENT_REFERENCES, outside, nullptr},
 };
 
 }  // namespace

@@ -16,7 +16,7 @@ struct Energies;
 struct JudgedAtoms {
   std::vector<int> index;  // among the local atoms
   std::vector<tagint> tag;
-  std::vector<double> force_std, aleatoric_std, latent_distance;
+  std::vector<double> force_std, aleatoric_std, latent_distance, relative_distance;
 };
 
 struct Quantity {

@@ -75,17 +75,19 @@ Statistics LAMMPS_NS::statistics_of(const Quantity &quantity, Reduction reductio
   Statistics s;
   s.energies = energies;
   const std::vector<double> values = quantity_of_trigger(quantity).of_atoms(atoms, committee);
-  double local[4] = {0.0, 0.0, 0.0, 0.0}, sums[4];
+  double local[5] = {0.0, 0.0, 0.0, 0.0, 0.0}, sums[5];
   for (std::size_t k = 0; k < values.size(); k++) {
     local[0] += 1.0;
     local[1] += values[k];
     local[2] += atoms.force_std[k] * atoms.force_std[k];
     local[3] += atoms.aleatoric_std[k] * atoms.aleatoric_std[k];
+    local[4] += atoms.relative_distance[k] > 1.0;
   }
-  MPI_Allreduce(local, sums, 4, MPI_DOUBLE, MPI_SUM, world);
+  MPI_Allreduce(local, sums, 5, MPI_DOUBLE, MPI_SUM, world);
   if (sums[0] == 0.0) return s;
   s.epistemic = std::sqrt(sums[2] / sums[0]);
   s.aleatoric = std::sqrt(sums[3] / sums[0]);
+  s.n_outside = static_cast<bigint>(sums[4]);
   s.max_force_std = largest(atoms.force_std, atoms.tag, world).value;
   const Extreme top = largest(values, atoms.tag, world);
   s.trigger = top.tag;

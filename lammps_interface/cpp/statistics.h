@@ -18,6 +18,7 @@ struct Statistics {
   double value = 0.0;  // what `select` and `stop` look at
   double max = 0.0, mean = 0.0, q99 = 0.0;
   double max_force_std = 0.0, aleatoric = 0.0, epistemic = 0.0;
+  bigint n_outside = 0;  // atoms that no training atom resembles
   Energies energies;
   tagint trigger = 0;  // the atom with the largest value
   double trigger_value = 0.0;

@@ -145,8 +145,9 @@ def read_uncertain(path: str | Path, rotation: ArrayLike | None = None) -> list[
     `rotation` is what `write_data` returned (default: none). Arrays: tag, forces_mean [N, 3] and
     force_std [N] in eV/Å, force_covariance_trace [N] in eV²/Å² (its square root is the std),
     latent_distance [N], aleatoric_std [N] in eV/Å. Info: step; energy_mean and energy_std in eV; max_force_std and
-    force_noise_std in eV/Å (RMS over the group), energy_noise_std in eV/atom; quantity, reduce and value: what the fix
-    looked at and found (eV and Å); trigger and trigger_value: tag and value of the worst atom.
+    force_noise_std in eV/Å (RMS over the group), energy_noise_std in eV/atom; n_outside and energy_outside: how many
+    atoms of the group resemble no training atom, and whether the energy is outside; quantity, reduce and value: what
+    the fix looked at and found (eV and Å); trigger and trigger_value: tag and value of the worst atom.
     """
     if not Path(path).exists() or Path(path).stat().st_size == 0:
         return []

@@ -26,6 +26,7 @@ QUANTITY_UNIT = {
     "interval": "eV/Å",
     "energy": "eV",
     "latent": "1",
+    "outside": "1",
 }
 """What fix mollifield/uncertainty can look at (lammps_interface/cpp/quantities.cpp); units of `select` and `stop`."""
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 
@@ -36,6 +37,28 @@ double CalibrationTable::slope(double raw) const
   if (raw > x.back()) return y.back() / x.back();
   const std::size_t k = std::max<std::ptrdiff_t>(std::lower_bound(x.begin(), x.end(), raw) - x.begin(), 1);
   return (y[k] - y[k - 1]) / (x[k] - x[k - 1]);
+}
+
+double Calibration::force_floor_std(int species, double relative_distance) const
+{
+  return force_floor.empty() ? 0.0 : force_floor[species](relative_distance * relative_distance);
+}
+
+double Calibration::energy_floor_std(double squares, double n_atoms) const
+{
+  return energy_floor.empty() || n_atoms == 0.0 ? 0.0 : n_atoms * energy_floor.front()(squares / n_atoms);
+}
+
+double Calibration::composition_std(const std::vector<double> &counts) const
+{
+  const double n_atoms = std::accumulate(counts.begin(), counts.end(), 0.0);
+  double variance = 0.0;
+  for (const auto &row : undetermined) {
+    const double missed = std::inner_product(row.begin(), row.end(), counts.begin(), 0.0),
+                 length = std::sqrt(std::inner_product(row.begin(), row.end(), row.begin(), 0.0));
+    if (std::abs(missed) > contract::COMPOSITION_TOLERANCE * length * n_atoms) variance += missed * missed;
+  }
+  return std::sqrt(variance);
 }
 
 namespace {
@@ -99,6 +122,21 @@ std::vector<double> multiples(const Entries &entries, const std::string &key, in
   return values;
 }
 
+std::vector<std::vector<double>> undetermined_compositions(const torch::jit::Module &module, int n_species)
+{
+  std::vector<std::vector<double>> rows;
+  if (!module.hasattr(contract::UNDETERMINED_COMPOSITIONS_KEY)) return rows;
+  const at::Tensor table =
+      module.attr(contract::UNDETERMINED_COMPOSITIONS_KEY).toTensor().to(at::kCPU, at::kDouble).contiguous();
+  if (table.dim() != 2 || table.size(1) != n_species)
+    throw std::runtime_error("its undetermined compositions do not have " + std::to_string(n_species) + " column(s)");
+  for (std::int64_t row = 0; row < table.size(0); row++) {
+    const double *const first = table.data_ptr<double>() + row * n_species;
+    rows.emplace_back(first, first + n_species);
+  }
+  return rows;
+}
+
 }  // namespace
 
 Calibration read_calibration(const torch::jit::Module &module, int n_species)
@@ -110,6 +148,9 @@ Calibration read_calibration(const torch::jit::Module &module, int n_species)
   found.states_std = !found.force.empty() || !energy.empty();
   if (found.force.empty()) found.force.resize(n_species);
   if (!energy.empty()) found.energy = energy.front();
+  found.force_floor = tables(entries, contract::FORCE_FLOOR, n_species);
+  found.energy_floor = tables(entries, contract::ENERGY_FLOOR, 1);
+  found.undetermined = undetermined_compositions(module, n_species);
   found.force_interval = multiples(entries, contract::FORCE_INTERVAL, n_species, contract::INTERVAL_LEVEL);
   found.force_noise = numbers(entries, contract::FORCE_NOISE_STD, n_species);
   found.states_force_noise = !found.force_noise.empty();

@@ -30,8 +30,12 @@ inline constexpr const char *CALIBRATION_KEY = "calibration";
 inline constexpr const char *REFERENCE_KEY = "reference_frames";
 inline constexpr const char *MEMBER_TENSORS_KEY = "member_tensors";
 inline constexpr const char *SHARED_TRUNK_KEY = "shared_trunk";
+inline constexpr const char *BASIS_KEY = "basis";
+inline constexpr const char *MIXING_KEY = "mixing";
 inline constexpr const char *LABELS_KEY = "labels";
 inline constexpr const char *UNDETERMINED_SPECIES_KEY = "undetermined_species";
+inline constexpr const char *UNDETERMINED_COMPOSITIONS_KEY = "undetermined_compositions";
+inline constexpr double COMPOSITION_TOLERANCE = 1e-6;
 inline constexpr const char *LATENT_SPACE_KEY = "latent_space";
 
 // A reference frame.
@@ -54,10 +58,15 @@ inline constexpr const char *LATENT_FORCE_SCALE = "force_scale";
 inline constexpr double LATENT_STD_FLOOR = 1e-3;
 inline constexpr double LATENT_REACH_FLOOR = 0.5;
 inline constexpr double OUTSIDE_LIMIT = 10.0;
+inline constexpr const char *LATENT_CENTRE = "centre";
+inline constexpr const char *LATENT_WHITENING = "whitening";
+inline constexpr double LATENT_FARTHEST = 10.0;
 
 // Calibration.
 inline constexpr const char *FORCE_STD = "force_std";
 inline constexpr const char *ENERGY_STD = "energy_std";
+inline constexpr const char *FORCE_FLOOR = "force_floor";
+inline constexpr const char *ENERGY_FLOOR = "energy_floor";
 inline constexpr const char *FORCE_INTERVAL = "force_interval";
 inline constexpr const char *ENERGY_INTERVAL = "energy_interval";
 inline constexpr double INTERVAL_LEVEL = 0.9;

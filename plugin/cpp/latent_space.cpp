@@ -42,10 +42,28 @@ double LatentSpace::distance(int species, const std::vector<double> &features) c
   return nearest;
 }
 
-double LatentSpace::outside_std(int species, double distance) const
+double LatentSpace::relative_distance(int species, const std::vector<double> &features, double distance) const
 {
-  if (reach.empty() || !std::isfinite(reach[species])) return 0.0;
-  const double excess = std::max(distance / reach[species] - 1.0, 0.0);
+  if (reach.empty()) return 0.0;
+  double found = std::isfinite(reach[species]) ? distance / reach[species] : 0.0;
+  if (!whitening.empty()) {
+    const std::size_t n = features.size();
+    std::vector<double> white(n, 0.0);
+    for (std::size_t k = 0; k < n; k++) {
+      const double deviation = features[k] - centre[species][k];
+      const double *const row = &whitening[species][k * n];
+      for (std::size_t l = 0; l < n; l++) white[l] += deviation * row[l];
+    }
+    double squares = 0.0;
+    for (const double value : white) squares += value * value;
+    found = std::max(found, std::sqrt(squares));
+  }
+  return std::min(found, contract::LATENT_FARTHEST);
+}
+
+double LatentSpace::outside_std(double relative_distance) const
+{
+  const double excess = std::max(relative_distance - 1.0, 0.0);
   return force_scale * std::min(excess * excess, contract::OUTSIDE_LIMIT);
 }
 
@@ -82,6 +100,19 @@ LatentSpace read_latent_space(const torch::jit::Module &module, int n_species)
     throw std::runtime_error("the reach of its latent space does not fit its species");
   space.reach.assign(reach.data_ptr<double>(), reach.data_ptr<double>() + n_species);
   space.force_scale = force_scale.item<double>();
+  if (!entries.contains(contract::LATENT_WHITENING)) return space;
+  const at::Tensor centre = tensor(contract::LATENT_CENTRE, at::kDouble),
+                   whitening = tensor(contract::LATENT_WHITENING, at::kDouble);
+  if (centre.sizes() != at::IntArrayRef({n_species, n_features}) ||
+      whitening.sizes() != at::IntArrayRef({n_species, n_features, n_features}))
+    throw std::runtime_error("the densities of its latent space do not fit its species and features");
+  for (int species = 0; species < n_species; species++) {
+    const double *const mean = centre.data_ptr<double>() + species * n_features, *const white =
+                                                                                     whitening.data_ptr<double>() +
+                                                                                     species * n_features * n_features;
+    space.centre.emplace_back(mean, mean + n_features);
+    space.whitening.emplace_back(white, white + n_features * n_features);
+  }
   return space;
 }
 

@@ -14,6 +14,8 @@ struct LatentSpace {
   std::vector<double> scale;                    // [F]; empty where the file has none
   std::vector<std::vector<double>> references;  // of each species [n, F], scaled
   std::vector<double> reach;                    // of each species; empty where the file has none
+  std::vector<std::vector<double>> centre;      // of each species [F]; empty where the file has none
+  std::vector<std::vector<double>> whitening;   // of each species [F, F], likewise
   double force_scale = 0.0;                     // eV/Å
 
   bool has_references() const;
@@ -21,8 +23,10 @@ struct LatentSpace {
   double factor(std::size_t k, std::size_t n_features) const;
   // From scaled features [F] to the nearest reference of the species; infinite where it has none.
   double distance(int species, const std::vector<double> &features) const;
+  // Of an atom with these features and this distance, above 1 where it is outside (contract.LATENT_FARTHEST).
+  double relative_distance(int species, const std::vector<double> &features, double distance) const;
   // What being outside of the training data adds to the force std, in quadrature, eV/Å (contract.LATENT_REACH).
-  double outside_std(int species, double distance) const;
+  double outside_std(double relative_distance) const;
 };
 
 double latent_distance(const double *a, const double *b, std::size_t n_features);

@@ -43,7 +43,8 @@ struct Differentiated {
 };
 
 // `by_member`: with a backward pass for each member, which share a trunk and have one copy of the geometry.
-Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inputs, bool by_member)
+Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inputs, bool by_member,
+                              const at::Tensor &basis)
 {
   const Outputs outputs(module.forward({inputs.edge_vectors, inputs.edge_index, inputs.types}));
   Differentiated result;
@@ -52,7 +53,7 @@ Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inp
   result.noise_features = outputs.noise_features();
   if (inputs.edge_vectors.size(1) == 0) return result;
   std::vector<at::Tensor> found;
-  const auto energies = member_energies(result.atomic_energies, inputs.n_local, by_member);
+  const auto energies = member_energies(result.atomic_energies, inputs.n_local, by_member, basis);
   for (const at::Tensor &energy : energies)
     found.push_back(torch::autograd::grad({energy}, {inputs.edge_vectors}, {}, found.size() + 1 < energies.size())[0]);
   result.edge_gradients = at::cat(found);
@@ -129,6 +130,12 @@ void Potential::Implementation::read_attributes()
   n_members = static_cast<int>(attribute(contract::N_MEMBERS_KEY).toInt());
   dtype_name = attribute(contract::DTYPE_KEY).toStringRef();
   shared_trunk = module.hasattr(contract::SHARED_TRUNK_KEY) && attribute(contract::SHARED_TRUNK_KEY).toBool();
+  if (shared_trunk && module.hasattr(contract::BASIS_KEY)) {
+    basis = attribute(contract::BASIS_KEY).toTensor();
+    mixing = attribute(contract::MIXING_KEY).toTensor();
+    if (basis.dim() != 1 || mixing.dim() != 2 || mixing.size(0) != n_members || mixing.size(1) != basis.size(0))
+      throw std::runtime_error("its basis of members and their mixing do not fit each other");
+  }
   if (module.hasattr("labels"))
     for (const c10::IValue &label : attribute("labels").toListRef()) labels.push_back(label.toStringRef());
   check_attributes();
@@ -180,6 +187,7 @@ void Potential::Implementation::keep_member(int k)
   }
   only_member = k;
   n_members = 1;
+  basis = mixing = at::Tensor();
 }
 
 namespace {
@@ -235,12 +243,22 @@ Evaluation Potential::Implementation::evaluate(const Graph &graph, const Request
   if ((request.halo || moments) && !has_stages())
     throw std::runtime_error("it cannot be evaluated layer by layer: it was written by an older release");
   if (request.halo || moments) {
-    StagedEvaluation stages(frozen, n_layers, inputs, request.halo, moments, by_member);
+    StagedEvaluation stages(frozen, n_layers, inputs, request.halo, moments, by_member, basis, mixing);
     stages.forward();
     stages.backward();
+    if (by_member) mix_members(stages.edge_gradients);
     return collect(request, graph.n_local, has_noise_head(), stages);
   }
-  return collect(request, graph.n_local, has_noise_head(), evaluate_whole(frozen, inputs, by_member));
+  Differentiated whole = evaluate_whole(frozen, inputs, by_member, basis);
+  if (by_member) mix_members(whole.edge_gradients);
+  return collect(request, graph.n_local, has_noise_head(), whole);
+}
+
+// Those of the basis to those of all members.
+void Potential::Implementation::mix_members(at::Tensor &edge_gradients) const
+{
+  if (mixing.defined() && edge_gradients.defined())
+    edge_gradients = at::tensordot(mixing.to(edge_gradients.options()), edge_gradients, {1}, {0});
 }
 
 bool Potential::Implementation::has_noise_head() const

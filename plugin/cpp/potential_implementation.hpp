@@ -25,6 +25,7 @@ struct Potential::Implementation {
   int n_layers = 0, n_members = 0, threads = 1;
   int only_member = -1;  // of the file's members, the one in `module`; -1: all
   bool shared_trunk = false;
+  at::Tensor basis, mixing;  // contract::BASIS_KEY, MIXING_KEY; undefined where the file has none
   bool verified = false;
 
   c10::IValue attribute(const std::string &name) const
@@ -41,6 +42,7 @@ struct Potential::Implementation {
   void verify();
   void verify_frame(const c10::impl::GenericDict &frame, std::size_t number) const;
   bool has_stages() const;
+  void mix_members(at::Tensor &edge_gradients) const;
   bool has_noise_head() const;
   Noise noise(const Graph &graph, const Evaluation &evaluation, const std::vector<double> &forces) const;
   Evaluation evaluate(const Graph &graph, const Request &request = {}) const;

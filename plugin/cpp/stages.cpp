@@ -52,10 +52,12 @@ at::Tensor asked_nodes(const Halo &halo, const at::Device &device)
 
 }  // namespace
 
-std::vector<at::Tensor> member_energies(const at::Tensor &atomic_energies, std::int64_t n_local, bool by_member)
+std::vector<at::Tensor> member_energies(const at::Tensor &atomic_energies, std::int64_t n_local, bool by_member,
+                                        const at::Tensor &basis)
 {
   const auto local = atomic_energies.narrow(1, 0, n_local);
-  return by_member ? local.sum(1).unbind() : std::vector<at::Tensor>{local.sum()};
+  if (!by_member) return {local.sum()};
+  return (basis.defined() ? local.index_select(0, basis) : local).sum(1).unbind();
 }
 
 const std::vector<std::string> StagedEvaluation::METHODS{std::begin(contract::STAGES), std::end(contract::STAGES)};
@@ -68,10 +70,16 @@ bool StagedEvaluation::is_possible(const torch::jit::Module &module)
 }
 
 StagedEvaluation::StagedEvaluation(torch::jit::Module &the_module, int number, const StageInputs &the_inputs,
-                                   Halo *the_halo, bool with_moments, bool each_member) :
+                                   Halo *the_halo, bool with_moments, bool each_member, at::Tensor of_members,
+                                   const at::Tensor &mixing) :
     module(the_module), n_layers(number), inputs(the_inputs), halo(the_halo), moments(with_moments && number > 1),
-    by_member(each_member)
-{}
+    by_member(each_member), basis(std::move(of_members))
+{
+  if (by_member && mixing.defined()) {
+    const at::Tensor sums = mixing.sum(0).to(at::kCPU, at::kDouble).contiguous();
+    shares.assign(sums.data_ptr<double>(), sums.data_ptr<double>() + sums.numel());
+  }
+}
 
 at::Tensor StagedEvaluation::call(const char *method, std::vector<c10::IValue> arguments)
 {
@@ -171,7 +179,10 @@ StagedEvaluation::Adjoint StagedEvaluation::pull(const Layer &layer, const at::T
 std::vector<at::Tensor> StagedEvaluation::seeds_below(const Layer &layer, const std::vector<Adjoint> &adjoints)
 {
   at::Tensor of_energies;  // by edge, of the sum of all
-  for (std::size_t s = 0; s < n_energies; ++s) add(of_energies, adjoints[s].by_edge);
+  for (std::size_t s = 0; s < n_energies; ++s) {
+    const at::Tensor &rows = adjoints[s].by_edge;
+    add(of_energies, rows.defined() && !shares.empty() ? rows * shares[s] : rows);
+  }
   std::vector<at::Tensor> sent;
   for (std::size_t s = 0; s < adjoints.size(); ++s) {
     at::Tensor rows = adjoints[s].sent;
@@ -198,7 +209,7 @@ std::vector<at::Tensor> StagedEvaluation::seeds_below(const Layer &layer, const 
 
 void StagedEvaluation::backward()
 {
-  const auto energies = member_energies(atomic_energies, inputs.n_local, by_member);
+  const auto energies = member_energies(atomic_energies, inputs.n_local, by_member, basis);
   n_energies = energies.size();
   n_seeds = n_energies + (moments ? 3 : 0);
   std::vector<std::array<at::Tensor, 3>> totals(n_seeds);

@@ -18,21 +18,24 @@ struct StageInputs {
   std::int64_t n_local = 0;    // atoms that count in the energy
 };
 
-// What is differentiated of energies [M, N]: the sum over members, or each of them; of the first `n_local` atoms.
-std::vector<at::Tensor> member_energies(const at::Tensor &atomic_energies, std::int64_t n_local, bool by_member);
+// What is differentiated of energies [M, N]: the sum over members, or each of them, of those in `basis` [R] where it is
+// defined; of the first `n_local` atoms.
+std::vector<at::Tensor> member_energies(const at::Tensor &atomic_energies, std::int64_t n_local, bool by_member,
+                                        const at::Tensor &basis);
 
 class StagedEvaluation {
  public:
   // `halo`: null where no ghost row comes from elsewhere. With `moments`, backward() finds `edge_moments` too.
-  // `by_member`: gradients of each member, which share a trunk: several seeds through one graph and one exchange.
+  // `by_member`: gradients of each member (of `basis`), which share a trunk: several seeds through one graph and one
+  // exchange.
   StagedEvaluation(torch::jit::Module &module, int n_layers, const StageInputs &inputs, Halo *halo, bool moments,
-                   bool by_member);
+                   bool by_member, at::Tensor basis, const at::Tensor &mixing);
 
   void forward();
   void backward();
 
   at::Tensor atomic_energies, latent, noise_features;  // [M, N], [T, N, L], [T, N, F]
-  at::Tensor edge_gradients;  // [G, E, 3] dE/d(edge_vectors), E of local atoms; by member [M, E, 3]
+  at::Tensor edge_gradients;  // [G, E, 3] dE/d(edge_vectors), E of local atoms; by member [M or R, E, 3]
   // [3 (a), G, E, 3 (b)] sum over atoms m of (r_m - r_i)_a dE_m/d(edge_vectors_ij)_b: the energy that an edge moves
   // in atoms other than its centre, times how far away they are.
   at::Tensor edge_moments;
@@ -60,6 +63,8 @@ class StagedEvaluation {
   const StageInputs &inputs;
   Halo *const halo;
   const bool moments, by_member;
+  const at::Tensor basis;
+  std::vector<double> shares;  // how often each of the basis stands in the sum over all members; empty: once
   // Seeds: energies, of which there are `n_energies`, then the moments of their sum along x, y, z.
   std::size_t n_energies = 1, n_seeds = 1;
 

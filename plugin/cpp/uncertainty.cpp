@@ -6,7 +6,8 @@
 
 namespace mollifield {
 
-ForceSpread force_spread(const double *forces, int n_members, const CalibrationTable &table, double outside)
+ForceSpread force_spread(const double *forces, int n_members, const CalibrationTable &table, double outside,
+                         double floor)
 {
   ForceSpread found;
   for (int m = 0; m < n_members; m++)
@@ -21,14 +22,14 @@ ForceSpread force_spread(const double *forces, int n_members, const CalibrationT
   const double members = std::sqrt(c[0] + c[1] + c[2]);
   const double factor = members > 0.0 ? table(members) / members : 1.0;
   for (double &value : c) value *= factor * factor;
-  for (int k = 0; k < 3; k++) c[k] += outside * outside / 3.0;
+  for (int k = 0; k < 3; k++) c[k] += (outside * outside + floor * floor) / 3.0;
   found.std = std::sqrt(c[0] + c[1] + c[2]);
   found.raw_std = std::hypot(members, outside);
   return found;
 }
 
 EnergySpread energy_spread(const std::vector<double> &energies, const CalibrationTable &table, double n_atoms,
-                           double outside_squares)
+                           double far_squares)
 {
   EnergySpread found;
   const auto n = static_cast<double>(energies.size());
@@ -40,7 +41,7 @@ EnergySpread energy_spread(const std::vector<double> &energies, const Calibratio
     found.members_std = n_atoms * table(found.raw_std / n_atoms);
     found.slope = table.slope(found.raw_std / n_atoms);
   }
-  found.std = std::sqrt(found.members_std * found.members_std + outside_squares);  // times 1 Å each
+  found.std = std::sqrt(found.members_std * found.members_std + far_squares);
   return found;
 }
 

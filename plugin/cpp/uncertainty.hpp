@@ -18,8 +18,10 @@ struct ForceSpread {
   double raw_std = 0.0;  // without the calibration
 };
 
-// `forces` [M, 3], `outside`: LatentSpace::outside_std, which is added to both stds in quadrature.
-ForceSpread force_spread(const double *forces, int n_members, const CalibrationTable &table, double outside);
+// `forces` [M, 3]. In quadrature, `outside` (LatentSpace::outside_std) is added to both stds, and `floor`
+// (Calibration::force_floor_std) to the calibrated one.
+ForceSpread force_spread(const double *forces, int n_members, const CalibrationTable &table, double outside,
+                         double floor);
 
 // Of the total energy.
 struct EnergySpread {
@@ -27,12 +29,13 @@ struct EnergySpread {
   double raw_std = 0.0;      // of the members
   double members_std = 0.0;  // that, calibrated
   double slope = 1.0;        // d members_std / d raw_std
-  double std = 0.0;          // members_std, and in quadrature what lies outside of the training data
+  double std = 0.0;          // members_std, and in quadrature what lies far from the training data
 };
 
-// `energies` [M]; `outside_squares`: sum of outside_std^2 over all atoms, (eV/Å)^2.
+// `energies` [M]; `far_squares`, eV^2: what is added to the members' variance. That is, sums over all atoms included,
+// (outside_std * 1 Å)^2, Calibration::energy_floor_std and Calibration::composition_std squared.
 EnergySpread energy_spread(const std::vector<double> &energies, const CalibrationTable &table, double n_atoms,
-                           double outside_squares);
+                           double far_squares);
 
 // Of labels (aleatoric), by the atom.
 struct Noise {

@@ -4,7 +4,7 @@ import copy
 import json
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from . import contract
 from .calibration import Calibration, read_calibration
+from .gradients import Basis
 from .native import has_native
 
 # Attributes of the ScriptModule that no engine reads, both optional: with them another training may begin from a file,
@@ -41,6 +42,8 @@ class Artefact:
     calibration: Calibration
     shared_trunk: bool
     """Whether members are samples on one trunk, not models of their own."""
+    basis: Basis | None
+    """Members from whose gradients those of all follow; None where each needs a backward pass of its own."""
     reference_frames: list[dict[str, Tensor]]
     latent_space: dict[str, Tensor]
     """Empty where the file has no latent references."""
@@ -48,6 +51,8 @@ class Artefact:
     """What it was trained on, of 'energy', 'forces', 'stress'; None where the file does not say."""
     undetermined_species: list[str] | None
     """Species whose energies are guesses but for the compositions of the training frames; None as above."""
+    undetermined_compositions: Tensor
+    """[k, n_species], see `mollifield.contract`; no rows where all compositions are determined, or nothing is known."""
     summary: dict[str, Any]
     device: torch.device
     whole: torch.jit.ScriptModule
@@ -75,7 +80,13 @@ class Artefact:
             for frame in self.reference_frames
         ]
         return replace(
-            self, module=_frozen(module), whole=module, n_members=1, reference_frames=frames, latent_space={}
+            self,
+            module=_frozen(module),
+            whole=module,
+            n_members=1,
+            basis=None,
+            reference_frames=frames,
+            latent_space={},
         )
 
 
@@ -112,17 +123,21 @@ def save_artefact(module: torch.jit.ScriptModule, path: str | Path, summary: dic
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def save_calibrated(artefact: Artefact, path: str | Path, tables: dict[str, Tensor], summary: dict[str, Any]) -> None:
+def save_calibrated(
+    artefact: Artefact, path: str | Path, tables: Mapping[str, Tensor | None], summary: dict[str, Any]
+) -> None:
     """Write the model again with these calibration tables (`mollifield.contract`, CALIBRATION_KEY) and summary.
 
-    Tables that are not given stay as they are.
+    Tables that are not given stay as they are; None in the place of one takes it out.
 
     Raises `ValueError` for a file of format version 1, which has no tables, and `OSError` as `save_artefact`.
     """
     if artefact.format_version == 1:
         raise ValueError(f"{artefact.path}: format version 1 has no calibration tables; export the model again")
     other = copy.deepcopy(artefact.whole)
-    setattr(other, contract.CALIBRATION_KEY, dict(getattr(other, contract.CALIBRATION_KEY)) | tables)
+    every = dict(getattr(other, contract.CALIBRATION_KEY)) | dict(tables)
+    kept = {name: table for name, table in every.items() if table is not None}
+    setattr(other, contract.CALIBRATION_KEY, kept)
     save_artefact(other, path, summary)
 
 
@@ -176,10 +191,14 @@ def read_artefact(path: str | Path, device: str = "cpu") -> Artefact:
         dtype=getattr(torch, getattr(module, contract.DTYPE_KEY)),
         calibration=calibration,
         shared_trunk=bool(getattr(module, contract.SHARED_TRUNK_KEY, False)),
+        basis=_basis(module),
         reference_frames=list(getattr(module, contract.REFERENCE_KEY)),
         latent_space=dict(getattr(module, contract.LATENT_SPACE_KEY, {})),
         labels=_optional_list(module, contract.LABELS_KEY),
         undetermined_species=_optional_list(module, contract.UNDETERMINED_SPECIES_KEY),
+        undetermined_compositions=getattr(
+            module, contract.UNDETERMINED_COMPOSITIONS_KEY, torch.zeros(0, len(species), dtype=torch.float64)
+        ),
         summary=json.loads(summary) if summary else {},
         device=target,
         whole=module,
@@ -198,6 +217,11 @@ def _keep_member(module: torch.jit.ScriptModule, names: list[str], k: int) -> No
         setattr(
             owner, leaf, torch.nn.Parameter(cut, requires_grad=False) if leaf in dict(owner.named_parameters()) else cut
         )
+
+
+def _basis(module: torch.jit.ScriptModule) -> Basis | None:
+    members = getattr(module, contract.BASIS_KEY, None)
+    return None if members is None else Basis(members.tolist(), getattr(module, contract.MIXING_KEY))
 
 
 def _optional_list(module: torch.jit.ScriptModule, key: str) -> list[str] | None:

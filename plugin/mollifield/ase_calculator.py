@@ -14,7 +14,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from . import contract, uncertainty
-from .ase_properties import INTERVAL_PROPERTIES, NOISE_PROPERTIES, STD_PROPERTIES, register
+from .ase_properties import INTERVAL_PROPERTIES, NOISE_PROPERTIES, OUTSIDE_PROPERTIES, STD_PROPERTIES, register
 from .calibration import Array
 from .potential import Evaluation, evaluate
 from .verification import load_artefact
@@ -40,6 +40,10 @@ class MollifieldCalculator(Calculator):
                                        tells it, or its number for the species; no part of `forces_std`
     `aleatoric_cov`    eV²/Å², [N,3,3] its covariance; turns with the frame
     `energy_aleatoric_std`  eV         the same of the total energy
+    `outside`          bool, [N]       whether no training atom resembles this one (`contract.LATENT_CENTRE`);
+                                       stds are warnings there, no measured errors. A single member knows it too
+    `energy_outside`   bool            whether any atom is outside, or the training frames do not determine the energy
+                                       of this composition
     `energy_interval`  eV              half length of the interval in which the reference energy lies with probability
                                        `level`: a multiple of `energy_std` that a calibration found
     `forces_interval`  eV/Å, [N]       the same of the length of a force's error
@@ -57,7 +61,7 @@ class MollifieldCalculator(Calculator):
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "stresses"]
-    implemented_properties += [*STD_PROPERTIES, *INTERVAL_PROPERTIES, *NOISE_PROPERTIES]
+    implemented_properties += [*STD_PROPERTIES, *INTERVAL_PROPERTIES, *NOISE_PROPERTIES, *OUTSIDE_PROPERTIES]
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class MollifieldCalculator(Calculator):
     ) -> None:
         """`model`: an exported file. `threads`: torch's intra-op threads, process-wide. `level`: of intervals."""
         super().__init__()
+        self._member: int | None = None
         self.level = level
         if threads is not None and threads < 1:
             raise ValueError(f"threads = {threads}; allowed is 1 or more")
@@ -92,11 +97,19 @@ class MollifieldCalculator(Calculator):
             )
         return super().get_property(name, atoms, allow_calculation)
 
+    def member(self, k: int) -> "MollifieldCalculator":
+        """A calculator of member `k` (from 0) alone, which has no spread. Errors: see `Artefact.member`."""
+        other = copy.copy(self)
+        Calculator.__init__(other)  # results and parameters of its own
+        other.artefact, other._member, other.always_std = self.artefact.member(k), k, False
+        return other
+
     def _load(self, model: Path, device: str, threads: int | None) -> None:
         self._model, self._device, self._threads = model, device, threads
         if threads is not None:
             torch.set_num_threads(threads)
-        self.artefact = load_artefact(model, device)
+        artefact = load_artefact(model, device)
+        self.artefact = artefact if self._member is None else artefact.member(self._member)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the model, of which the file's path and checksum are kept."""
@@ -160,6 +173,9 @@ class MollifieldCalculator(Calculator):
         if with_std:
             found = uncertainty.spread(self.artefact, out)
             results.update({name: getattr(found, name) for name in STD_PROPERTIES})
+        if with_std or any(name in OUTSIDE_PROPERTIES for name in wanted):
+            results["outside"] = uncertainty.outside(self.artefact, out)
+            results["energy_outside"] = uncertainty.energy_outside(self.artefact, out)
         if any(name in NOISE_PROPERTIES for name in wanted):
             results.update(self._noise(out))
         for name in intervals:

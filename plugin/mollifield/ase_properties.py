@@ -1,4 +1,4 @@
-"""Standard deviations and intervals as properties that ASE knows, so that its files and calculators carry them.
+"""Standard deviations, intervals and what is outside as properties that ASE knows, so that its files carry them.
 
 ASE writes and reads back results whose names are in its tables, and drops all others. With these entries
 `ase.io.write` keeps them in trajectories, extended xyz and single-point calculators, and `ase.io.read` finds them,
@@ -13,6 +13,7 @@ from ase.outputs import ArrayProperty, ScalarProperty, all_outputs
 
 STD_PROPERTIES = ["energy_std", "forces_std", "forces_cov", "epistemic_std"]
 NOISE_PROPERTIES = ["aleatoric_std", "aleatoric_cov", "energy_aleatoric_std"]
+OUTSIDE_PROPERTIES = ["outside", "energy_outside"]
 INTERVAL_PROPERTIES = ["energy_interval", "forces_interval"]
 
 
@@ -24,6 +25,8 @@ def register() -> None:
         (ArrayProperty("forces_cov", float, ("natoms", 3, 3)), None),
         (ArrayProperty("epistemic_std", float, ("natoms",)), extxyz.per_atom_properties),
         (ArrayProperty("aleatoric_std", float, ("natoms",)), extxyz.per_atom_properties),
+        (ArrayProperty("outside", int, ("natoms",)), extxyz.per_atom_properties),
+        (ScalarProperty("energy_outside", int), extxyz.per_config_properties),
         (ArrayProperty("aleatoric_cov", float, ("natoms", 3, 3)), None),
         (ScalarProperty("energy_aleatoric_std", float), extxyz.per_config_properties),
         (ScalarProperty("energy_interval", float), extxyz.per_config_properties),

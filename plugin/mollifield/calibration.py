@@ -12,6 +12,12 @@ from . import contract
 
 Array = NDArray[np.float64]
 
+KNOTS = (
+    *(contract.FORCE_STD, contract.FORCE_FLOOR, contract.FORCE_INTERVAL),
+    *(contract.ENERGY_STD, contract.ENERGY_FLOOR, contract.ENERGY_INTERVAL),
+)
+"""Tables of pairs that rise."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -21,6 +27,10 @@ class Calibration:
     """[n_species, K, 2], eV/Å: pairs (raw, calibrated)."""
     energy_knots: Array | None = None
     """[1, K, 2], eV/atom."""
+    force_floor: Array | None = None
+    """[n_species, K, 2]: pairs (squared relative distance, eV/Å)."""
+    energy_floor: Array | None = None
+    """[1, K, 2]: pairs (mean of these squares, eV/atom)."""
     force_interval: Array | None = None
     """[n_species, K, 2]: pairs (level, multiple of the std)."""
     energy_interval: Array | None = None
@@ -32,19 +42,25 @@ class Calibration:
 
     def force_std(self, raw: Array, types: NDArray[np.int64]) -> Array:
         """Raw stds `[N]` (eV/Å) of atoms of `types [N]` -> calibrated `[N]`."""
-        if self.force_knots is None:
-            return raw
-        found = np.empty_like(raw)
-        for species in np.unique(types):
-            rows = types == species
-            found[rows] = interpolated(self.force_knots[species], raw[rows])
-        return found
+        return raw if self.force_knots is None else by_species(self.force_knots, raw, types)
 
     def energy_std(self, raw: float, n_atoms: int) -> float:
         """Raw std of a total energy (eV) of `n_atoms` -> calibrated."""
         if self.energy_knots is None:
             return raw
         return n_atoms * float(interpolated(self.energy_knots[0], np.array([raw / n_atoms]))[0])
+
+    def force_floor_std(self, distance: Array, types: NDArray[np.int64]) -> Array:
+        """Relative latent distances `[N]` of atoms of `types [N]` -> eV/Å `[N]`, for a force std in quadrature."""
+        if self.force_floor is None:
+            return np.zeros_like(distance)
+        return by_species(self.force_floor, distance**2, types)
+
+    def energy_floor_std(self, distance: Array) -> float:
+        """The same of the std of a total energy, eV."""
+        if self.energy_floor is None:
+            return 0.0
+        return len(distance) * float(interpolated(self.energy_floor[0], np.mean(distance**2, keepdims=True))[0])
 
     def multiples(self, level: float, types: NDArray[np.int64]) -> Array | None:
         """By what stds of atoms of `types [N]` are multiplied to intervals `[N]`; None: there is no such level."""
@@ -67,6 +83,10 @@ class Calibration:
             for name, knots in (("force std", self.force_knots), ("energy std", self.energy_knots))
             if knots is not None
         ]
+        if self.force_floor is not None:
+            parts.append(
+                f"floor of force std {np.array2string(_at_one(self.force_floor), precision=4)} eV/Å at the reach"
+            )
         if self.levels():
             parts.append(f"intervals of {', '.join(f'{100 * level:g}%' for level in self.levels())}")
         if self.force_noise is not None:
@@ -82,6 +102,20 @@ def interpolated(knots: Array, raw: Array) -> Array:
     return np.where(raw > x[-1], raw * (y[-1] / x[-1]), np.interp(raw, x, y))
 
 
+def by_species(tables: Array, raw: Array, types: NDArray[np.int64]) -> Array:
+    """`interpolated` in the rows of `tables [n_species, K, 2]` that `types [N]` say, `raw [N]` -> `[N]`."""
+    found = np.empty_like(raw)
+    for species in np.unique(types):
+        rows = types == species
+        found[rows] = interpolated(tables[species], raw[rows])
+    return found
+
+
+def _at_one(tables: Array) -> Array:
+    """`[n_rows, K, 2]` -> values at 1 `[n_rows]`."""
+    return by_species(tables, np.ones(len(tables)), np.arange(len(tables)))
+
+
 def _at_level(table: Array | None, level: float) -> Array | None:
     """`[n_rows, K, 2]` -> multiples `[n_rows]`."""
     if table is None:
@@ -94,7 +128,7 @@ def read_calibration(stated: Mapping[str, Tensor] | Mapping[str, float], n_speci
     """What a file's attribute says, of any readable version. Raises `ValueError` for tables that are none."""
     tables = tables_of(stated, n_species)
     arrays = {key: np.asarray(table.to(torch.float64).cpu().numpy()) for key, table in tables.items()}
-    for key in (contract.FORCE_STD, contract.FORCE_INTERVAL, contract.ENERGY_STD, contract.ENERGY_INTERVAL):
+    for key in KNOTS:
         knots = arrays.get(key)
         if knots is None:
             continue
@@ -111,6 +145,8 @@ def read_calibration(stated: Mapping[str, Tensor] | Mapping[str, float], n_speci
     return Calibration(
         force_knots=arrays.get(contract.FORCE_STD),
         energy_knots=arrays.get(contract.ENERGY_STD),
+        force_floor=arrays.get(contract.FORCE_FLOOR),
+        energy_floor=arrays.get(contract.ENERGY_FLOOR),
         force_interval=arrays.get(contract.FORCE_INTERVAL),
         energy_interval=arrays.get(contract.ENERGY_INTERVAL),
         force_noise=noise,

@@ -113,12 +113,23 @@ MEMBER_TENSORS_KEY = "member_tensors"
 # bool: members are samples on one trunk (heads, posterior draws), not models of their own: T is 1, and the tensors of
 # the trunk are not among MEMBER_TENSORS. Their spread says nothing of the trunk. Absent: false.
 SHARED_TRUNK_KEY = "shared_trunk"
+# Optional, where members share a trunk and their energies are linear in one another: some of them, int64 [R], and
+# float64 [M, R] with E_m = sum_r mixing[m, r] E_(basis[r]) for every geometry, so that R backward passes are enough.
+# An engine that does not know them makes M.
+BASIS_KEY = "basis"
+MIXING_KEY = "mixing"
 
 # List[str], optional: what the training frames were labelled with and trained on, of "energy", "forces", "stress". A
 # file without it does not say.
 LABELS_KEY = "labels"
 # List[str], optional: species whose energies the training frames do not tell apart from those of others.
 UNDETERMINED_SPECIES_KEY = "undetermined_species"
+# Tensor [k, n_species] float64, eV, optional: changes of the species' energies that the training frames do not see,
+# orthogonal to each other, each as long as these energies are in root mean square. With the counts n of a frame's atoms
+# by species, the variance of its total energy gets the square of every row . n that is larger than
+# COMPOSITION_TOLERANCE * |row| * N: its energy is *outside*, a guess. Other compositions get nothing.
+UNDETERMINED_COMPOSITIONS_KEY = "undetermined_compositions"
+COMPOSITION_TOLERANCE = 1e-6
 
 # Dict[str, Tensor], keys below; optional: a file without it, or with an empty one, has no latent references.
 LATENT_SPACE_KEY = "latent_space"
@@ -146,14 +157,22 @@ LATENT_TYPES = "types"  # [n_references] int64, index into `species`
 LATENT_STD_FLOOR = 1e-3
 
 # How far the training data reach, optional: the largest latent distance of a reference to the nearest other one of its
-# species, but LATENT_REACH_FLOOR at least. An atom farther than that from all references is *outside*: no training atom
-# resembles it, and members that were taught alike may agree there by chance. Its force variance gets, in addition,
-# the square of  f = LATENT_FORCE_SCALE * min((d / reach - 1)^2, OUTSIDE_LIMIT),  isotropic (f^2 / 3 on the diagonal
+# species, but LATENT_REACH_FLOOR at least. An atom whose relative distance u (below) is above 1 is *outside*: no
+# training atom resembles it, and members that were taught alike may agree there by chance. Its force variance gets, in
+# addition, the square of  f = LATENT_FORCE_SCALE * min((u - 1)^2, OUTSIDE_LIMIT),  isotropic (f^2 / 3 on the diagonal
 # of the covariance), and the variance of the total energy that of  f * 1 Å  for each such atom.
 LATENT_REACH = "reach"  # [n_species] float64; infinite: not known
 LATENT_FORCE_SCALE = "force_scale"  # [1] float64, eV/Å: RMS length of a force on a training atom
 LATENT_REACH_FLOOR = 0.5
 OUTSIDE_LIMIT = 10.0
+
+# A normal density of the features of each species, optional: (z - centre) @ whitening has about the same spread in all
+# directions, and a length of 1 as far out as training atoms lie that it was not fitted to.
+LATENT_CENTRE = "centre"  # [n_species, F] float64
+LATENT_WHITENING = "whitening"  # [n_species, F, F] float32, zero for a species of which too little is known
+# The *relative distance* of an atom is the larger one of d / reach and |(z - centre) @ whitening|, each as far as it is
+# known, and LATENT_FARTHEST at most; 0 in files without a reach.
+LATENT_FARTHEST = 10.0
 
 # The one extra file of the archive: free-form JSON for people (training summary, licence, citation,
 # library versions). No engine takes a number from it.
@@ -166,6 +185,11 @@ SUMMARY_FILE = "summary.json"
 # species.
 FORCE_STD = "force_std"  # [n_species, K, 2] float64, eV/Å: sqrt(trace) of an atom's 3x3 covariance
 ENERGY_STD = "energy_std"  # [1, K, 2] float64, eV/atom: std of a total energy, divided by the number of atoms
+# Floors, each optional: what calibrated stds hold, in quadrature, for the distance to the training data; maps like
+# those above of the square of relative distances u, so that beyond their last knot they grow quadratically. In the
+# force covariance they are isotropic.
+FORCE_FLOOR = "force_floor"  # [n_species, K, 2] float64: (u^2, eV/Å)
+ENERGY_FLOOR = "energy_floor"  # [1, K, 2] float64: (mean of u^2 over the atoms, eV/atom)
 # Intervals, each optional: knots (level, multiple), rising in both. An error is no longer than this multiple of the
 # calibrated std with at least this probability. Levels that are not there have no interval.
 FORCE_INTERVAL = "force_interval"  # [n_species, K, 2] float64: of the length of an atom's force error

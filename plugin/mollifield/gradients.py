@@ -13,6 +13,15 @@ from torch import Tensor
 from . import contract
 
 
+class Basis(NamedTuple):
+    """Of members whose energies are linear in one another: BASIS_KEY and MIXING_KEY of `mollifield.contract`."""
+
+    members: list[int]
+    """R of them."""
+    mixing: Tensor
+    """[M, R] float64."""
+
+
 class Differentiated(NamedTuple):
     """What a model says of edges, and how its energy depends on them."""
 
@@ -33,14 +42,15 @@ def differentiate(
     dtype: torch.dtype,
     create_graph: bool = False,
     shared_trunk: bool = False,
+    basis: Basis | None = None,
 ) -> Differentiated:
     """Run `model` on `edge_vectors [E, 3]` in `dtype`, and differentiate.
 
     `n_gradients` is 1 for the gradient of the members' mean, M for that of each.
 
     Models of their own get a copy of the geometry each, so that the gradient of the sum over members holds every
-    member's own; samples on a `shared_trunk` a backward pass each through one graph. `create_graph` keeps gradients
-    differentiable by the weights.
+    member's own; samples on a `shared_trunk` a backward pass each through one graph, or those of a `basis`, of which
+    the others are made. `create_graph` keeps gradients differentiable by the weights.
     """
     n_copies = 1 if shared_trunk else n_gradients
     vectors = edge_vectors.to(dtype).expand(n_copies, -1, -1).clone().requires_grad_()
@@ -50,12 +60,16 @@ def differentiate(
         if n_gradients == 1:
             totals = [energies.sum() / len(energies)]
         else:
-            totals = [member.sum() for member in energies] if shared_trunk else [energies.sum()]
+            differing = energies if basis is None else energies[basis.members]
+            totals = [member.sum() for member in differing] if shared_trunk else [energies.sum()]
         found = [
             torch.autograd.grad(total, vectors, retain_graph=create_graph or k < len(totals), create_graph=create_graph)
             for k, total in enumerate(totals, start=1)
         ]
-    return Differentiated(outputs, vectors, torch.cat([gradient for (gradient,) in found]))
+    gradients = torch.cat([gradient for (gradient,) in found])
+    if basis is not None and n_gradients > 1:
+        gradients = torch.tensordot(basis.mixing.to(gradients), gradients, dims=1)
+    return Differentiated(outputs, vectors, gradients)
 
 
 def forces_of(gradients: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:

@@ -58,6 +58,7 @@ def evaluate_edges(
         artefact.n_members if members else 1,
         artefact.dtype,
         shared_trunk=artefact.shared_trunk,
+        basis=artefact.basis,
     )
     return evaluation_of(found, edge_index, types, atomic_virials)
 

@@ -3,14 +3,17 @@
 A committee of M members samples the posterior; its spread is the *epistemic* uncertainty. Sample
 statistics (ddof = 1) are used throughout; a committee of one has none, and says so. Where members agree
 because nothing was ever taught (an atom whose surroundings no training atom resembles), the file's
-latent space adds what the spread cannot know: `mollifield.contract`, LATENT_REACH. The noise of labels, *aleatoric*,
-is no part of it: a file states it by species, or has a head that tells it atom by atom.
+latent space adds what the spread cannot know: `mollifield.contract`, LATENT_REACH and FORCE_FLOOR. So do energies of
+compositions that the training frames do not determine: UNDETERMINED_COMPOSITIONS_KEY.
+The noise of labels, *aleatoric*, is no part of it: a file states it by species, or has a head that tells it atom by
+atom.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from . import contract
@@ -31,6 +34,10 @@ class Spread:
     """[N], eV/Å: sqrt of the trace of `forces_cov`."""
     outside: Array
     """[N], eV/Å: what `forces_std` holds, in quadrature, for being outside of the training data; 0 inside."""
+    distance: Array
+    """[N]: relative distances to the training data; above 1 an atom is outside. 0 where the file states no reach."""
+    composition_std: float
+    """eV: what `energy_std` holds, in quadrature, for a composition that the training frames do not determine."""
 
     @property
     def epistemic_std(self) -> Array:
@@ -44,17 +51,23 @@ def spread(artefact: Artefact, out: Evaluation) -> Spread:
     Raises `ValueError` for a model of one member.
     """
     calibration, types = artefact.calibration, out.types.cpu().numpy()
+    distance = relative_distance(artefact.latent_space, out.latent, out.types).cpu().numpy()
     outside = outside_std(artefact.latent_space, out.latent, out.types).cpu().numpy()
+    composition = composition_std(artefact.undetermined_compositions, out.types)
     energy = calibration.energy_std(float(energy_std(out.energies.cpu().numpy())), len(types))
+    energy_far = [calibration.energy_floor_std(distance), composition, *outside]
     covariance = forces_covariance(out.forces.cpu().numpy())
     raw = forces_std(covariance)
     factors = np.divide(calibration.force_std(raw, types), raw, out=np.zeros_like(raw), where=raw > 0.0)
-    covariance = covariance * factors[:, None, None] ** 2 + (outside**2 / 3.0)[:, None, None] * np.eye(3)
+    far = outside**2 + calibration.force_floor_std(distance, types) ** 2
+    covariance = covariance * factors[:, None, None] ** 2 + (far / 3.0)[:, None, None] * np.eye(3)
     return Spread(
-        energy_std=float(np.sqrt(energy**2 + np.sum(outside**2))),
+        energy_std=float(np.linalg.norm([energy, *energy_far])),
         forces_cov=covariance,
         forces_std=forces_std(covariance),
         outside=outside,
+        distance=distance,
+        composition_std=composition,
     )
 
 
@@ -153,10 +166,52 @@ def outside_std(latent_space: dict[str, Tensor], latent: Tensor, types: Tensor) 
 
     Zero inside of the training data, and in files that do not state their reach.
     """
+    distance = relative_distance(latent_space, latent, types)
+    if contract.LATENT_REACH not in latent_space:
+        return distance
+    scale = latent_space[contract.LATENT_FORCE_SCALE].to(distance)
+    return scale * (distance - 1.0).clamp(min=0.0).square().clamp(max=contract.OUTSIDE_LIMIT)
+
+
+def relative_distance(latent_space: dict[str, Tensor], latent: Tensor, types: Tensor) -> Tensor:
+    """`latent [T, N, L]` and `types [N]` -> `[N]`, see LATENT_CENTRE in `mollifield.contract`.
+
+    Above 1 an atom is outside of the training data.
+    """
     if contract.LATENT_REACH not in latent_space:
         return torch.zeros(latent.shape[1], dtype=torch.float64, device=latent.device)
     distance = latent_distance(latent_space, latent, types)
     reach = latent_space[contract.LATENT_REACH].to(distance)[types.to(distance.device)]
-    scale = latent_space[contract.LATENT_FORCE_SCALE].to(distance)
-    excess = torch.where(reach.isfinite(), distance / reach - 1.0, 0.0)
-    return scale * excess.clamp(min=0.0).square().clamp(max=contract.OUTSIDE_LIMIT)
+    found = torch.where(reach.isfinite(), distance / reach, 0.0)
+    if contract.LATENT_WHITENING in latent_space:
+        found = torch.maximum(found, _deviation(latent_space, latent_features(latent_space, latent), types))
+    return found.clamp(max=contract.LATENT_FARTHEST)
+
+
+def _deviation(latent_space: dict[str, Tensor], features: Tensor, types: Tensor) -> Tensor:
+    """Scaled `features [N, F]` -> `[N]` lengths in the whitened space of each atom's species."""
+    types = types.to(features.device)
+    centre, whitening = (latent_space[key].to(features) for key in (contract.LATENT_CENTRE, contract.LATENT_WHITENING))
+    found = torch.zeros_like(features[:, 0])
+    for species in types.unique():
+        rows = types == species
+        found[rows] = ((features[rows] - centre[species]) @ whitening[species]).norm(dim=1)
+    return found
+
+
+def outside(artefact: Artefact, out: Evaluation) -> NDArray[np.bool_]:
+    """`[N]`: whether no training atom resembles this one; nowhere in files that do not state their reach."""
+    return np.asarray(relative_distance(artefact.latent_space, out.latent, out.types).cpu().numpy() > 1.0)
+
+
+def energy_outside(artefact: Artefact, out: Evaluation) -> bool:
+    """Whether an atom is outside, or the training frames do not determine the energy of this composition."""
+    return bool(outside(artefact, out).any()) or composition_std(artefact.undetermined_compositions, out.types) > 0.0
+
+
+def composition_std(undetermined: Tensor, types: Tensor) -> float:
+    """Rows `[k, n_species]` of UNDETERMINED_COMPOSITIONS_KEY and `types [N]` of a frame -> eV; 0: it is determined."""
+    counts = torch.bincount(types.to(undetermined.device), minlength=undetermined.shape[1]).to(undetermined)
+    missed = undetermined @ counts
+    seen = missed.abs() <= contract.COMPOSITION_TOLERANCE * undetermined.norm(dim=1) * len(types)
+    return float(torch.where(seen, 0.0, missed).norm())

@@ -15,9 +15,10 @@ from mollifield_train.data.frames import Frame
 from mollifield_train.export import export
 from mollifield_train.model.samples import initialise, member_state, one_member, stack_members
 from mollifield_train.predict import predict
+from mollifield_train.uncertainty.draws import affine_basis
 
 from ..conftest import build_potential, eager_engine, ethanol, exported_engine, sheared_crystal
-from .samples import sampled_potential, separately, trunk
+from .samples import paired_samples, sampled_potential, separately, trunk
 
 FRAMES = [ethanol, sheared_crystal]
 
@@ -125,3 +126,44 @@ def test_weights_of_the_trunk_are_member_0s() -> None:
 def test_samples_are_not_stacked() -> None:
     with pytest.raises(ValueError, match="samples on one trunk cannot be stacked"):
         stack_members([sampled_potential(), sampled_potential()])
+
+
+@pytest.mark.parametrize("n_samples", [4, 6, 16])
+def test_pairs_take_a_backward_pass_each_and_one_more(n_samples: int, tmp_path: Path, monkeypatch) -> None:
+    """All numbers are those of a file that knows of no basis."""
+    samples, basis = paired_samples(n_samples)
+    assert len(basis.members) == n_samples // 2 + 1
+    np.testing.assert_allclose(basis.mixing.sum(1), 1.0, atol=1e-12)
+    paths = tmp_path / "with.pt", tmp_path / "without.pt"
+    for path, of in zip(paths, (basis, None), strict=True):
+        export(samples, path, [ethanol()], splines=False, basis=of)
+    found, wanted = (exported_engine(path)(sheared_crystal()) for path in paths)
+    for name in ("energies", "forces", "virial"):
+        np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), rtol=1e-11, atol=1e-10)
+    assert np.asarray(wanted.forces).std(axis=0).max() > 1e-3
+    artefact, atoms, passes = load_artefact(paths[0]), ethanol(), []
+    grad = torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: passes.append(1) or grad(*a, **k))
+    evaluate(artefact, list(atoms.symbols), atoms.positions, atoms.cell.array, atoms.pbc, members=True)
+    assert len(passes) == n_samples // 2 + 1
+
+
+def test_one_of_a_pair_is_a_model_of_its_own(tmp_path: Path) -> None:
+    samples, basis = paired_samples(4)
+    export(samples, tmp_path / "model.pt", [ethanol()], splines=False, basis=basis)
+    artefact = load_artefact(tmp_path / "model.pt")
+    atoms = ethanol()
+    frame = atoms.get_chemical_symbols(), atoms.positions, atoms.cell.array, atoms.pbc
+    every = evaluate(artefact, *frame, members=True)
+    for member in range(4):
+        own = evaluate(artefact.member(member), *frame, members=True)
+        np.testing.assert_allclose(own.forces[0], every.forces[member], atol=1e-10)
+
+
+def test_samples_that_do_not_follow_from_others_have_no_basis() -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(5, 8, generator=generator, dtype=torch.float64)
+    assert affine_basis(drawn) is None
+    many = affine_basis(torch.randn(30, 8, generator=generator, dtype=torch.float64))
+    assert many is not None and len(many.members) == 9
+    assert affine_basis(torch.ones(3, 8)) is not None  # all alike: one is enough

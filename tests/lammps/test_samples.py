@@ -10,7 +10,7 @@ from mollifield_train.export import export
 from mollifield_train.model.samples import member_state
 
 from ..conftest import build_potential, ethanol, sheared_crystal
-from ..contract.samples import sampled_potential, separately
+from ..contract.samples import paired_samples, sampled_potential, separately
 from .conftest import lammps_answer, python_answer
 from .test_halo import assert_close, run_all
 
@@ -64,3 +64,17 @@ def test_one_sample_drives(tmp_path: Path) -> None:
     expected = python_answer(tmp_path / "single.pt", sheared_crystal())
     np.testing.assert_allclose(found.forces, expected.forces[0].numpy(), rtol=0, atol=1e-9)
     assert found.energy == pytest.approx(float(expected.energies), abs=1e-9 * len(sheared_crystal()))
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_pairs_in_lammps(n_ranks: int, tmp_path: Path) -> None:
+    """A file with a basis, of whose members alone gradients are taken, and the same without."""
+    samples, basis = paired_samples()
+    outcomes = []
+    for name, of in (("with", basis), ("without", None)):
+        export(samples, tmp_path / f"{name}.pt", [ethanol()], splines=False, training_frames=TRAINED_ON, basis=of)
+        outcomes.append(run_all(tmp_path / f"{name}.pt", tmp_path / name, n_ranks, "exchange", ["slab"]))
+    found, wanted = (outcome.atoms["slab"] for outcome in outcomes)
+    assert_close(found, wanted, np.abs(wanted).max(axis=0), "slab")
+    totals = (outcome.totals["slab"] for outcome in outcomes)
+    np.testing.assert_allclose(*totals, rtol=1e-9)

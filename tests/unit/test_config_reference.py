@@ -42,6 +42,9 @@ def test_good_configs_are_good() -> None:
     assert complaints("loop", loop(explorer={"kind": "by_turns", "explorers": [{"kind": "modes"}]})) == []
     for model in ("fast", {"preset": "accurate", "n_channels": 8}, {"kind": "equivariant", "l_max": 1}, {"l_max": 1}):
         assert complaints("train", {"directory": "runs/a", "data": {"train": "a.xyz"}, "model": model}) == []
+    for kind in ("heads", {"kind": "heads", "last": 0.5}, {"kind": "mc_dropout", "passes": 4}):
+        assert complaints("train", {"data": {"train": "a.xyz"}, "uncertainty": {"kinds": [kind]}}) == []
+    assert complaints("train", {"data": {"train": "a.xyz"}, "uncertainty": {"kinds": [{"kind": "heads", "p": 1}]}})
 
 
 @pytest.mark.parametrize(

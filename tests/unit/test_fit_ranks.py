@@ -103,6 +103,8 @@ def same(one: TrainResult, two: TrainResult) -> None:
         {"committee": {"bootstrap": True}, "optimiser": {"batch_by": "edges"}},
         {"committee": {"training": "one_by_one"}, "optimiser": {"sam": 0.02, "batch_size": 3}},
         {"loss": {"measure": "lengths", "stress": 3.0}, "optimiser": {"gradient_clip": 0.1, "schedule": "plateau"}},
+        {"uncertainty": {"kinds": [{"kind": "mc_dropout", "where": "everywhere", "passes": 2}]}},
+        {"uncertainty": {"kinds": [{"kind": "heads", "last": 1.0, "every": 2}]}, "optimiser": {"sam": 0.02}},
         {
             "pretrain": {
                 "oracle": {"kind": "ase", "calculator": "tests.unit.springs.Springs"},

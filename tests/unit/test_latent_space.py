@@ -1,14 +1,22 @@
 """The latent space of a model file: its scale, its references, and distances to them."""
 
+import ase.io
 import numpy as np
 import pytest
 import torch
 
 from mollifield import MollifieldCalculator, contract, find_edges, load_artefact
 from mollifield.potential import evaluate, types_of
-from mollifield.uncertainty import latent_distance, latent_features, outside_std
+from mollifield.uncertainty import composition_std, latent_distance, latent_features, outside_std, relative_distance
 from mollifield_train.export import export, graphs_of
-from mollifield_train.latent_space import farthest_atoms, latent_scale, latent_space, reach_of
+from mollifield_train.latent_space import (
+    farthest_atoms,
+    latent_scale,
+    latent_space,
+    normal_densities,
+    reach_of,
+    with_references,
+)
 
 from ..conftest import build_potential, ethanol, sheared_crystal
 
@@ -138,11 +146,12 @@ def test_a_torn_molecule_is_never_certain(calculator, stretch):
     artefact = calculator.artefact
     space = artefact.latent_space
     latent, types = answer(artefact, torn)
-    distance, reach = latent_distance(space, latent, types), space[contract.LATENT_REACH][types]
+    nearest = latent_distance(space, latent, types) / space[contract.LATENT_REACH][types]
+    deviation = latent_features(space, latent) - space[contract.LATENT_CENTRE][types]
+    white = torch.einsum("nf,nfg->ng", deviation, space[contract.LATENT_WHITENING][types].double())
+    relative = torch.maximum(nearest, white.norm(dim=1)).clamp(max=contract.LATENT_FARTHEST)
     # Of build_potential: an energy scale of 2 eV is a force of 2 eV/Å in each of three components.
-    expected = (2.0 * 3**0.5) * (distance / reach - 1.0).clamp(min=0.0).square().clamp(
-        max=contract.OUTSIDE_LIMIT
-    ).numpy()
+    expected = (2.0 * 3**0.5) * (relative - 1.0).clamp(min=0.0).square().clamp(max=contract.OUTSIDE_LIMIT).numpy()
     assert expected.min() > 0.3
     spread = np.linalg.norm(np.std(calculator_members(artefact, torn), axis=0, ddof=1), axis=1)
     assert (spread.max() == 0.0) == (stretch == 5.0)
@@ -157,6 +166,63 @@ def calculator_members(artefact, atoms):
     return evaluate(
         artefact, atoms.get_chemical_symbols(), atoms.positions, atoms.cell.array, atoms.pbc, True
     ).forces.numpy()
+
+
+def test_a_density_ends_where_frames_end_that_it_was_not_fitted_to():
+    """Correlated features: a deviation along them is ordinary, one across them is not."""
+    generator = torch.Generator().manual_seed(3)
+    main = torch.randn(400, 1, generator=generator, dtype=torch.float64)
+    features = torch.cat([main, main + 0.1 * torch.randn(400, 1, generator=generator, dtype=torch.float64)], dim=1) / 2
+    types, frame = torch.zeros(400, dtype=torch.int64), torch.arange(400) // 4
+    centre, whitening = normal_densities(features, types, frame, 2)
+    lengths = ((features - centre[0]) @ whitening[0]).norm(dim=1)
+    assert 0.8 < float(lengths.max()) < 1.1
+    along, across = (torch.tensor([[1.0, sign]], dtype=torch.float64) / 2 for sign in (1.0, -1.0))
+    assert float(((along - centre[0]) @ whitening[0]).norm()) < 0.6
+    assert float(((across - centre[0]) @ whitening[0]).norm()) > 3.0
+    assert not whitening[1].any()  # of which nothing is known
+    alone, _ = normal_densities(features[:3], types[:3], frame[:3], 2)
+    assert not alone.any()
+
+
+def test_new_references_bring_their_atoms_inside_and_nothing_farther_out(calculator):
+    potential = build_potential(torch.float64, 3)
+    space = calculator.artefact.latent_space
+    new, others = ethanol(), shaken(4)
+    new.positions *= 1.1
+    wider = with_references(space, potential, graphs_of([new], potential))
+    before, after = (relative_distance(which, *answer(calculator.artefact, new)) for which in (space, wider))
+    assert before.max() > 1.0 >= after.max()
+    for frame in others:
+        seen = answer(calculator.artefact, frame)
+        assert (relative_distance(wider, *seen) <= relative_distance(space, *seen)).all()
+
+
+def test_a_single_member_knows_what_is_outside_and_files_keep_it(tmp_path):
+    potential = build_potential(torch.float64, 1)
+    unseen = torch.tensor([[3.0, -1.0, -4.0]], dtype=torch.float64)  # of H6 C2 O it misses 12
+    export(potential, tmp_path / "one.pt", [ethanol()], training_frames=shaken(12), undetermined_compositions=unseen)
+    calculator = MollifieldCalculator(tmp_path / "one.pt")
+    torn = ethanol()
+    torn.positions[3] += 1.5
+    assert calculator.get_property("outside", torn).any()
+    assert not calculator.get_property("outside", shaken(12)[5]).any()
+    assert calculator.get_property("energy_outside", shaken(12)[5])
+    torn.calc = calculator
+    torn.get_potential_energy()
+    calculator.get_property("outside", torn)
+    ase.io.write(tmp_path / "torn.xyz", torn)
+    back = ase.io.read(tmp_path / "torn.xyz").calc.results
+    np.testing.assert_array_equal(np.array(back["outside"], dtype=bool), calculator.results["outside"])
+    assert bool(back["energy_outside"])
+
+
+def test_compositions_beside_the_training_ones_are_guesses():
+    """Of a unit change that no training composition sees: O for two H."""
+    rows = torch.tensor([[10.0, 0.0, -20.0]], dtype=torch.float64)
+    assert composition_std(rows, torch.tensor([0] * 6 + [1] * 2 + [2] * 3)) == 0.0
+    assert composition_std(rows, torch.tensor([0] * 6 + [1] * 2 + [2])) == pytest.approx(40.0)
+    assert composition_std(rows[:0], torch.tensor([0, 1])) == 0.0
 
 
 def test_files_without_a_reach_add_nothing(calculator):

@@ -43,6 +43,16 @@ def test_one_composition_leaves_a_guess_and_says_so():
     assert abs(h - true["H"]) < 5.0 and abs(c - true["C"]) < 30.0 and abs(o - true["O"]) < 30.0
 
 
+def test_changes_that_no_frame_sees_are_as_large_as_the_guess():
+    images = [labelled(molecule(name), energy) for name, energy in (("CH3CH2OH", -230.0), ("CH3OH", -160.0))]
+    frames = frames_from_atoms(images, "memory")
+    found = energy_shifts(frames, [], ["H", "C", "O"], "auto")
+    (row,) = np.array(found.unseen)
+    np.testing.assert_allclose([row @ [6, 2, 1], row @ [4, 1, 1]], 0.0, atol=1e-9 * np.linalg.norm(row))
+    assert np.linalg.norm(row) == pytest.approx(np.sqrt(np.mean(np.square(found.energies))))
+    assert energy_shifts(frames, [], ["H", "C", "O"], {"H": -1.0, "C": -2.0, "O": -3.0}).unseen == []
+
+
 def test_only_the_species_that_are_traded_are_undetermined():
     """Water and hydrogen tell O from H; CH4 alone does not tell C from anything that comes with it."""
     images = [labelled(molecule(name), -1.0) for name in ("H2O", "H2", "CH3Cl")]
@@ -60,7 +70,7 @@ def test_shifts_from_isolated_atoms_or_given():
     isolated = frames_from_atoms(atoms, "memory")
     for method in ("auto", "isolated_atoms"):
         found = energy_shifts(frames, isolated, ["H", "O"], method)
-        assert found == Shifts([-13.6, -2042.0], [], [])
+        assert found == Shifts([-13.6, -2042.0], [], [], [])
     with pytest.raises(ValueError, match="no energy shift for O in the isolated atoms"):
         energy_shifts(frames, isolated[:1], ["H", "O"], "isolated_atoms")
     assert energy_shifts(frames, [], ["H", "O"], {"H": -1.0, "O": -2.0, "C": -3.0}).energies == [-1.0, -2.0]

@@ -139,6 +139,18 @@ def test_nothing_odd_is_said_too(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out.endswith("nothing odd\n")
 
 
+def test_species_that_compositions_do_not_tell_apart_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    water = moved_water(3)
+    main(["data", "check", str(written(tmp_path, *water))])
+    said = "energies of H, O are not told apart by these compositions"
+    assert said in capsys.readouterr().out
+    atom = labelled(Atoms("O"), energy=-10.0)
+    main(["data", "check", str(written(tmp_path, *water, atom))])
+    assert said not in capsys.readouterr().out
+
+
 def test_a_config_says_how_to_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, *relabelled(copper(20), "stress", lambda stress: -stress / GPa))
     config = tmp_path / "train.yaml"

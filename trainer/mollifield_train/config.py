@@ -21,7 +21,8 @@ from .model import ARCHITECTURES, DEFAULT_KIND
 from .model.config import ArchitectureConfig
 from .model.presets import PRESET, PRESETS, with_preset
 from .oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
-from .section import AlsoWord, Section, Tagged, validated
+from .section import AlsoWord, AnySection, Section, Tagged, validated
+from .uncertainty_config import DropoutConfig, HeadsConfig, UncertaintyConfig
 from .yaml_values import apply_override, read_yaml
 
 
@@ -300,6 +301,41 @@ class TrainConfig(Section):
     optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)
     pretrain: PretrainConfig | None = None
     """Hot frames by a cheap method to learn beside the given ones; null for none."""
+    uncertainty: UncertaintyConfig | None = None
+    """What the exported file's spread comes from, where it is not from members of their own alone
+    (docs/uncertainty.md): `{kinds: [heads]}`, or `{kinds: [mc_dropout]}`."""
+
+    @property
+    def heads(self) -> HeadsConfig | None:
+        """Where the committee's members are readouts of one trunk."""
+        return self._source(HeadsConfig)
+
+    @property
+    def dropout(self) -> DropoutConfig | None:
+        """Where the exported file has passes with masks."""
+        return self._source(DropoutConfig)
+
+    def _source(self, section: type[AnySection]) -> AnySection | None:
+        kinds = [] if self.uncertainty is None else self.uncertainty.kinds
+        return next((source for source in kinds if isinstance(source, section)), None)
+
+    @pydantic.model_validator(mode="after")
+    def _goes_with_its_uncertainty(self) -> "TrainConfig":
+        if self.uncertainty is None:
+            return self
+        others = {"loss.mollifier": self.loss.mollifier is not None}
+        if self.heads is not None:
+            others |= {
+                "pretrain": self.pretrain is not None,
+                "committee.bootstrap": self.committee.bootstrap,
+                f"committee.training: {self.committee.training}": self.committee.training != "together",
+                "committee.n_members: 1": self.committee.n_members == 1,
+            }
+        unfit = [key for key, given in others.items() if given]
+        if unfit:
+            kinds = ", ".join(source.kind for source in self.uncertainty.kinds)
+            raise ValueError(f"'uncertainty.kinds' is {kinds}, which does not go with {' and '.join(unfit)}")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _room_in_a_batch(self) -> "TrainConfig":

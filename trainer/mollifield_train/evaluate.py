@@ -97,10 +97,12 @@ def _evaluate_frame(artefact: Artefact, frame: Frame) -> FrameErrors:
         volume = abs(np.linalg.det(frame.cell))
         stresses = -found.virial.cpu().numpy() / volume
     members = (found.energies.cpu().numpy(), found.forces.cpu().numpy())
+    outside = (uncertainty.outside(artefact, found), uncertainty.energy_outside(artefact, found))
     if artefact.n_members == 1:
-        return FrameErrors(*members, stresses, frame)
+        return FrameErrors(*members, stresses, frame, None, None, *outside)
     stated = uncertainty.spread(artefact, found)
-    return FrameErrors(*members, stresses, frame, stated.energy_std, stated.forces_cov.diagonal(axis1=1, axis2=2))
+    variances = stated.forces_cov.diagonal(axis1=1, axis2=2)
+    return FrameErrors(*members, stresses, frame, stated.energy_std, variances, *outside)
 
 
 def _raw_spread(energies: np.ndarray, forces: np.ndarray) -> tuple[float, np.ndarray] | tuple[None, None]:

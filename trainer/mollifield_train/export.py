@@ -22,7 +22,7 @@ from mollifield.artefact import (
     save_artefact,
 )
 from mollifield.calibration import tables_of
-from mollifield.gradients import differentiate, forces_of, virial_of
+from mollifield.gradients import Basis, differentiate, forces_of, virial_of
 
 from .data.batches import Graph, build_graphs
 from .data.frames import Frame
@@ -45,10 +45,13 @@ class ExportedPotential(nn.Module):
     latent_space: dict[str, Tensor]
     labels: list[str]
     undetermined_species: list[str]
+    undetermined_compositions: Tensor
     training_state: dict[str, Tensor]
     training_facts: str
     posterior_state: dict[str, Tensor]
     posterior_facts: str
+    basis: Tensor
+    mixing: Tensor
 
     def __init__(
         self,
@@ -60,6 +63,8 @@ class ExportedPotential(nn.Module):
         undetermined_species: Sequence[str] | None = None,
         trained: Mapping[str, Any] | None = None,
         posterior: Mapping[str, Any] | None = None,
+        basis: Basis | None = None,
+        undetermined_compositions: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.potential: Any = potential  # stages are asked for by name, where it has them
@@ -78,6 +83,8 @@ class ExportedPotential(nn.Module):
             self.labels = list(labels)
         if undetermined_species is not None:
             self.undetermined_species = list(undetermined_species)
+        if undetermined_compositions is not None:
+            self.undetermined_compositions = undetermined_compositions
         if trained is not None:
             packed = dict(trained["potential"])
             setattr(self, TRAINING_STATE_KEY, packed.pop("state"))
@@ -86,6 +93,9 @@ class ExportedPotential(nn.Module):
             facts = dict(posterior)
             setattr(self, POSTERIOR_STATE_KEY, facts.pop("state"))
             setattr(self, POSTERIOR_FACTS_KEY, json.dumps(facts))
+        if basis is not None:
+            setattr(self, contract.BASIS_KEY, torch.tensor(basis.members))
+            setattr(self, contract.MIXING_KEY, basis.mixing)
         self.member_tensors = [f"potential.{name}" for name in tensors_of_members(potential)]
 
     def forward(self, edge_vectors: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:
@@ -158,6 +168,8 @@ def export(
     trained: Mapping[str, Any] | None = None,
     posterior: Mapping[str, Any] | None = None,
     space: dict[str, Tensor] | None = None,
+    basis: Basis | None = None,
+    undetermined_compositions: Tensor | None = None,
     noise_head: NoiseHead | None = None,
 ) -> None:
     """Write `model.pt`, having checked that the exported model equals the eager one.
@@ -169,11 +181,12 @@ def export(
     small frames, which every engine recomputes when it loads the file. Frames may come as graphs that were made for
     this model, whose edges are then searched no more.
     `calibration`: tables, or numbers for all species (`mollifield.calibration.tables_of`). `training_frames`:
-    what the members were trained on; without them the file has no latent references but those of `space`. `labels` and
-    `undetermined_species`: see `contract`; None where it is not known. `trained`: what members.pt says, plain values
-    but for the state, so that another training may begin from the file; None for a file that none can begin from.
-    `posterior`: the same of what the members were drawn from (`uncertainty.last_layer`). `noise_head`: one that was
-    trained on this model's features (`uncertainty.noise`).
+    what the members were trained on; without them the file has no latent references but those of `space`. `labels`,
+    `undetermined_species`, `undetermined_compositions`: see `contract`; None where it is not known. `trained`: what
+    members.pt says, plain values but for the state, so that another training may begin from the file; None for a file
+    that none can begin from. `posterior`: the same of what the members were drawn from (`uncertainty.last_layer`).
+    `basis`: of samples on one trunk whose energies are linear in one another. `noise_head`:
+    one that was trained on this model's features (`uncertainty.noise`).
     Raises `ValueError` when there is no reference frame, when no spline is good enough, and when the written file
     disagrees with the eager model.
     """
@@ -190,7 +203,10 @@ def export(
         space = latent_space(potential, graphs_of(training_frames, potential))
     tables = tables_of(calibration or {}, len(potential.species))
     wrapper = _wrapper(isinstance(potential, Staged), noise_head is not None)
-    wrapped = wrapper(potential, tables, frames, space or {}, labels, undetermined_species, trained, posterior)
+    wrapped = wrapper(
+        *(potential, tables, frames, space or {}, labels, undetermined_species, trained, posterior, basis),
+        undetermined_compositions=undetermined_compositions,
+    )
     if isinstance(wrapped, Noisy) and noise_head is not None:
         if isinstance(potential, NoiseFeatured):
             potential.give_noise_features()

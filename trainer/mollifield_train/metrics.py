@@ -84,6 +84,10 @@ class FrameErrors:
     """eV; as the engines state it for an exported model, of the members as they are in training. None: one member."""
     forces_variance: np.ndarray | None = None
     """[N, 3], (eV/Å)^2: the diagonals of the atoms' covariances, likewise."""
+    outside: np.ndarray | None = None
+    """[N], bool: which atoms an exported model says are outside of its training data."""
+    energy_outside: bool = False
+    """Likewise; also where the training does not determine the energy of the composition."""
 
     def deviations(self, quantity: str) -> np.ndarray | None:
         """Of 'energy' [M, 1], 'forces' [M, 3N] or 'stress' [M, 9]; None where there is no such label."""

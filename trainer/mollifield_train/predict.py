@@ -43,17 +43,20 @@ class BatchPrediction(NamedTuple):
     """[M, B, 3, 3] model's dtype, eV; None unless asked for."""
 
 
-def predict(model: Evaluable, batch: Batch, create_graph: bool = False, virials: bool = False) -> BatchPrediction:
+def predict(
+    model: Evaluable, batch: Batch, create_graph: bool = False, virials: bool = False, mean: bool = False
+) -> BatchPrediction:
     """Evaluate all members on a batch that lies on the model's device.
 
-    `create_graph` keeps energies and forces differentiable by the weights.
+    `create_graph` keeps energies and forces differentiable by the weights. With `mean` forces and virials are those of
+    the mean over members, with a leading dimension of 1.
     """
     found = differentiate(
         model,
         batch.edge_vectors,
         batch.edge_index,
         batch.types,
-        model.n_members,
+        1 if mean else model.n_members,
         model.dtype,
         create_graph,
         model.shared_trunk,
@@ -71,6 +74,13 @@ def predict(model: Evaluable, batch: Batch, create_graph: bool = False, virials:
         per_frame, forces = per_frame.detach(), forces.detach()
         tensors = None if tensors is None else tensors.detach()
     return BatchPrediction(per_frame, forces, tensors)
+
+
+def mean_of(prediction: BatchPrediction) -> BatchPrediction:
+    """The mean over members, with a leading dimension of 1."""
+    energies, forces, virials = prediction
+    mean = None if virials is None else virials.mean(dim=0, keepdim=True)
+    return BatchPrediction(energies.mean(dim=0, keepdim=True), forces.mean(dim=0, keepdim=True), mean)
 
 
 def first_frames(prediction: BatchPrediction, batch: Batch, n_frames: int) -> tuple[BatchPrediction, Batch]:

@@ -135,6 +135,10 @@ class TrainingConfig(Section):
     """Part of the labelled frames set aside for validation; 0 for none. A frame's side is decided by its content
     when it is chosen, for good and for all arms. While the run has fewer than 2 / `valid_fraction` labelled
     frames, all new ones are trained on."""
+    calibrate_from: PositiveInt | None = 20
+    """Validation frames from which on the model of a round is calibrated on them, so that the stds of explorers,
+    thresholds and acquisitions are sizes of errors; null: never. Validation chooses the epoch too, so that errors on
+    these frames are a little smaller than on others."""
     model: ModelConfig = Field(default_factory=default_model)
     committee: CommitteeConfig = Field(default_factory=CommitteeConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
@@ -207,7 +211,7 @@ class LoopConfig(Section):
 MAY_CHANGE = (
     *("rounds", "finish", "parallel", "directory"),
     *(f"oracle.{key}" for key in HOW_IT_IS_RUN),
-    *("training.committee.workers", "training.committee.cluster"),
+    *("training.committee.workers", "training.committee.cluster", "training.calibrate_from"),
 )
 """Keys that a resumed run may have changed."""
 

@@ -13,6 +13,9 @@ from .committee import LoadCommittee
 from .config import LoopConfig
 from .explore.trajectory import Explorer
 
+CALIBRATION_FILE = "calibration.json"
+"""What a calibration found, as in the summary of the model file."""
+CALIBRATION_PICTURE = "calibration.png"
 GIVEN_KEYS = "config_given.json"
 """In the directory of a run: its config without the keys that nobody gave."""
 
@@ -25,7 +28,8 @@ class TrainTask:
     valid: Sequence[Atoms]
     """Frames to judge epochs by; no training of any round learns from one of them."""
     directory: Path
-    """For checkpoints and logs; a killed training continues from what is here."""
+    """For checkpoints and logs; a killed training continues from what is here. A trainer that calibrates leaves
+    `CALIBRATION_FILE` and `CALIBRATION_PICTURE` here, before `model` appears."""
     model: Path
     initial: Path | None
     """Directory of the training whose weights are the start; none: random weights."""

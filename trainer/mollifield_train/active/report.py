@@ -18,6 +18,7 @@ from ..durable import replacing
 from . import figures
 from .acquire.config import AcquisitionConfig
 from .acquire.descriptors import frame_descriptor
+from .calibrations import HEAD, about_calibrations, calibrated_rows, picture
 from .committee import LoadCommittee
 from .config import LoopConfig
 from .explore.trajectory import MAX_STD, read_trace
@@ -86,6 +87,7 @@ def write_report(
         _learning(metrics),
         _parity(predictions, tests, arm, n_rounds),
         _reliability(predictions),
+        _calibrations(config, paths, metrics, arm, n_rounds),
         _trajectories(config, paths, arm, n_rounds),
         _map(paths, store, arm, n_rounds, load_committee),
         _gallery(config, paths, store, arm, n_rounds, load_committee),
@@ -251,6 +253,16 @@ def _reliability(predictions: dict[str, np.ndarray]) -> str:
         "Right: errors of force components divided by their predicted std; the thin line is the "
         f"normal distribution they would follow if every std were right. Their RMS is {z:.2f} "
         f"(1 would be right). {note}",
+    )
+
+
+def _calibrations(config: LoopConfig, paths: Paths, metrics: list[dict[str, Any]], arm: str, n_rounds: int) -> str:
+    rows = calibrated_rows(metrics)
+    text = html.escape(about_calibrations(len(rows), config.training.calibrate_from))
+    title = f"The last model of the {arm} arm on its validation frames, uncalibrated and calibrated."
+    return (
+        f'<h2>How the stds were calibrated</h2>{_table(list(HEAD), rows) if rows else ""}<p class="note">{text}</p>'
+        f"{picture(paths.round(arm, n_rounds) / 'training', title)}"
     )
 
 

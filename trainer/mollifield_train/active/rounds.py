@@ -29,7 +29,7 @@ from typing import Any, cast
 import numpy as np
 from ase import Atoms
 
-from ..durable import replacing, write_json
+from ..durable import read_json, replacing, write_json
 from .acquire import acquisition
 from .acquire.scene import Scene
 from .committee import Committee, mean_force_std
@@ -39,7 +39,7 @@ from .explore.trajectory import Exploration, Task, write_trace
 from .finish import FRESH_STD, fresh_std, rounds_to_do
 from .guard import Guard
 from .label.labelling import label_chosen
-from .parts import Parts, Paths, TrainTask
+from .parts import CALIBRATION_FILE, Parts, Paths, TrainTask
 from .scores import predict_frames, summarise
 from .sides import side_rule
 from .start import is_isolated_atom
@@ -257,6 +257,8 @@ class ArmRun:
         with replacing(folder / "predictions.npz") as temporary:
             np.savez(temporary, **cast(dict[str, Any], arrays))
         metrics: dict[str, Any] = {"arm": self.arm, "round": number} | self._counts(number) | summarise(arrays)
+        if (folder / "training" / CALIBRATION_FILE).exists():
+            metrics["calibration"] = read_json(folder / "training" / CALIBRATION_FILE)
         if number and (std := fresh_std(folder)) is not None:
             metrics[FRESH_STD] = std
         write_json(folder / "metrics.json", metrics)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache, partial
+from pathlib import Path
 
 import ase.io
 import torch
 
+from ..calibrate.fitting import TooFewFramesError, calibrate_file
+from ..calibrate.picture import draw
 from ..config import DataConfig, TrainConfig
-from ..durable import replacing
+from ..durable import replacing, write_json
 from ..training.run import train
 from ..training.run_directory import LAST_CHECKPOINT, MODEL_FILE
 from .config import LoopConfig
 from .explore import explore
 from .exported import ExportedCommittee
 from .log import say
-from .parts import Parts, TrainTask
+from .parts import CALIBRATION_FILE, CALIBRATION_PICTURE, Parts, TrainTask
 
 TRAIN_FILE, VALID_FILE = "train.extxyz", "valid.extxyz"
 
@@ -45,9 +48,34 @@ def train_committee(task: TrainTask, config: LoopConfig) -> None:
         progress=False,
         report=lambda line: say("train", line.removeprefix("data: ")),
     )
+    model = _calibrated(result.directory / MODEL_FILE, task, config)
     # Copied last: this file's existence says that the round is trained.
     with replacing(task.model) as temporary:
-        temporary.write_bytes((result.directory / MODEL_FILE).read_bytes())
+        temporary.write_bytes(model.read_bytes())
+
+
+def _calibrated(model: Path, task: TrainTask, config: LoopConfig) -> Path:
+    """`model`, or where there are enough validation frames a calibrated one, with what was found beside it."""
+    least = config.training.calibrate_from
+    if least is None or len(task.valid) < least:
+        return model
+    output = task.directory / "calibrated.pt"
+    try:
+        found = calibrate_file(model, task.directory / VALID_FILE, output, device=config.training.device)
+    except TooFewFramesError as error:
+        say("train", f"not calibrated: {error}")
+        return model
+    with replacing(task.directory / CALIBRATION_PICTURE) as temporary:
+        draw(found, temporary)
+    stated = {name: score.stated() for name, score in found.scores.items()}
+    write_json(task.directory / CALIBRATION_FILE, {"frames": found.n_frames} | stated)
+    forces = found.scores["forces"]
+    say(
+        "train",
+        f"calibrated on {found.n_frames} validation frames: std of force error / std {forces.before['z_std']:.2f} -> "
+        f"{forces.after['z_std']:.2f}",
+    )
+    return output
 
 
 def train_config(task: TrainTask, config: LoopConfig) -> TrainConfig:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mollifield import contract, load_artefact, uncertainty
 from mollifield.artefact import Artefact, save_calibrated
-from mollifield.calibration import Array, Calibration
+from mollifield.calibration import Array, Calibration, by_species
 from mollifield.potential import evaluate
 
 from ..data.frames import Frame, Reading, read_frames
@@ -19,13 +19,14 @@ from ..evaluate import seen_frames
 from ..progress import counted
 from . import MAPS, CalibrationMap
 from .conformal import conformal
+from .floor import with_floor
 from .quality import quality
 
 TABLES = {
-    "forces": (contract.FORCE_STD, contract.FORCE_INTERVAL),
-    "energy": (contract.ENERGY_STD, contract.ENERGY_INTERVAL),
+    "forces": (contract.FORCE_STD, contract.FORCE_FLOOR, contract.FORCE_INTERVAL),
+    "energy": (contract.ENERGY_STD, contract.ENERGY_FLOOR, contract.ENERGY_INTERVAL),
 }
-"""Names of their tables in a file: the map, and the intervals."""
+"""Names of their tables in a file: the map, the floor, and the intervals."""
 
 N_LEAST = 30
 """Errors of a species or of energies below which nothing of its own is fitted."""
@@ -33,6 +34,10 @@ N_TRUSTED = 50
 """Frames below which a calibration may follow single ones."""
 LEVEL = 0.9
 """Of the intervals that are judged."""
+
+
+class TooFewFramesError(ValueError):
+    """There are not enough errors to fit anything to."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Observed:
     """[n], index into the model's species; 0 for energies."""
     frame: NDArray[np.int64]
     """[n], which frame."""
+    squares: Array
+    """[n]: squared relative latent distances, of energies the mean over atoms."""
 
     @property
     def errors(self) -> Array:
@@ -55,7 +62,24 @@ class Observed:
 
     def of(self, rows: NDArray[np.bool_]) -> "Observed":
         """Some of the values."""
-        return Observed(self.raw[rows], self.deviations[rows], self.species[rows], self.frame[rows])
+        return Observed(self.raw[rows], self.deviations[rows], self.species[rows], self.frame[rows], self.squares[rows])
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What turns raw stds into calibrated ones."""
+
+    knots: Array
+    """[n_species, K, 2]."""
+    floor: Array | None
+    """[n_species, 1, 2]; None without one."""
+
+    def stds(self, observed: Observed) -> Array:
+        """Calibrated stds [n]."""
+        found = by_species(self.knots, observed.raw, observed.species)
+        if self.floor is None:
+            return found
+        return np.hypot(found, by_species(self.floor, observed.squares, observed.species))
 
 
 @dataclass(frozen=True)
@@ -97,8 +121,11 @@ def calibrate_file(
     kind: str = "factor",
     device: str = "cpu",
     reading: Reading | None = None,
+    floor: bool = True,
 ) -> Calibrated:
     """Write `output`, the model with calibration tables fitted to labelled frames it was not trained on.
+
+    With `floor`, stds grow with the distance to the training data too (`floor.with_floor`), where the file states one.
 
     Scores are by two halves of the frames, of which each is judged by what was fitted to the other; the map of the
     file is fitted to both. Its intervals are conformal multiples of stds that were fitted to the other half
@@ -114,17 +141,22 @@ def calibrate_file(
     _refuse_trained(artefact, labelled)
     forces, energies = observe(artefact, labelled)
     if len(forces.raw) < 2 * N_LEAST:
-        raise ValueError(f"{frames}: {len(forces.raw)} atoms with forces to calibrate with; needed are {2 * N_LEAST}")
+        raise TooFewFramesError(
+            f"{frames}: {len(forces.raw)} atoms with forces, inside of the training data, to calibrate with; "
+            f"needed are {2 * N_LEAST}"
+        )
     found = {"forces": forces} | ({"energy": energies} if len(energies.raw) >= 2 * N_LEAST else {})
-    fit, tables, scores = MAPS[kind], {}, {}
+    fit, scores = MAPS[kind], {}
+    tables: dict[str, torch.Tensor | None] = {}
     for quantity, observed in found.items():
-        of_std, of_interval = TABLES[quantity]
         n_rows = len(artefact.species) if quantity == "forces" else 1
-        tables[of_std] = torch.from_numpy(table(observed, fit, n_rows))
-        scores[quantity] = score(observed, fit, n_rows)
-        tables[of_interval] = torch.from_numpy(intervals(observed, scores[quantity].stds, n_rows))
+        fitted = fit_tables(observed, fit, n_rows, floor)
+        scores[quantity] = score(observed, fit, n_rows, floor)
+        multiples = intervals(observed, scores[quantity].stds, n_rows)
+        for name, values in zip(TABLES[quantity], (fitted.knots, fitted.floor, multiples), strict=True):
+            tables[name] = None if values is None else torch.from_numpy(values)
     stated = {name: found.stated() for name, found in scores.items()}
-    summary = artefact.summary | {"calibration": {"map": kind, "frames": len(labelled)} | stated}
+    summary = artefact.summary | {"calibration": {"map": kind, "floor": floor, "frames": len(labelled)} | stated}
     save_calibrated(artefact, output, tables, summary)
     load_artefact(output)
     return Calibrated(len(labelled), scores, found)
@@ -147,43 +179,50 @@ def observe(artefact: Artefact, frames: Sequence[Frame]) -> tuple[Observed, Obse
     energies: list[Array] = []
     for number, frame in enumerate(counted(frames, "evaluating", total=len(frames))):
         out = evaluate(artefact, frame.symbols, frame.positions, frame.cell, frame.pbc, members=True)
-        inside = uncertainty.outside_std(artefact.latent_space, out.latent, out.types).cpu().numpy() == 0.0
+        distance = uncertainty.relative_distance(artefact.latent_space, out.latent, out.types).cpu().numpy()
+        inside = distance <= 1.0
         types = out.types.cpu().numpy()
         if frame.forces is not None:
             members = out.forces.cpu().numpy()
             raw = uncertainty.forces_std(uncertainty.forces_covariance(members))
-            rows = np.column_stack([raw, types, np.full(len(raw), number), members.mean(axis=0) - frame.forces])
+            about = [raw, types, np.full(len(raw), number), distance**2]
+            rows = np.column_stack([*about, members.mean(axis=0) - frame.forces])
             forces.append(rows[inside & (raw > 0.0)])
-        if frame.energy is not None and inside.all():
+        determined = uncertainty.composition_std(artefact.undetermined_compositions, out.types) == 0.0
+        if frame.energy is not None and inside.all() and determined:
             std = float(uncertainty.energy_std(out.energies.cpu().numpy()))
             error = float(out.energies.mean()) - frame.energy
-            energies.append(np.array([[std / len(types), 0.0, number, error / len(types)]]))
+            energies.append(np.array([[std / len(types), 0.0, number, np.mean(distance**2), error / len(types)]]))
     return _observed(forces, 3), _observed(energies, 1)
 
 
-def table(observed: Observed, fit: CalibrationMap, n_species: int) -> Array:
-    """Knots `[n_species, K, 2]`; a species with less than `N_LEAST` errors gets those of all."""
-    found = [fit(enough.raw, enough.errors) for enough in _by_species(observed, n_species)]
+def fit_tables(observed: Observed, fit: CalibrationMap, n_species: int, floor: bool) -> Tables:
+    """Of all species; one with less than `N_LEAST` errors gets those of all. No floor where distances are not known."""
+    enough = _by_species(observed, n_species)
+    if floor and observed.squares.any():
+        both = [with_floor(rows.raw, rows.squares, rows.errors, fit) for rows in enough]
+        found, floors = [knots for knots, _ in both], np.stack([knots for _, knots in both])
+    else:
+        found, floors = [fit(rows.raw, rows.errors) for rows in enough], None
     most = max(len(knots) for knots in found)
-    return np.stack([_lengthened(knots, most) for knots in found])
+    return Tables(np.stack([_lengthened(knots, most) for knots in found]), floors)
 
 
 def intervals(observed: Observed, stds: Array, n_species: int) -> Array:
-    """Conformal knots `[n_species, K, 2]`, of `stds [n]` that were fitted to other frames, species as in `table`."""
+    """Conformal knots `[n_species, K, 2]`, of `stds [n]` fitted to other frames, species as in `fit_tables`."""
     scored = replace(observed, raw=stds)
     found = [conformal(rows.errors / rows.raw, rows.frame) for rows in _by_species(scored, n_species)]
     fewest = min(len(knots) for knots in found)
     return np.stack([knots[:fewest] for knots in found])
 
 
-def score(observed: Observed, fit: CalibrationMap, n_species: int) -> Score:
+def score(observed: Observed, fit: CalibrationMap, n_species: int, floor: bool) -> Score:
     """Half of the frames judged by what was fitted to the other half, and the other way round."""
     stds = np.empty_like(observed.raw)
     within: list[Array] = []
     halves = [observed.frame % 2 == half for half in (0, 1)]
     for judged in halves:
-        knots = table(observed.of(~judged), fit, n_species)
-        stds[judged] = Calibration(force_knots=knots).force_std(observed.raw[judged], observed.species[judged])
+        stds[judged] = fit_tables(observed.of(~judged), fit, n_species, floor).stds(observed.of(judged))
     for judged in halves:
         knots = intervals(observed.of(~judged), stds[~judged], n_species)
         multiples = Calibration(force_interval=knots).multiples(LEVEL, observed.species[judged])
@@ -210,5 +249,6 @@ def _lengthened(knots: Array, n: int) -> Array:
 
 
 def _observed(rows: list[Array], n_components: int) -> Observed:
-    found = np.concatenate([np.zeros((0, 3 + n_components)), *rows])
-    return Observed(found[:, 0], found[:, 3:], found[:, 1].astype(np.int64), found[:, 2].astype(np.int64))
+    found = np.concatenate([np.zeros((0, 4 + n_components)), *rows])
+    species, frame = found[:, 1:3].astype(np.int64).T
+    return Observed(found[:, 0], found[:, 4:], species, frame, found[:, 3])

@@ -19,6 +19,7 @@ from . import (
     noise,
     pause,
     posterior,
+    property,
     resume,
     retry_failed,
     schema,
@@ -55,6 +56,9 @@ COMMANDS = {
     ),
     "noise": Command("fit the noise of labels to a trained model's residuals", noise.add_arguments, noise.run),
     "update": Command("take further frames into a posterior, without a training", update.add_arguments, update.run),
+    "property": Command(
+        "a material's properties by a model file, with error bars", property.add_arguments, property.run
+    ),
     "loop": Command("active learning: explore, select, label, retrain", loop.add_arguments, loop.run),
     "status": Command("how far a loop is", status.add_arguments, status.run),
     "pause": Command("have a loop end before its next step", pause.add_arguments, pause.run),

@@ -14,6 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--map", default="factor", help="kind of map (default: factor); a name that is none lists them all"
     )
+    parser.add_argument(
+        "--no-floor", action="store_true", help="a function of the raw std alone, whatever the distance to the data"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -22,7 +25,13 @@ def run(options: argparse.Namespace) -> None:
     from ..calibrate.picture import draw
 
     found = calibrate_file(
-        options.model, options.frames, options.output, options.map, options.device, reading_of(options)
+        options.model,
+        options.frames,
+        options.output,
+        options.map,
+        options.device,
+        reading_of(options),
+        floor=not options.no_floor,
     )
     if found.n_frames < N_TRUSTED:
         print(f"warning: {found.n_frames} frames; with fewer than {N_TRUSTED} a calibration may follow single ones")

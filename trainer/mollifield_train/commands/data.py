@@ -53,6 +53,11 @@ def print_facts(found: "Survey", facts: dict[str, Any]) -> None:
     print_table(["range", "least", "median", "greatest"], _rows(facts["ranges"]))
     if facts["shortest_distances_A"]:
         print_table(["pair", "shortest (Å)"], list(facts["shortest_distances_A"].items()), N_ROWS)
+    if facts["undetermined_species"]:
+        print(
+            f"energies of {', '.join(facts['undetermined_species'])} are not told apart by these compositions: those "
+            "of other compositions will be outside; isolated atoms would settle it"
+        )
     for line in found.odd:
         print(f"odd: {line}")
     for line in found.refused[:N_ROWS]:

@@ -63,6 +63,12 @@ def print_tables(found: dict[str, Any]) -> None:
             f"within the std ({100 * row['within_std_if_normal']:.0f}% if normal), rank correlation "
             f"{row['rank_correlation']:.2f}"
         )
+    outside = found["outside"]
+    if outside["n_energies"]:
+        print(
+            f"  outside of the training data: {outside['n_atoms']} atoms in {outside['n_frames']} frames; the energies "
+            f"of {outside['n_energies']} frames"
+        )
     for quantity, rows in found["largest"].items():
         for row in rows:
             atom = f", atom {row['atom']} ({row['symbol']}, |F| {row['force']:.4g})" if "atom" in row else ""

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import atomic_numbers
 
+from .frames import Frame
 from .summary import Summary
 
 SAME_ENERGY = 1e-3
 """eV. Isolated atoms of one element whose energies differ by more contradict each other."""
+LEAST_GUESS = 1.0
+"""eV. No guessed energy of a species is taken for better than this: bonds are worth as much."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class Shifts:
     """Species whose energy is a fit, to be fitted again to what is left after training; the others are given."""
     undetermined: list[str]
     """Those of them that the compositions of the frames do not tell apart."""
+    unseen: list[list[float]]
+    """[k, species], eV: changes of the energies that no frame sees, each as long as the undetermined energies are in
+    root mean square (UNDETERMINED_COMPOSITIONS_KEY of `mollifield.contract`)."""
 
 
 def energy_shifts(
@@ -47,7 +53,9 @@ def energy_shifts(
     energies = np.array([frame.energy for frame in labelled]) - counts @ [known[symbol] for symbol in given]
     fitted = least_squares_shifts(labelled, energies[None], missing)[0]
     values = known | dict(zip(missing, fitted.tolist(), strict=True))
-    return Shifts([float(values[s]) for s in species], missing, undetermined_species(labelled, missing))
+    shifts = np.array([values[symbol] for symbol in species], dtype=float)
+    undetermined = undetermined_species(labelled, missing)
+    return Shifts(shifts.tolist(), missing, undetermined, _unseen(labelled, species, missing, undetermined, shifts))
 
 
 def given_shifts(isolated: Sequence[Summary], method: str | Mapping[str, float]) -> dict[str, float]:
@@ -69,10 +77,27 @@ def given_shifts(isolated: Sequence[Summary], method: str | Mapping[str, float])
     return {symbol: energy for symbol, (energy, _) in known.items()}
 
 
-def undetermined_species(frames: Sequence[Summary], species: Sequence[str]) -> list[str]:
+def undetermined_species(frames: Sequence[Summary | Frame], species: Sequence[str]) -> list[str]:
     """Species whose energies could be traded for each other's without a change to any of `frames`."""
     kernel = _null_space(_fractions(frames, species)[0])
     return [symbol for symbol, column in zip(species, kernel.T, strict=True) if np.abs(column).max(initial=0.0) > 1e-6]
+
+
+def _unseen(
+    frames: Sequence[Summary],
+    species: Sequence[str],
+    fitted: Sequence[str],
+    undetermined: Sequence[str],
+    shifts: np.ndarray,
+) -> list[list[float]]:
+    """See `Shifts.unseen`: a guess may be wrong by as much as it is, and by `LEAST_GUESS` where all are small."""
+    kernel = _null_space(_fractions(frames, fitted)[0])
+    rows = np.zeros((len(kernel), len(species)))
+    rows[:, [species.index(symbol) for symbol in fitted]] = kernel
+    guessed = shifts[[species.index(symbol) for symbol in undetermined]]
+    size = max(LEAST_GUESS, float(np.sqrt(np.mean(guessed**2)))) if len(rows) else 1.0
+    found: list[list[float]] = (size * rows).tolist()
+    return found
 
 
 def least_squares_shifts(frames: Sequence[Summary], energies: np.ndarray, species: Sequence[str]) -> np.ndarray:
@@ -134,13 +159,13 @@ def _null_space(fractions: np.ndarray) -> np.ndarray:
     return rows[rank:]
 
 
-def _fractions(frames: Sequence[Summary], species: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _fractions(frames: Sequence[Summary | Frame], species: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Fraction of each of `species` [frames, species] and number of atoms [frames]."""
     counts, n_atoms = composition_counts(frames, species)
     return counts / n_atoms[:, None], n_atoms
 
 
-def composition_counts(frames: Sequence[Summary], species: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def composition_counts(frames: Sequence[Summary | Frame], species: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Atoms of each of `species` [frames, species], and of all species [frames]."""
     counts = np.zeros((len(frames), len(species)))
     columns = {symbol: k for k, symbol in enumerate(species)}

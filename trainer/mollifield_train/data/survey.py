@@ -14,6 +14,7 @@ from ..progress import counted
 from .checks import check_frames, energies_beside_composition, names
 from .frames import CONFIG_TYPE, LABELS, Frame, Reading, read_frame_sets
 from .nearby import edges_of, shortest_of_pairs
+from .shifts import undetermined_species
 from .work import odd_works
 
 NEAR = 3.0
@@ -95,9 +96,19 @@ def described(found: Survey) -> dict[str, Any]:
         "by": {by: counts(frames, by) for by in ("file", "composition", CONFIG_TYPE)},
         "ranges": ranges(found),
         "shortest_distances_A": found.nearest,
+        "undetermined_species": undetermined(frames),
         "refused": found.refused,
         "odd": found.odd,
     }
+
+
+def undetermined(frames: Sequence[Frame]) -> list[str]:
+    """Species whose energies a training would have to guess: no isolated atom, and compositions that do not tell."""
+    labelled = [frame for frame in frames if frame.energy is not None]
+    isolated = {frame.symbols[0] for frame in labelled if frame.is_isolated_atom}
+    bound = [frame for frame in labelled if not frame.is_isolated_atom]
+    present = {symbol for frame in bound for symbol in frame.composition} - isolated
+    return undetermined_species(bound, sorted(present, key=atomic_numbers.__getitem__))
 
 
 def counts(frames: Sequence[Frame], by: str) -> dict[str, dict[str, int]]:

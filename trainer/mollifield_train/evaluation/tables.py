@@ -25,6 +25,7 @@ def tables(frames: Sequence[FrameErrors], by: str | None = None, n_largest: int 
         "forces_by_species": forces_by_species(frames),
         "largest": {quantity: largest(frames, quantity, n_largest) for quantity in UNITS},
         "calibration": calibration(frames),
+        "outside": outside(frames),
     }
     if by is not None:
         found["by"] = by
@@ -32,6 +33,16 @@ def tables(frames: Sequence[FrameErrors], by: str | None = None, n_largest: int 
             name: {"n_frames": len(some), "errors": errors(some)} for name, some in groups_of(frames, by).items()
         }
     return found
+
+
+def outside(frames: Sequence[FrameErrors]) -> dict[str, int]:
+    """How many atoms, frames with such atoms and energies the model says are outside of its training data."""
+    atoms = [0 if frame.outside is None else int(frame.outside.sum()) for frame in frames]
+    return {
+        "n_atoms": sum(atoms),
+        "n_frames": sum(n > 0 for n in atoms),
+        "n_energies": sum(frame.energy_outside for frame in frames),
+    }
 
 
 def groups_of(frames: Sequence[FrameErrors], by: str) -> dict[str, list[FrameErrors]]:

@@ -49,6 +49,15 @@ class EquivariantLinear(nn.Module):
             for block, fan_in, width in zip(self.weight.split(sizes, 1), self.fan_ins, self.widths)
         ]
 
+    def inputs(self) -> Tensor:
+        """Which of the irreps that it reads, path after path of each l, a member's weights multiply: `[n_weights]`."""
+        found: list[Tensor] = []
+        start = 0
+        for fan_in, width in zip(self.fan_ins, self.widths):
+            found.append(torch.arange(start, start + fan_in).repeat_interleave(width))
+            start += fan_in
+        return torch.cat(found)
+
     def forward(self, x: Tensor) -> Tensor:
         """`[M, N, K, C_in]` -> `[M, N, D]`."""
         n_members, n_atoms = x.shape[0], x.shape[1]

@@ -110,6 +110,18 @@ class LastLayeredPotential(Potential, LastLayered, Protocol):
 
 
 @runtime_checkable
+class Droppable(Protocol):
+    """Says which of an atom's features its weights read, so that some can be left out (`training.dropout`)."""
+
+    def inputs_of_weights(self, everywhere: bool) -> dict[str, Tensor]:
+        """For parameters that read features: of each of a member's numbers, in order, which input it reads, int64.
+
+        Inputs are irreps, numbered from 0 for each parameter. Of the readout alone, or `everywhere`.
+        """
+        ...
+
+
+@runtime_checkable
 class NoiseFeatured(Protocol):
     """Has more to tell of an atom than its latent features, for a noise head to read."""
 

@@ -15,6 +15,7 @@ from mollifield import contract
 from ..config import TrainConfig
 from ..data.batches import Graph, SeededBatches
 from ..model.protocol import Potential
+from ..predict import Evaluable
 from .loading import TrainingData
 from .readout import Readout, latent_length
 
@@ -37,7 +38,7 @@ class Correction(Readout):
 class Corrected:
     """A model whose energies of the atoms in `where [N]` (bool) are corrected, for `predict`."""
 
-    def __init__(self, model: Potential, correction: Correction, where: Tensor) -> None:
+    def __init__(self, model: Evaluable, correction: Correction, where: Tensor) -> None:
         self.n_members, self.shared_trunk, self.dtype = model.n_members, model.shared_trunk, model.dtype
         self._model, self._correction, self._where = model, correction, where
 

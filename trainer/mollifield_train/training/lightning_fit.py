@@ -22,11 +22,12 @@ from ..data.batches import Batch, Graph, SeededBatches, SharedBatches
 from ..data.graph_sets import graph_set
 from ..model.protocol import Potential
 from ..model.samples import load_member_state, member_state
-from ..predict import BatchPrediction, Evaluable, first_frames, predict
+from ..predict import BatchPrediction, Evaluable, first_frames
 from .beside import Beside, Corrected, beside_of
-from .denoiser import denoiser_of
+from .dropout import Dropout
 from .error_sums import ErrorSums
 from .frame_weights import frame_weights
+from .heads import objective_of
 from .loading import TrainingData
 from .member_gradients import Ascent, Balance, balanced_gradients, clip_members
 from .members import pack
@@ -57,11 +58,12 @@ class CommitteeFit(lightning.LightningModule):
         seconds: float | None = None,
         beside: Beside | None = None,
         ranks: Ranks = ALONE,
+        dropout: Dropout | None = None,
     ) -> None:
         """`frame_weights` [M, frames] are the members' bootstrap weights; None means 1. Without `folder` nothing is
         written; a checkpoint in it is where the fit goes on. It ends after `seconds`, or with the last epoch. Frames
         `beside` the training's share their batches, have columns in `frame_weights` too, and no part in errors. Of
-        several `ranks`, which have `objective` too, the first one writes."""
+        several `ranks`, which have `objective` too, the first one writes. With `dropout` every step has masks."""
         super().__init__()
         self.model = model
         self.objective = objective
@@ -84,7 +86,9 @@ class CommitteeFit(lightning.LightningModule):
         self.finished_epochs = 0
         self.steps = 0
         self.history: list[Row] = []
-        self.best = BestMembers(self._weights(), model.n_members)
+        self.dropout = dropout
+        self.n_apart = model.architecture.n_trunks  # losses, which members on one trunk have in common
+        self.best = BestMembers(self._weights(), self.n_apart)
         self.plateau = Plateau(optimiser.patience // 3)
         self.average: MovingAverage | None = None
         self.balance = Balance(model.n_members)
@@ -126,9 +130,9 @@ class CommitteeFit(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Clear the sums of the epoch's errors."""
         self._started = time.perf_counter()
-        self._train_errors = ErrorSums(self.model.n_members, self.device, self.ranks)
-        self._mollifier_sum = torch.zeros(self.model.n_members, dtype=torch.float64, device=self.device)
-        self._valid_errors = ErrorSums(self.model.n_members, self.device, self.ranks)
+        self._train_errors = ErrorSums(self.n_apart, self.device, self.ranks)
+        self._mollifier_sum = torch.zeros(self.n_apart, dtype=torch.float64, device=self.device)
+        self._valid_errors = ErrorSums(self.n_apart, self.device, self.ranks)
         self._validated = False
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -146,7 +150,7 @@ class CommitteeFit(lightning.LightningModule):
         own_losses = losses if own is batch else self.objective.data_loss(given, own, own_weights, self.progress)
         self._train_errors.add(given, own, own_losses.detach())
         if self.settings.sam is not None:
-            self._ascent = Ascent(list(self.parameters()), losses.sum(), self.settings.sam, self.ranks)
+            self._ascent = Ascent(list(self.parameters()), losses.sum(), self.settings.sam, self.ranks, self.n_apart)
             prediction, losses = self._predicted(batch, weights)
             given, own, own_weights = self._given(prediction, batch, weights)
         # With the averaged weights in the model for as long as their surface is computed.
@@ -183,9 +187,7 @@ class CommitteeFit(lightning.LightningModule):
 
     def _predicted(self, batch: Batch, weights: Tensor | None) -> tuple[BatchPrediction, Tensor]:
         """And the data terms of the loss, [M]."""
-        virials = self.objective.needs_virials(batch)
-        prediction = predict(self._model_of(batch), batch, create_graph=True, virials=virials)
-        return prediction, self.objective.data_loss(prediction, batch, weights, self.progress)
+        return self.objective.evaluated(self._model_of(batch), batch, weights, self.progress, self.steps)
 
     def _given(
         self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None
@@ -204,7 +206,7 @@ class CommitteeFit(lightning.LightningModule):
     ) -> None:
         """Clip the norm of each member's gradient by itself."""
         if self.settings.gradient_clip is not None:
-            clip_members(self.parameters(), self.settings.gradient_clip)
+            clip_members(self.parameters(), self.settings.gradient_clip, self.n_apart)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """The step is done: take it into the average."""
@@ -221,8 +223,8 @@ class CommitteeFit(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch's errors; forces need gradients of the geometry, not of the weights."""
-        prediction = predict(self.model, batch, virials=self.objective.needs_virials(batch))
-        self._valid_errors.add(prediction, batch, self.objective.data_loss(prediction, batch))
+        prediction, losses = self.objective.evaluated(self.model, batch)
+        self._valid_errors.add(prediction, batch, losses)
 
     def on_validation_epoch_end(self) -> None:
         """Keep each member's best weights, then go back to the raw ones."""
@@ -323,10 +325,11 @@ class CommitteeFit(lightning.LightningModule):
         return self.model.cpu()
 
     def _model_of(self, batch: Batch) -> Evaluable:
-        """The model, corrected on frames that another method labelled."""
+        """The model with the masks of the step, corrected on frames that another method labelled."""
+        model = self.model if self.dropout is None else self.dropout.masked(self.model, self.steps)
         if self.correction is None:
-            return self.model
-        return Corrected(self.model, self.correction, (batch.index >= self.n_given)[batch.frame_of_atom])
+            return model
+        return Corrected(model, self.correction, (batch.index >= self.n_given)[batch.frame_of_atom])
 
     def _adam(self) -> torch.optim.Optimizer:
         """The only optimiser, without Lightning's wrapper."""
@@ -369,10 +372,7 @@ def fit_members(
     `shown` shows how far it is. It ends after `seconds`, or where they are None with the last epoch. Of several `ranks`
     each calls this, with the same checkpoint.
     """
-    scale = data.statistics.force_scale
-    denoiser = denoiser_of(config.loss.mollifier, model, data.training, scale, seeds)
-    objective = Objective(config.loss, scale, config.seed, data.training, denoiser, ranks)
-    optimiser = config.optimiser
+    objective, optimiser = objective_of(config, data, model, seeds, ranks), config.optimiser
     fit = CommitteeFit(
         model,
         objective,
@@ -385,6 +385,7 @@ def fit_members(
         seconds,
         beside_of(config, data, model, seeds),
         ranks,
+        None if config.dropout is None else Dropout(config.dropout, model, seeds),
     )
     if not fit.is_over:
         epochs = optimiser.epochs - fit.finished_epochs if seconds is None else -1

@@ -14,9 +14,10 @@ DECAY = 0.9
 """Of the running average of logarithms that an adaptive weight follows: it forgets within some ten evaluations."""
 
 
-def member_norms(gradients: Sequence[Tensor]) -> Tensor:
-    """Euclidean norm of each member's part of all tensors together, [M]."""
-    squares = torch.stack([g.square().flatten(1).sum(dim=1) for g in gradients])
+def member_norms(gradients: Sequence[Tensor], n_members: int | None = None) -> Tensor:
+    """Euclidean norm of each member's part of all tensors together, [M]; `n_members` is 1 where they share a trunk."""
+    n_members = len(gradients[0]) if n_members is None else n_members
+    squares = torch.stack([g.square().reshape(n_members, -1).sum(dim=1) for g in gradients])
     return squares.sum(dim=0).sqrt()
 
 
@@ -25,10 +26,10 @@ def times_members(gradient: Tensor, factors: Tensor) -> Tensor:
     return gradient * factors.to(gradient.dtype).view(-1, *[1] * (gradient.dim() - 1))
 
 
-def clip_members(parameters: Iterable[Tensor], largest: float) -> None:
-    """Scale each member's gradient to a norm of at most `largest`; leading dimension M throughout."""
+def clip_members(parameters: Iterable[Tensor], largest: float, n_members: int | None = None) -> None:
+    """Scale each member's gradient to a norm of at most `largest`; leading dimension M throughout, or one norm."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    scale = (largest / (member_norms(gradients) + TINY)).clamp(max=1.0)
+    scale = (largest / (member_norms(gradients, n_members) + TINY)).clamp(max=1.0)
     for gradient in gradients:
         gradient.copy_(times_members(gradient, scale))
 
@@ -40,12 +41,19 @@ class Ascent:
     2010.01412; for potentials: Allegro-Legato, Ibayashi et al., arXiv 2303.08169).
     """
 
-    def __init__(self, parameters: Sequence[Tensor], loss: Tensor, radius: float, ranks: Ranks = ALONE) -> None:
-        """`loss`: this rank's part of it, of those of several `ranks`."""
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        loss: Tensor,
+        radius: float,
+        ranks: Ranks = ALONE,
+        n_members: int | None = None,
+    ) -> None:
+        """`loss`: this rank's part of it, of those of several `ranks`. `n_members` as in `member_norms`."""
         gradients = torch.autograd.grad(loss, list(parameters), allow_unused=True, materialize_grads=True)
         ranks.add_up(gradients)
         moved = list(zip(parameters, gradients, strict=True))
-        scale = radius / (member_norms([g for _, g in moved]) + TINY)
+        scale = radius / (member_norms([g for _, g in moved], n_members) + TINY)
         self._before = [(p, p.data.clone()) for p, _ in moved]
         for parameter, gradient in moved:
             parameter.data.add_(times_members(gradient, scale))

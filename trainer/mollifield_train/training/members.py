@@ -13,7 +13,7 @@ from ..config import TrainConfig
 from ..data.statistics import Statistics
 from ..model import ARCHITECTURES, as_meant_today, build
 from ..model.architecture import Architecture
-from ..model.protocol import Potential
+from ..model.protocol import LastLayered, Potential
 from ..model.samples import initialise, load_member_state, member_state, rebuilt
 from ..tensor_file import read_tensors
 from .run_directory import LAST_CHECKPOINT, MEMBERS_FILE
@@ -43,8 +43,11 @@ def build_potential(config: TrainConfig, statistics: Statistics, seed: int, n_me
             n_members=n_members,
             dtype=getattr(torch, config.dtype),
             shortest_distances=statistics.shortest_distances,
+            shared_trunk=config.heads is not None,
         )
     )
+    if model.shared_trunk and not isinstance(model, LastLayered):
+        raise ValueError(f"'uncertainty.kinds': architecture '{config.model.kind}' has no heads on one trunk")
     initialise(model, seed)
     return model
 
@@ -56,6 +59,7 @@ def pack(model: Potential, state: dict[str, torch.Tensor] | None = None) -> dict
         "settings": model.architecture.of_the_network(),
         "dtype": str(model.dtype).removeprefix("torch."),
         "n_members": model.n_members,
+        "shared_trunk": model.shared_trunk,
         "state": {name: tensor.detach().cpu().clone() for name, tensor in state.items()},
     }
 
@@ -81,6 +85,7 @@ def unpack(packed: dict[str, Any]) -> Potential:
             n_members=packed["n_members"],
             dtype=getattr(torch, packed["dtype"]),
             shortest_distances=None if shortest is None else tuple(map(tuple, shortest)),
+            shared_trunk=packed.get("shared_trunk", False),  # older weights have none
         )
     )
     load_member_state(model, packed["state"])
@@ -132,8 +137,9 @@ def warm_start(config: TrainConfig, path: str | Path) -> tuple[Potential, list[s
     path, model, _, trained_on = read_members(path)
     network = config.model.of_the_network()
     wanted = {f"model.{key}": value for key, value in network.items()} | {"dtype": config.dtype}
+    wanted["shared_trunk"] = config.heads is not None
     found = {f"model.{key}": value for key, value in model.architecture.of_the_network().items()}
-    found |= {"dtype": str(model.dtype).removeprefix("torch.")}
+    found |= {"dtype": str(model.dtype).removeprefix("torch."), "shared_trunk": model.shared_trunk}
     n_members = config.committee.n_members
     if n_members > model.n_members:
         wanted["committee.n_members"], found["committee.n_members"] = n_members, model.n_members

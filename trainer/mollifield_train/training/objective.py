@@ -19,7 +19,7 @@ from ..loss.mollifier.sections import FormConfig, PriorFormConfig
 from ..loss.mollifier.weights import KERNELS, draw_frames, mollifier_term, scheduled_weight
 from ..loss.surface import Displaced, Surface
 from ..model.protocol import Potential
-from ..predict import BatchPrediction, displaced_surface, stress
+from ..predict import BatchPrediction, Evaluable, displaced_surface, predict, stress
 from ..prior import make_prior
 from ..prior.surface import PriorSurface
 from .denoiser import Denoiser
@@ -123,6 +123,11 @@ class Objective:
         self.units = units_of(config, force_scale)
         self.seed = seed
 
+    @property
+    def power(self) -> int:
+        """Of an error in the data terms: 1 of lengths, 2 of squares."""
+        return 1 if self.config.measure == "lengths" else 2
+
     def needs_virials(self, batch: Batch) -> bool:
         """Whether predictions of this batch must carry virials."""
         weight = self.config.forces if self.config.stress == "auto" else self.config.stress
@@ -137,6 +142,18 @@ class Objective:
             return config.final_energy
         return config.energy * (FINAL_FACTOR if config.measure == "squares" else 1.0)
 
+    def evaluated(
+        self,
+        model: Evaluable,
+        batch: Batch,
+        weights: Tensor | None = None,
+        progress: float = 1.0,
+        step: int | None = None,
+    ) -> tuple[BatchPrediction, Tensor]:
+        """What a model says of a batch, and `data_loss` of it; in a `step` differentiable by the weights."""
+        prediction = predict(model, batch, create_graph=step is not None, virials=self.needs_virials(batch))
+        return prediction, self.data_loss(prediction, batch, weights, progress)
+
     def data_loss(
         self, prediction: BatchPrediction, batch: Batch, weights: Tensor | None = None, progress: float = 1.0
     ) -> Tensor:
@@ -149,11 +166,12 @@ class Objective:
         if batch.weights is not None:
             weights = batch.weights.expand(len(prediction.energies), -1) if weights is None else weights * batch.weights
         terms: ModuleType
-        if config.measure == "lengths":
-            terms, power = lengths, 1  # of an error
+        power = self.power
+        if power == 1:
+            terms = lengths
             loss = lengths.energy_term(prediction.energies, batch.energies, batch.n_atoms, weights, batch.has_energy)
         else:
-            terms, power = energy_force, 2
+            terms = energy_force
             loss = energy_force.energy_term(prediction.energies, batch.energies, weights, batch.has_energy)
         part = self._parts(batch)
         loss = loss * (part["energy"] * energy_weight / units.energy**power)

@@ -14,6 +14,7 @@ import ase
 import lightning
 import numpy as np
 import torch
+from torch import Tensor
 
 from mollifield.artefact import choose_device
 
@@ -23,6 +24,7 @@ from ..config import TrainConfig, load_train_config
 from ..data.batches import Graph
 from ..data.graph_sets import GraphSet
 from ..data.shifts import composition_counts, least_absolute_shifts, least_squares_shifts
+from ..data.statistics import Statistics
 from ..data.summary import Summary
 from ..evaluate import each_error
 from ..export import export
@@ -30,6 +32,7 @@ from ..metrics import FrameErrors, error_summary
 from ..model.protocol import Potential, Rescalable
 from ..model.samples import load_member_state, member_state, one_member, rebuilt, stack_members
 from .distributed import Fit, ranks_of
+from .dropout import Dropout
 from .learning_curves import LearningCurves
 from .lightning_fit import fit_members
 from .loading import TrainingData, load_data, with_oracle_frames
@@ -83,13 +86,12 @@ def train(
         directory.write_config(config)
         with quiet_lightning():
             best, histories = _fit(config, data, model, directory, device, ranks, progress, report)
-    if data.statistics.shifts.fitted:
-        found = each_error(best, data.training, _batch_size(config), device)
-        refit_shifts(best, data.training.frames, found, data.statistics.shifts.fitted)
-    metrics = _metrics(config, best, data, histories, device)
+    _refit_shifts(config, best, data, device)
+    exported = _exported(config, best, data, device)
+    metrics = _metrics(config, exported, data, histories, device)
     trained = {"potential": pack(best)} | data.provenance()
     directory.write_members(trained | {"metrics": metrics})
-    _export(config, best, data, directory.model_file, metrics, trained)
+    _export(config, exported, data, directory.model_file, metrics, trained)
     return TrainResult(best, metrics, directory.path)
 
 
@@ -111,9 +113,26 @@ def export_run(directory: str | Path, path: str | Path) -> None:
     config = load_train_config(directory / CONFIG_FILE)
     if model.n_members != config.committee.n_members:
         raise ValueError(f"{directory}: holds {model.n_members} of {config.committee.n_members} members")
-    data = load_data(config, model, before)
-    metrics = _metrics(config, model, data, [], choose_device(config.device))
-    _export(config, model, data, Path(path), metrics, {"potential": pack(model)} | data.provenance())
+    data, device = load_data(config, model, before), choose_device(config.device)
+    exported = _exported(config, model, data, device)
+    metrics = _metrics(config, exported, data, [], device)
+    _export(config, exported, data, Path(path), metrics, {"potential": pack(model)} | data.provenance())
+
+
+def _exported(config: TrainConfig, model: Potential, data: TrainingData, device: torch.device) -> Potential:
+    """What the file gets of trained members: with dropout their passes, whose energies have shifts of their own."""
+    if config.dropout is None:
+        return model
+    passes = Dropout(config.dropout, model, _member_seeds(config)).passes(model)
+    _refit_shifts(config, passes, data, device)
+    return passes
+
+
+def _refit_shifts(config: TrainConfig, model: Potential, data: TrainingData, device: torch.device) -> None:
+    fitted = data.statistics.shifts.fitted
+    if fitted:
+        found = each_error(model, data.training, _batch_size(config), device)
+        refit_shifts(model, data.training.frames, found, fitted, together=config.heads is not None)
 
 
 def _export(
@@ -133,25 +152,39 @@ def _export(
         training_frames=data.training,
         labels=data.labels,
         undetermined_species=data.statistics.shifts.undetermined,
+        undetermined_compositions=_unseen(data.statistics),
         trained=trained,
     )
 
 
+def _unseen(statistics: Statistics) -> Tensor:
+    """`Shifts.unseen` as a tensor, with no rows too."""
+    rows = statistics.shifts.unseen
+    return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(statistics.species))
+
+
 def refit_shifts(
-    model: Potential, frames: Sequence[Summary], predicted: Iterable[FrameErrors], species: Sequence[str]
+    model: Potential,
+    frames: Sequence[Summary],
+    predicted: Iterable[FrameErrors],
+    species: Sequence[str],
+    together: bool = False,
 ) -> None:
     """Move each member's energy shifts of `species` to where its absolute error on the training frames is least.
 
     Forces do not depend on the shifts, and gradient steps approach their best values slowly: a
     short run would keep an offset that the initial weights left, and that would pass for
     disagreement between members. Absolute errors, because frames chosen for their uncertainty have
-    large ones that should not shift all others.
+    large ones that should not shift all others. `together`: all by what the mean needs, where their disagreement was
+    learnt.
     """
     labelled = [frame for frame in frames if frame.energy is not None]
     energies = [found.frame.energy - found.energies for found in predicted if found.frame.energy is not None]
     if not labelled:
         return
     residuals = np.stack(energies, axis=1)
+    if together:
+        residuals = residuals.mean(axis=0, keepdims=True)
     columns = [model.species.index(symbol) for symbol in species]
     model.atomic_shifts[:, columns] += torch.from_numpy(least_absolute_shifts(labelled, residuals, species))
 

@@ -129,7 +129,10 @@ class Plateau:
 
 
 class BestMembers:
-    """Each member's weights of its own best epoch, and how long each has waited for a better one."""
+    """Each member's weights of its own best epoch, and how long each has waited for a better one.
+
+    Members on one trunk have one best epoch, and count as one here.
+    """
 
     def __init__(self, state: dict[str, Tensor], n_members: int) -> None:
         self.weights = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
@@ -145,7 +148,8 @@ class BestMembers:
         self.losses = torch.where(better, losses.cpu(), self.losses)
         self.waited = torch.where(better, 0, self.waited + (not patient))
         for name, tensor in state.items():
-            self.weights[name][better] = tensor.detach().cpu()[better]
+            where = better.view(-1, *[1] * (tensor.dim() - 1))
+            self.weights[name] = torch.where(where, tensor.detach().cpu(), self.weights[name])
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint; the weights are stored apart."""

@@ -1,7 +1,13 @@
 """Few samples that stand for a distribution: in pairs about its mean, and as far from each other as may be."""
 
+import scipy.linalg
 import torch
 from torch import Tensor
+
+from mollifield.gradients import Basis
+
+DEPENDENT = 1e-9
+"""Of the largest distance between samples: what is nearer than this to the span of others lies in it."""
 
 
 def orthogonal(n: int, n_features: int, generator: torch.Generator) -> Tensor:
@@ -43,3 +49,26 @@ def antithetic(half: Tensor) -> Tensor:
     n_samples = 2 * len(half)
     half = half * ((n_samples - 1) / n_samples) ** 0.5
     return torch.stack([half, -half], dim=1).flatten(0, 1)
+
+
+def affine_basis(samples: Tensor) -> Basis | None:
+    """Of `samples [S, F]` the fewest of which the others are affine combinations; None where that takes all of them.
+
+    Energies that are linear in the weights, plus what all samples share, then combine likewise, and their gradients.
+    Of pairs about one mean that is S/2 + 1, and never more than F + 1.
+    """
+    double = samples.double()
+    offsets = double - double[0]
+    _, triangle, order = scipy.linalg.qr(offsets.T.numpy(), mode="economic", pivoting=True)
+    sizes = abs(triangle.diagonal())
+    rank = int((sizes > DEPENDENT * max(sizes[0], torch.finfo(torch.float64).tiny)).sum())
+    if rank + 1 >= len(samples):
+        return None
+    members = sorted([0, *(int(k) for k in order[:rank])])
+    # Affine: the weights of a combination add up to 1, as the mean has to.
+    ones = torch.ones(len(double), 1, dtype=torch.float64)
+    scale = offsets.norm(dim=1).max().clamp(min=torch.finfo(torch.float64).tiny)
+    rows = torch.cat([offsets / scale, ones], dim=1)
+    mixing = torch.linalg.lstsq(rows[members].T, rows.T).solution.T
+    mixing[members] = torch.eye(len(members), dtype=torch.float64)
+    return Basis(members, mixing)

@@ -22,7 +22,7 @@ from ..model.protocol import LastLayered, LastLayeredPotential, Potential
 from ..model.samples import member_state, one_member, rebuilt
 from ..training.members import load_members, pack
 from . import KINDS
-from .draws import antithetic
+from .draws import affine_basis, antithetic
 from .features import FrameFeatures, features_of
 from .last_layer import Noise, Posterior, noise_of, posterior_of, updated
 
@@ -147,6 +147,8 @@ def _read_source(path: str | Path, member: int) -> _Source:
             "no run); export its run again"
         )
     model = load_members(path)
+    if model.shared_trunk:
+        raise ValueError(f"{path}: its members are heads on one trunk, none of which was trained to be right by itself")
     if not 0 <= member < model.n_members:
         raise ValueError(f"{path} has no member {member}; allowed: 0 to {model.n_members - 1}")
     single: Potential = one_member(model, member)
@@ -206,8 +208,10 @@ def _write(
         training_frames=training_frames,
         labels=artefact.labels,
         undetermined_species=artefact.undetermined_species,
+        undetermined_compositions=artefact.undetermined_compositions.cpu(),
         trained=source.trained,
         posterior=facts | {"state": _packed(posterior)},
+        basis=affine_basis(samples),
         space=space,
         noise_head=source.noise_head,
     )

@@ -243,6 +243,15 @@ class EquivariantPotential(ScaledPotential):
             tensor.copy_(state[name])
         return model
 
+    def inputs_of_weights(self, everywhere: bool) -> dict[str, Tensor]:
+        """See `protocol.Droppable`; what radial networks read are no features."""
+        readout = {"readout.weight_1": self.readout.weight_1, "readout.weight_2": self.readout.weight_2}
+        found = {name: torch.arange(w.shape[1]).repeat_interleave(w.shape[2]) for name, w in readout.items()}
+        if everywhere:
+            maps = [(name, m) for name, m in self.named_modules() if isinstance(m, EquivariantLinear)]
+            found |= {f"{name}.weight": module.inputs() for name, module in maps}
+        return found
+
     def give_noise_features(self) -> int:
         """See `protocol.NoiseFeatured`; a single layer has no features of l > 0 to give."""
         settings = self.architecture.settings
