@@ -44,7 +44,7 @@ MATERIALS = {"Al": 4.0, "Si": 5.43, "Cu": 3.6, "Ag": 4.07}
 ETHANOL = "ethanol"
 KINDS = ("ensemble", "pops")
 FRAMES = {"cell": 24, "vacancy": 8, "slab": 8}
-"""For the training, and as many for the calibration."""
+"""For the training, as many for the noise of a posterior, and twice as many (these among them) for the calibration."""
 
 
 def oracle(material: str) -> Calculator:
@@ -103,7 +103,7 @@ def prepare(material: str, folder: Path, epochs: int) -> None:
     """Frames, training, calibrations."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
-    for seed, side in enumerate(("train", "held-out")):
+    for seed, side in enumerate(("train", "noise", "more")):
         rng = np.random.default_rng([seed, *material.encode()])
         kinds = {"molecule": sum(FRAMES.values())} if material == ETHANOL else FRAMES
         frames = [frame(material, kind, rng) for kind, n in kinds.items() for _ in range(n)]
@@ -117,10 +117,11 @@ def prepare(material: str, folder: Path, epochs: int) -> None:
     }
     result = train(validated(TrainConfig, values, "benchmark"), progress=False)
     model = result.directory / "model.pt"
-    calibrate_file(model, files["held-out"], folder / "ensemble.pt")
+    held_out = [files["noise"], files["more"]]
+    calibrate_file(model, held_out, folder / "ensemble.pt")
     for kind in KINDS[1:]:
-        make_posterior(model, files["train"], folder / f"{kind}.pt", kind, noise_frames=[files["held-out"]])
-        calibrate_file(folder / f"{kind}.pt", files["held-out"], folder / f"{kind}.pt")
+        make_posterior(model, files["train"], folder / f"{kind}.pt", kind, noise_frames=[files["noise"]])
+        calibrate_file(folder / f"{kind}.pt", held_out, folder / f"{kind}.pt")
 
 
 def cases(material: str) -> dict[str, tuple[Property, list[str]]]:
@@ -155,7 +156,7 @@ def row(material: str, number: str, expected: Report, found: dict[str, Report]) 
     """The oracle's value, and what each kind says."""
     kinds = {
         kind: report.estimates[number].as_dict()
-        | {"believed": report.believed(number), "doubts": report.doubts, "factor": report.calibration_factor}
+        | {"believed": report.believed(number), "doubts": report.doubts, "factors": report.calibration_factors}
         for kind, report in found.items()
     }
     return {"material": material, "number": number, "reference": float(expected.estimates[number].value), **kinds}

@@ -78,14 +78,14 @@ def test_command(committee: Path, structure: Path, tmp_path: Path, capsys: pytes
     found = json.loads((folder / "eos.json").read_text())
     modulus = found["quantities"]["B"]
     assert modulus["std"] == pytest.approx(FACTOR * STD * modulus["value"], rel=1e-4)
-    assert found["calibration_factor"] == pytest.approx(FACTOR)
+    assert found["calibration_factors"] == pytest.approx({"forces": FACTOR, "energy": 5.0})
     assert (found["n_members"], found["settings"]["n_volumes"]) == (3, 5)
     assert (folder / "eos.png").stat().st_size > 10_000
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["value", "±", "(90%)", "std", "unit"]
     (row,) = [line for line in lines if line.startswith("  B ")]
     assert row.split()[-1] == "GPa"
-    assert "error bars of 3 members, times 2 by the calibration" in lines
+    assert "error bars of 3 members, times 2 (forces), 5 (energy) by the calibration" in lines
 
     assert main([*command, "--set", *QUICK, "--tolerance", "0.1"]) == 0
     lines = capsys.readouterr().out.splitlines()

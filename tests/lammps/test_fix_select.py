@@ -10,12 +10,12 @@ import torch
 
 from mollifield import MollifieldCalculator, contract
 from mollifield.potential import evaluate, types_of
-from mollifield.uncertainty import latent_distance, latent_features
+from mollifield.uncertainty import latent_distance, latent_features, relative_distance
 from mollifield_lammps import LammpsError, lammps_command, read_uncertain
 
 from ..conftest import ethanol, sheared_crystal
 from .committee import ATOL, NOISE, spread, start
-from .conftest import EV_PER_KCAL_MOL, artefact_of
+from .conftest import EV_PER_KCAL_MOL, artefact_of, python_answer
 
 REDUCED = {"max": np.max, "mean": np.mean, "q99": lambda values: np.quantile(values, 0.99)}
 
@@ -45,7 +45,7 @@ def test_quantities(n_ranks, stated_model, tmp_path):
     members = " ".join(str(k + 1) for k in np.flatnonzero(chosen))
     fixes = {
         f"{quantity}_{reduction}": f"quantity {quantity} reduce {reduction}"
-        for quantity in ("force", "force_rel", "latent")
+        for quantity in ("force", "force_rel", "latent", "outside")
         for reduction in REDUCED
     }
     fixes |= {"energy": "quantity energy", "raw": "calibrated no"}
@@ -61,9 +61,13 @@ def test_quantities(n_ranks, stated_model, tmp_path):
 
     force_std, energy_std, forces, _ = spread(stated_model, atoms)
     distances = latent(stated_model, atoms)[1]
+    answer = python_answer(stated_model, atoms)
+    relative = relative_distance(artefact_of(stated_model).latent_space, answer.latent, answer.types).numpy()
+    assert 0 < (relative[chosen] > 1.0).sum() == found["f_force_max[9]"]
     atomic = {
         "force": force_std,
         "latent": distances,
+        "outside": relative,
         "force_rel": force_std / (np.linalg.norm(forces, axis=1) + contract.FORCE_REL_FLOOR),
     }
     for quantity, values in atomic.items():
@@ -76,7 +80,7 @@ def test_quantities(n_ranks, stated_model, tmp_path):
     assert abs(found["f_force_max[7]"] - NOISE["force_noise_std"]) < ATOL
     assert abs(found["f_force_max[8]"] - np.sqrt(np.mean(force_std[chosen] ** 2))) < ATOL
     columns = np.loadtxt(tmp_path / "atoms.dump", skiprows=9)[:, 1:]
-    expected = np.stack([force_std, np.full(len(atoms), NOISE["force_noise_std"]), distances], axis=1)
+    expected = np.stack([force_std, np.full(len(atoms), NOISE["force_noise_std"]), distances, relative], axis=1)
     np.testing.assert_allclose(columns, np.where(chosen[:, None], expected, 0.0), atol=ATOL)
 
 

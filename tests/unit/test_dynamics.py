@@ -69,6 +69,7 @@ def test_diffusion_has_the_error_of_statistics_alone(report: Report) -> None:
     assert found.members.shape == (0,)
     assert found.std is not None and found.std > 0.0
     assert abs(found.value) < 0.1
+    assert "leave its site" in found.doubt
 
 
 def test_members_that_differ_by_more_than_kt_are_a_doubt() -> None:

@@ -68,9 +68,12 @@ def test_members_relax_to_lattices_of_their_own() -> None:
 
 def test_calibration_scales_error_bars_and_not_members() -> None:
     members = tuple(map(lennard_jones, (0.99, 1.01)))
-    raw = QUICK.measure(Samples(lennard_jones(), members), [fcc()]).estimates["B"]
-    scaled = Samples(lennard_jones(), members, calibration_factor=lambda visited: 3.0)
-    found = QUICK.measure(scaled, [fcc()]).estimates["B"]
+    uncalibrated = QUICK.measure(Samples(lennard_jones(), members), [fcc()]).estimates
+    raw = uncalibrated["B"]
+    scaled = Samples(lennard_jones(), members, calibration_factors=lambda visited: {"forces": 3.0, "energy": 5.0})
+    estimates = QUICK.measure(scaled, [fcc()]).estimates
+    found = estimates["B"]
+    assert estimates["energy"].std == pytest.approx(5.0 * uncalibrated["energy"].std)
     assert found.std == pytest.approx(3.0 * raw.std)
     assert found.interval == pytest.approx(3.0 * raw.interval)
     assert found.members == pytest.approx(raw.members)

@@ -12,7 +12,7 @@ from ase.mep import NEB
 from ase.optimize import FIRE
 
 from .error_bars import Report
-from .finding import Finding, Quantity, scalar
+from .finding import Finding, Quantity, energy
 from .options import option, require_positive
 from .pictures import band
 from .property import Property
@@ -57,10 +57,10 @@ class Barrier(Property):
         size = float(np.ptp(energies))
         return Finding(
             quantities={
-                "forward": scalar(highest - float(energies[0]), "eV", size),
-                "reverse": scalar(highest - float(energies[-1]), "eV", size),
-                "reaction": scalar(float(energies[-1] - energies[0]), "eV", size),
-                "path": Quantity(energies - energies[0], "eV", size),
+                "forward": energy(highest - float(energies[0]), "eV", size),
+                "reverse": energy(highest - float(energies[-1]), "eV", size),
+                "reaction": energy(float(energies[-1] - energies[0]), "eV", size),
+                "path": Quantity(energies - energies[0], "eV", size, "energy"),
             },
             visited=images,
             start=images,

@@ -12,7 +12,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from .error_bars import Report
-from .finding import Finding, Quantity, scalar
+from .finding import Finding, Quantity, energy
 from .options import only_crystal, option, repeats, require_positive
 from .pictures import bars
 from .property import Property
@@ -67,10 +67,10 @@ class Defects(Property):
         for name, found in zip(names, visited[1:], strict=True):
             excess = found.get_potential_energy() - len(found) * per_atom
             if name == "vacancy":
-                quantities["vacancy"] = scalar(excess, "eV")
+                quantities["vacancy"] = energy(excess, "eV")
                 continue
             area = 2.0 * float(np.linalg.norm(np.cross(*found.cell.array[:2])))
-            quantities[f"surface {name}"] = scalar(excess / area / JOULE_PER_SQUARE_METRE, "J/m²")
+            quantities[f"surface {name}"] = energy(excess / area / JOULE_PER_SQUARE_METRE, "J/m²")
         return Finding(quantities, visited, visited)
 
     def _vacancy(self, lowest: Atoms) -> Atoms:

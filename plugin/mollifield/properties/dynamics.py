@@ -1,7 +1,7 @@
 """Structure and diffusion by molecular dynamics: one trajectory, reweighted to every member."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,13 +13,15 @@ from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ..calibration import Array
 from ..neighbours import find_edges
 from .error_bars import LEVEL, TOLERANCE, Counted, Report, uncounted
-from .finding import Finding, Quantity, scalar
+from .finding import Finding, Quantity, energy, scalar
 from .options import only_crystal, option, require_positive
 from .pictures import band
 from .property import Property
 from .reweighting import Average, averaged, report_of, standard_error
 from .samples import Samples
 
+SITE = 1.0
+"""Å: the root mean square displacement below which atoms are taken to be where they were."""
 N_VISITED = 20
 """Frames that are looked up among the training data."""
 
@@ -40,9 +42,10 @@ class Dynamics(Property):
 
     Found are the potential energy (eV/atom; its scale is 3/2 kT), the radial distribution `rdf` (an array, and its
     `peak height`), and the coefficient of self-diffusion (Å²/ps) after Einstein, from displacements over a quarter to
-    half of a block. Every number has a statistical error from `n_blocks` blocks. Averages of positions
-    are reweighted to each member (`reweighting.averaged`); std and interval then hold both, in quadrature. Diffusion is
-    no average of positions: its error is that of the statistics alone, and what the members would say of it is unknown.
+    half of a block. Every number has a statistical error from `n_blocks` blocks. Averages of positions are reweighted
+    to each member (`reweighting.averaged`); std and interval then hold both, in quadrature. Diffusion is no average of
+    positions: its error is that of the statistics alone, and what the members would say of it is unknown. It is not to
+    be believed where atoms did not move by 1 Å in that time.
     """
 
     text: ClassVar[str] = "radial distribution and diffusion by molecular dynamics"
@@ -83,9 +86,14 @@ class Dynamics(Property):
         """One trajectory, reweighted."""
         trajectory = self.run(samples, structures, counted)
         finding, averages = self._found(trajectory)
-        return report_of(
+        report = report_of(
             samples, finding, averages, trajectory.deviations, self.temperature, self.n_blocks, level, tolerance
         )
+        moved = float(finding.curves["displacement"])
+        if moved < SITE:
+            doubt = f"atoms move by {moved:.2g} Å within half a block: none has been seen to leave its site"
+            report.estimates["diffusion"] = replace(report.estimates["diffusion"], doubt=doubt)
+        return report
 
     def run(self, samples: Samples, structures: Sequence[Atoms], counted: Counted) -> Trajectory:
         """The trajectory of the mean potential, and the members' energies along it."""
@@ -125,18 +133,18 @@ class Dynamics(Property):
         rdf = averages["rdf"]
         top = int(rdf.value.argmax())
         averages["peak height"] = Average(rdf.value[top], rdf.statistical[top], rdf.members[:, top])
-        averages["diffusion"] = self._diffusion(frames)
+        averages["diffusion"], displacement = self._diffusion(frames)
         per_kt = 1.5 * units.kB * self.temperature
         return Finding(
             quantities={
-                "energy": scalar(float(averages["energy"].value), "eV/atom", per_kt),
+                "energy": energy(float(averages["energy"].value), "eV/atom", per_kt),
                 "rdf": Quantity(rdf.value, "", float(rdf.value[top])),
                 "peak height": scalar(float(rdf.value[top]), ""),
                 "diffusion": scalar(float(averages["diffusion"].value), "Å²/ps"),
             },
             visited=frames[:: max(1, len(frames) // N_VISITED)],
             start=[frames[-1]],
-            curves={"distances": places},
+            curves={"distances": places, "displacement": np.array(displacement)},
         ), averages
 
     def _distribution(self, frame: Atoms) -> Array:
@@ -148,17 +156,20 @@ class Dynamics(Property):
         shells = 4.0 / 3.0 * np.pi * np.diff(ends**3)
         return np.asarray(counts / (len(frame) * shells * len(frame) / frame.get_volume()))
 
-    def _diffusion(self, frames: Sequence[Atoms]) -> Average:
-        """D = slope / 6 of the mean squared displacement, block by block; no member has one."""
+    def _diffusion(self, frames: Sequence[Atoms]) -> tuple[Average, float]:
+        """D = slope / 6 of the mean squared displacement, block by block; and the root of the largest of these (Å)."""
         positions = np.array([frame.positions - frame.get_center_of_mass() for frame in frames])
-        found = []
+        found, largest = [], []
         for block in np.array_split(positions, self.n_blocks):
             lags = np.arange(len(block) // 4, len(block) // 2 + 1)
             squares = [np.mean(np.sum((block[lag:] - block[:-lag]) ** 2, axis=2)) for lag in lags]
             times = lags * self.every * self.timestep * 1e-3
+            largest.append(squares[-1])
             found.append(np.polyfit(times, squares, 1)[0] / 6.0)
         values = np.array(found)
-        return Average(values.mean(), standard_error(values, self.n_blocks), np.empty(0))
+        return Average(values.mean(), standard_error(values, self.n_blocks), np.empty(0)), float(
+            np.mean(largest)
+        ) ** 0.5
 
     def draw(self, report: Report, figure: Any) -> None:
         """The radial distribution, and that of each member."""

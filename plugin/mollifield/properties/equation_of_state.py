@@ -11,7 +11,7 @@ from ase.eos import EquationOfState as AseEquationOfState
 from ase.eos import birchmurnaghan
 
 from .error_bars import Report
-from .finding import Finding, scalar
+from .finding import Finding, energy, scalar
 from .options import only_crystal, option, require_positive
 from .pictures import band
 from .property import Property
@@ -57,7 +57,7 @@ class EquationOfState(Property):
         volumes = np.array([atoms.get_volume() for atoms in visited]) / len(crystal)
         energies = np.array([atoms.get_potential_energy() for atoms in visited]) / len(crystal)
         fit = AseEquationOfState(volumes, energies, eos="birchmurnaghan")
-        volume, energy, modulus = fit.fit(warn=False)
+        volume, lowest_energy, modulus = fit.fit(warn=False)
         if not volumes[0] < volume < volumes[-1] or modulus <= 0.0:
             raise ValueError(
                 f"{crystal.get_chemical_formula()}: no minimum of the energy between {volumes[0]:.4g} and "
@@ -68,7 +68,7 @@ class EquationOfState(Property):
             quantities={
                 **{name: scalar(length, "Å") for name, length in _lattice_constants(crystal, at_minimum).items()},
                 "volume": scalar(volume, "Å³/atom"),
-                "energy": scalar(energy, "eV/atom"),
+                "energy": energy(lowest_energy, "eV/atom"),
                 "B": scalar(modulus / units.GPa, "GPa"),
                 "B'": scalar(fit.eos_parameters[2], ""),
             },
@@ -82,12 +82,12 @@ class EquationOfState(Property):
         axes = figure.subplots()
         curves = report.finding.curves
         grid = np.linspace(curves["volumes"][0], curves["volumes"][-1], 200)
-        energy = curves["parameters"][0]
+        lowest = curves["parameters"][0]
         members = [
             1e3 * (birchmurnaghan(grid, *one["parameters"]) - one["parameters"][0]) for one in report.member_curves
         ]
-        band(axes, grid, 1e3 * (birchmurnaghan(grid, *curves["parameters"]) - energy), members)
-        axes.plot(curves["volumes"], 1e3 * (curves["energies"] - energy), "o", color="black", markersize=3)
+        band(axes, grid, 1e3 * (birchmurnaghan(grid, *curves["parameters"]) - lowest), members)
+        axes.plot(curves["volumes"], 1e3 * (curves["energies"] - lowest), "o", color="black", markersize=3)
         axes.set(xlabel="volume (Å³/atom)", ylabel="energy above the minimum (meV/atom)")
 
 

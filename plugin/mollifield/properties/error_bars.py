@@ -17,8 +17,8 @@ and no 1/M.
 
 The calibration factor is the RMS over atoms of calibrated by raw force std in the structures that the calculation
 visited. To first order a property is linear in the error of the potential, and a factor on one is a factor on the other
-(Imbalzano et al., J. Chem. Phys. 154, 074102 (2021)); forces' factor is taken for energy differences too, which are
-forces along a path. Conformal multiples of the file are those of forces' lengths and say nothing of other numbers.
+(Imbalzano et al., J. Chem. Phys. 154, 074102 (2021)). Energies and their differences get the factor of energies where
+the file has one that is larger. Conformal multiples in the file are of forces' lengths: of nothing else.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +30,7 @@ from ase import Atoms
 
 from .. import contract
 from ..calibration import Array
-from .finding import Calculation, Finding, Quantity
+from .finding import Calculation, Calibrated, Finding, Quantity
 from .samples import Samples
 
 LEVEL = contract.INTERVAL_LEVEL
@@ -86,8 +86,8 @@ class Report:
     """Of the intervals."""
     n_members: int
     """Those that the error bars come from."""
-    calibration_factor: float | None
-    """None: uncalibrated."""
+    calibration_factors: dict[Calibrated, float]
+    """Empty: uncalibrated."""
     finding: Finding
     """With the mean potential."""
     member_curves: list[dict[str, Array]]
@@ -101,7 +101,7 @@ class Report:
         return {
             "level": self.level,
             "n_members": self.n_members,
-            "calibration_factor": self.calibration_factor,
+            "calibration_factors": self.calibration_factors,
             "not_to_be_believed": self.doubts,
             "quantities": {name: found.as_dict() for name, found in self.estimates.items()},
             "curves": {name: curve.tolist() for name, curve in self.finding.curves.items()},
@@ -145,10 +145,16 @@ def reported(
     n_members = len(samples.members)
     if n_members and len(found) < 2:
         raise ValueError(f"{len(failures)} of {n_members} members have no such property: {'; '.join(failures[:2])}")
-    factor = None if samples.calibration_factor is None else samples.calibration_factor(finding.visited)
+    factors = samples.factors_of(finding.visited)
     multiple = samples.interval_multiple(len(found), level) if found else None
     estimates = {
-        name: _estimate(quantity, [one.quantities[name].value for one in found], factor or 1.0, multiple, tolerance)
+        name: _estimate(
+            quantity,
+            [one.quantities[name].value for one in found],
+            factors.get(quantity.calibrated_as, 1.0),
+            multiple,
+            tolerance,
+        )
         for name, quantity in finding.quantities.items()
     }
     doubts = [f"{len(failures)} of {n_members} members have no such property ({failures[0]})"] if failures else []
@@ -157,7 +163,7 @@ def reported(
         doubts=[*doubts, *outside_doubts(samples, finding.visited)],
         level=level,
         n_members=len(found),
-        calibration_factor=factor,
+        calibration_factors=factors,
         finding=finding,
         member_curves=[one.curves for one in found],
     )

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from ..calibration import Array
+
+Calibrated = Literal["forces", "energy"]
+"""Tables of a calibration."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +22,18 @@ class Quantity:
     unit: str
     scale: float | None = None
     """What its error bar is compared with, in the same unit; None: the largest size of the value itself."""
+    calibrated_as: Calibrated = "forces"
+    """Whose calibration its std gets (`samples.Samples.calibration_factors`)."""
 
 
 def scalar(value: float, unit: str, scale: float | None = None) -> Quantity:
     """A number as a quantity."""
     return Quantity(np.float64(value), unit, scale)
+
+
+def energy(value: float, unit: str, scale: float | None = None) -> Quantity:
+    """A number that is an energy, or a difference of energies."""
+    return Quantity(np.float64(value), unit, scale, "energy")
 
 
 @dataclass(frozen=True)

@@ -77,14 +77,15 @@ def report_of(
 
     `finding`: the quantities of the mean potential. `deviations [n, M]` (eV) and `n_blocks` as `averaged` had them.
     """
-    factor = None if samples.calibration_factor is None else samples.calibration_factor(finding.visited)
+    factors = samples.factors_of(finding.visited)
     n_members = len(samples.members)
     multiple = samples.interval_multiple(n_members, level) if n_members > 1 else 0.0
     statistical_multiple = float(stats.t.ppf(0.5 + level / 2.0, n_blocks - 1))
     estimates = {}
     for name, average in averages.items():
         quantity = finding.quantities[name]
-        spread = (factor or 1.0) * np.std(average.members, axis=0, ddof=1) if len(average.members) else 0.0
+        factor = factors.get(quantity.calibrated_as, 1.0)
+        spread = factor * np.std(average.members, axis=0, ddof=1) if len(average.members) else 0.0
         found = Estimate(
             value=average.value,
             unit=quantity.unit,
@@ -95,10 +96,10 @@ def report_of(
         )
         estimates[name] = replace(found, doubt=doubt_of(found, quantity.scale, tolerance))
     doubts = outside_doubts(samples, finding.visited)
-    size = (factor or 1.0) * deviations.std(axis=0) / (units.kB * temperature)
+    size = factors.get("forces", 1.0) * deviations.std(axis=0) / (units.kB * temperature)
     if n_members and size.max() > LINEAR:
         doubts.append(
             f"a member's energy less that of the mean potential varies by {size.max():.2g} kT from frame to frame; "
             f"reweighting is linear up to {LINEAR:g}: take fewer atoms, or a better potential"
         )
-    return Report(estimates, doubts, level, n_members, factor, finding, [])
+    return Report(estimates, doubts, level, n_members, factors, finding, [])

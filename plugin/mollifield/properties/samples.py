@@ -9,9 +9,14 @@ from ase.calculators.calculator import Calculator
 from scipy import stats
 
 from .. import contract, uncertainty
+from ..artefact import read_posterior
 from ..ase_calculator import MollifieldCalculator
 from ..calibration import Array
 from ..potential import Evaluation, evaluate
+from .finding import Calibrated
+
+LEAST = 1e-9
+"""eV/Å, eV: for stds that are zero by symmetry, the limit of the calibration."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +28,17 @@ class Samples:
     """None of them: values come without error bars."""
     in_pairs: bool = False
     """Members come in pairs about the mean."""
-    calibration_factor: Callable[[Sequence[Atoms]], float] | None = None
-    """Of all stds, for a calculation that visited these structures; None: uncalibrated."""
+    calibration_factors: Callable[[Sequence[Atoms]], dict[Calibrated, float]] | None = None
+    """Of stds, for a calculation that visited these structures; None: uncalibrated."""
     outside: Callable[[Atoms], Array] | None = None
     """`[N]`, above 0 for atoms that no training atom resembles; None: not known."""
 
     energies: Callable[[Atoms], Array] | None = None
     """`[M]`, eV: those of all members at once; None: one after the other."""
+
+    def factors_of(self, visited: Sequence[Atoms]) -> dict[Calibrated, float]:
+        """Of stds of a calculation that visited these; empty where there is no calibration."""
+        return {} if self.calibration_factors is None else self.calibration_factors(visited)
 
     def member_energies(self, atoms: Atoms) -> Array:
         """`[M]`, eV."""
@@ -60,14 +69,17 @@ def samples_of(calculator: MollifieldCalculator, with_members: bool = True) -> S
         symbols = atoms.get_chemical_symbols()
         return evaluate(artefact, symbols, atoms.positions, atoms.cell.array, atoms.pbc, members=members)
 
-    def factor(structures: Sequence[Atoms]) -> float:
-        squares = []
+    def factors(structures: Sequence[Atoms]) -> dict[Calibrated, float]:
+        calibration, of_forces, of_energies = artefact.calibration, [], []
         for atoms in structures:
             out = evaluated(atoms, members=True)
             raw = uncertainty.forces_std(uncertainty.forces_covariance(out.forces.cpu().numpy()))
-            raw = np.maximum(raw, 1e-9)  # zero by symmetry: the limit of the map
-            squares.append((artefact.calibration.force_std(raw, out.types.cpu().numpy()) / raw) ** 2)
-        return float(np.sqrt(np.mean(np.concatenate(squares))))
+            raw = np.maximum(raw, LEAST)
+            of_forces.append(calibration.force_std(raw, out.types.cpu().numpy()) / raw)
+            total = max(float(uncertainty.energy_std(out.energies.cpu().numpy())), LEAST)
+            of_energies.append(calibration.energy_std(total, len(atoms)) / total)
+        forces = float(np.sqrt(np.mean(np.square(np.concatenate(of_forces)))))
+        return {"forces": forces, "energy": max(forces, float(np.sqrt(np.mean(np.square(of_energies)))))}
 
     def outside(atoms: Atoms) -> Array:
         out = evaluated(atoms, members=False)
@@ -76,8 +88,8 @@ def samples_of(calculator: MollifieldCalculator, with_members: bool = True) -> S
     return Samples(
         mean=calculator,
         members=[calculator.member(k) for k in range(artefact.n_members)] if with_members else [],
-        in_pairs=artefact.shared_trunk,
-        calibration_factor=None if artefact.calibration.force_knots is None or not with_members else factor,
+        in_pairs=read_posterior(artefact) is not None,
+        calibration_factors=None if artefact.calibration.force_knots is None or not with_members else factors,
         energies=lambda atoms: np.asarray(evaluated(atoms, members=False).energies.cpu().numpy()),
         outside=outside if contract.LATENT_REACH in artefact.latent_space else None,
     )

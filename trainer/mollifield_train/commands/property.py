@@ -126,8 +126,8 @@ def print_report(report: "Report") -> None:
             for name, one in numbers.items()
         ]
         print_table(head, rows)
-        factor = report.calibration_factor
-        text = "uncalibrated (`mollifield calibrate`)" if factor is None else f"times {factor:.3g} by the calibration"
+        factors = [f"{factor:.3g} ({kind})" for kind, factor in report.calibration_factors.items()]
+        text = f"times {', '.join(factors)} by the calibration" if factors else "uncalibrated (`mollifield calibrate`)"
         print(f"error bars of {report.n_members} members, {text}")
     for doubt in report.doubts:
         print(f"not to be believed: {doubt}")
