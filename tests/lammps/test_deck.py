@@ -53,7 +53,8 @@ def deck(dynamics=NVE, **options):
         (lambda: Uncertainty(stop=-0.1), "stop is -0.1; allowed: a number that is not negative"),
         (
             lambda: Uncertainty(quantity="stress"),
-            "quantity is 'stress'; allowed: force, force_rel, interval, energy, latent",
+            "quantity is 'stress'; allowed: force, force_rel, epistemic, aleatoric, total, interval, energy, latent, "
+            "outside",
         ),
         (lambda: Uncertainty(select=0.3), "select is 0.3, which needs `file`"),
         (lambda: Uncertainty(file="u.xyz", max_frames=0), "max_frames is 0"),

@@ -181,7 +181,8 @@ def test_fix_pair_reads_the_same(committee, tmp_path):
         ("1 select 0.1", "keyword 'select' needs keyword 'file'"),
         (
             "1 quantity force_max",
-            "'quantity' needs one of force, force_rel, interval, energy, latent, outside; found 'force_max'",
+            "'quantity' needs one of force, force_rel, epistemic, aleatoric, total, interval, energy, latent, outside; "
+            "found 'force_max'",
         ),
         ("1 quantity energy reduce max", "keyword 'reduce' has no meaning with quantity energy"),
         ("1 file u.xyz max_frames 1.5", "keyword 'max_frames' needs a whole number of at least 1, found '1.5'"),

@@ -21,9 +21,11 @@ from mollifield_train.data.frames import Frame
 from mollifield_train.export import export, noise_head_of
 from mollifield_train.model.equivariant.network import EquivariantPotential
 from mollifield_train.predict import predict
+from mollifield_train.training.dropout import Dropout
 from mollifield_train.training.members import load_members, pack
 from mollifield_train.uncertainty.noise.noise_file import make_noise
 from mollifield_train.uncertainty.posterior_file import make_posterior, update_posterior
+from mollifield_train.uncertainty_config import DropoutConfig
 
 from ..conftest import ethanol
 from ..contract.samples import trunk
@@ -202,13 +204,28 @@ def test_samples_stay_as_they_are(model_file: Path, tmp_path: Path) -> None:
     made = make_noise(before, labelled(tmp_path / "v.xyz", 20, 1000, of_species), after, seed=1)
     a, b = MollifieldCalculator(before), MollifieldCalculator(after)
     for name in ("energy", "forces", "forces_cov", "energy_std"):
-        np.testing.assert_allclose(b.get_property(name, atoms), a.get_property(name, atoms), rtol=1e-12)
+        np.testing.assert_allclose(b.get_property(name, atoms), a.get_property(name, atoms), rtol=1e-12, atol=1e-12)
+    assert b.artefact.basis is not None
     assert made.n_trained == 0 and made.n_frames == 20
     make_noise(after, tmp_path / "v.xyz", tmp_path / "numbers.pt", "homoscedastic")
     assert noise_head_of(load_artefact(tmp_path / "numbers.pt")) is None
     numbers = MollifieldCalculator(tmp_path / "numbers.pt").get_property("aleatoric_std", atoms)
     np.testing.assert_allclose(numbers, made.fitted.noise.forces.numpy()[types_of(atoms)], rtol=1e-6)
     assert main(["noise", str(after), str(train), "-o", str(tmp_path / "again.pt"), "--kind", "homoscedastic"]) == 0
+
+
+@pytest.mark.parametrize("where", ["readout", "everywhere"])
+def test_passes_with_dropout_stay_as_they_are(where: str, tmp_path: Path) -> None:
+    """Their file holds fewer trained members than it has members."""
+    config = DropoutConfig(kind="mc_dropout", probability=0.2, passes=4, where=where)
+    trained = {"potential": pack(model()), "trained_before": [], "trained_on": []}
+    before, after, atoms = tmp_path / "passes.pt", tmp_path / "noisy.pt", shaken(1, 7)[0]
+    export(Dropout(config, model(), [0]).passes(model()), before, [ethanol()], trained=trained)
+    make_noise(before, labelled(tmp_path / "v.xyz", 12, 1000, of_species), after, "homoscedastic")
+    a, b = MollifieldCalculator(before), MollifieldCalculator(after)
+    assert a.artefact.n_members == b.artefact.n_members == 4
+    for name in ("forces", "forces_cov"):
+        np.testing.assert_allclose(b.get_property(name, atoms), a.get_property(name, atoms), rtol=1e-9, atol=1e-12)
 
 
 def test_frames_of_the_training_are_told(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from ase.calculators.calculator import Calculator
 from scipy import stats
 
 from .. import contract, uncertainty
+from ..artefact import read_posterior
 from ..ase_calculator import MollifieldCalculator
 from ..calibration import Array
 from ..potential import Evaluation, evaluate
@@ -87,7 +88,7 @@ def samples_of(calculator: MollifieldCalculator, with_members: bool = True) -> S
     return Samples(
         mean=calculator,
         members=[calculator.member(k) for k in range(artefact.n_members)] if with_members else [],
-        in_pairs=artefact.shared_trunk,
+        in_pairs=read_posterior(artefact) is not None,
         calibration_factors=None if artefact.calibration.force_knots is None or not with_members else factors,
         energies=lambda atoms: np.asarray(evaluated(atoms, members=False).energies.cpu().numpy()),
         outside=outside if contract.LATENT_REACH in artefact.latent_space else None,

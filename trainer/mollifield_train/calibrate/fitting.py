@@ -28,6 +28,9 @@ TABLES = {
 }
 """Names of their tables in a file: the map, the floor, and the intervals."""
 
+FLOORS = {"none": (), "forces": ("forces",), "all": tuple(TABLES)}
+"""By name, the quantities whose stds get a floor."""
+DEFAULT_FLOOR = "forces"
 N_LEAST = 30
 """Errors of a species or of energies below which nothing of its own is fitted."""
 N_TRUSTED = 50
@@ -121,11 +124,12 @@ def calibrate_file(
     kind: str = "factor",
     device: str = "cpu",
     reading: Reading | None = None,
-    floor: bool = True,
+    floor: str = DEFAULT_FLOOR,
 ) -> Calibrated:
     """Write `output`, the model with calibration tables fitted to labelled frames it was not trained on.
 
-    With `floor`, stds grow with the distance to the training data too (`floor.with_floor`), where the file states one.
+    Stds of what `floor` says (`FLOORS`) grow with the distance to the training data too (`floor.with_floor`), where the
+    file states one.
 
     Scores are by two halves of the frames, of which each is judged by what was fitted to the other; the map of the
     file is fitted to both. Its intervals are conformal multiples of stds that were fitted to the other half
@@ -135,6 +139,8 @@ def calibrate_file(
     """
     if kind not in MAPS:
         raise ValueError(f"calibration map '{kind}' isn't known; known are {', '.join(MAPS)}")
+    if floor not in FLOORS:
+        raise ValueError(f"calibration floor '{floor}' isn't known; known are {', '.join(FLOORS)}")
     artefact = load_artefact(model, device)
     uncertainty.require_committee(artefact.n_members)
     labelled = [frame for frame in read_frames(frames, reading) if not frame.is_isolated_atom]
@@ -150,8 +156,9 @@ def calibrate_file(
     tables: dict[str, torch.Tensor | None] = {}
     for quantity, observed in found.items():
         n_rows = len(artefact.species) if quantity == "forces" else 1
-        fitted = fit_tables(observed, fit, n_rows, floor)
-        scores[quantity] = score(observed, fit, n_rows, floor)
+        floored = quantity in FLOORS[floor]
+        fitted = fit_tables(observed, fit, n_rows, floored)
+        scores[quantity] = score(observed, fit, n_rows, floored)
         multiples = intervals(observed, scores[quantity].stds, n_rows)
         for name, values in zip(TABLES[quantity], (fitted.knots, fitted.floor, multiples), strict=True):
             tables[name] = None if values is None else torch.from_numpy(values)

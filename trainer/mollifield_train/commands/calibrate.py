@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--map", default="factor", help="kind of map (default: factor); a name that is none lists them all"
     )
     parser.add_argument(
-        "--no-floor", action="store_true", help="a function of the raw std alone, whatever the distance to the data"
+        "--floor",
+        default="forces",
+        help="stds that grow with the distance to the training data: forces (default), all, none",
     )
 
 
@@ -31,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
         options.map,
         options.device,
         reading_of(options),
-        floor=not options.no_floor,
+        floor=options.floor,
     )
     if found.n_frames < N_TRUSTED:
         print(f"warning: {found.n_frames} frames; with fewer than {N_TRUSTED} a calibration may follow single ones")

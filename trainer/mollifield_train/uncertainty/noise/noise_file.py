@@ -13,7 +13,7 @@ from ...data.frames import Reading
 from ...evaluate import bound_frames, seen_frames
 from ...export import export
 from ...model.protocol import LastLayered, Potential
-from ...model.samples import member_state, tensors_of_members
+from ...model.samples import member_state, rebuilt, tensors_of_members
 from ...training.members import load_members
 from ..posterior_file import evenly_spread, frames_of_reference, graphs_for
 from . import KINDS, Fitted
@@ -66,8 +66,10 @@ def make_noise(
         dict(getattr(artefact.whole, contract.CALIBRATION_KEY)) | tables,
         labels=artefact.labels,
         undetermined_species=artefact.undetermined_species,
+        undetermined_compositions=artefact.undetermined_compositions.cpu(),
         trained=None if trained is None else _with_state(trained),
         posterior=None if kept is None else kept[0] | {"state": kept[1]},
+        basis=artefact.basis,
         space=artefact.latent_space,
         noise_head=fitted.head,
     )
@@ -76,16 +78,30 @@ def make_noise(
 
 
 def model_in(artefact: Artefact) -> Potential:
-    """That of a file as it was before it was exported; raises ValueError for a file without the trained weights."""
+    """That of a file as it was before it was exported; raises ValueError for a file without the trained weights.
+
+    Samples of a posterior, and passes with dropout, are more than the trained members that they were made of: the file
+    itself has what they differ in.
+    """
     model = load_members(artefact.path)
-    if not artefact.shared_trunk or model.shared_trunk or not isinstance(model, LastLayered):
+    if model.n_members == artefact.n_members:
         return model
-    n_weights = len(model.last_layer_weights())
-    samples: Potential = model.sampled(torch.zeros(artefact.n_members, n_weights, dtype=torch.float64))
-    state, stated = member_state(samples), artefact.whole.state_dict()
-    for name in tensors_of_members(samples):
-        state[name].copy_(stated[f"potential.{name}"])
-    return samples
+    copies = _copies(model, artefact)
+    state, stated = member_state(copies), artefact.whole.state_dict()
+    for name in tensors_of_members(copies):
+        if f"potential.{name}" in stated:  # of radial networks it has tables, which are the trained members'
+            state[name].copy_(stated[f"potential.{name}"])
+    return copies
+
+
+def _copies(model: Potential, artefact: Artefact) -> Potential:
+    """As many as the file has members, on one trunk or the same number of each."""
+    n_members = artefact.n_members
+    if artefact.shared_trunk and isinstance(model, LastLayered):
+        return model.sampled(model.last_layer_weights().expand(n_members, -1))
+    repeats = n_members // model.n_members
+    state = {name: tensor.repeat_interleave(repeats, dim=0) for name, tensor in member_state(model).items()}
+    return rebuilt(model, state, n_members=n_members)
 
 
 def _with_state(trained: tuple[dict, dict]) -> dict:
