@@ -13,6 +13,7 @@ import yaml
 from ase.build import molecule
 from ase.calculators.emt import EMT
 
+from mollifield import load_artefact
 from mollifield_train.active.config import load_loop_config
 from mollifield_train.active.figures import binned_rms
 from mollifield_train.active.loop import run
@@ -127,6 +128,21 @@ def test_mini_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # More rounds continue the same run.
     run(write(tmp_path / "loop.yaml", small_config(tmp_path) | {"rounds": 2}))
     assert [r["n_frames"] for r in read_json(tmp_path / "run" / "rounds.json")] == [6, 8, 10]
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_members", "n_samples"), [("heads", 3, 3), ({"kind": "mc_dropout", "passes": 4}, 1, 4)]
+)
+def test_other_sources_of_uncertainty(kind: object, n_members: int, n_samples: int, tmp_path: Path) -> None:
+    content = small_config(tmp_path, "ase")
+    content["training"] |= {
+        "committee": {"n_members": n_members, "training": "together"},
+        "uncertainty": {"kinds": [kind]},
+    }
+    run(write(tmp_path / "loop.yaml", content))
+    artefact = load_artefact(tmp_path / "run" / "active" / "round-1" / "model.pt")
+    assert (artefact.n_members, artefact.shared_trunk) == (n_samples, True)
+    assert read_json(tmp_path / "run" / "rounds.json")[-1]["mean_force_std"] > 0.0
 
 
 def test_fresh_deletes_runs_only(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from ..oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
 from ..oracle.calculators import HOW_IT_IS_RUN
 from ..same_run import differences
 from ..section import Tagged
+from ..uncertainty_config import UncertaintyConfig
 from .acquire import ACQUISITIONS, DEFAULT_ACQUISITION
 from .acquire.config import AcquisitionConfig
 from .explore import DEFAULT_EXPLORER, EXPLORERS
@@ -135,6 +136,8 @@ class TrainingConfig(Section):
     """Part of the labelled frames set aside for validation; 0 for none. A frame's side is decided by its content
     when it is chosen, for good and for all arms. While the run has fewer than 2 / `valid_fraction` labelled
     frames, all new ones are trained on."""
+    uncertainty: UncertaintyConfig | None = None
+    """Where the spread comes from, if not from members of their own: `{kinds: [heads]}` or `{kinds: [mc_dropout]}`."""
     calibrate_from: PositiveInt | None = 20
     """Validation frames from which on the model of a round is calibrated on them, so that the stds of explorers,
     thresholds and acquisitions are sizes of errors; null: never. Validation chooses the epoch too, so that errors on
@@ -200,7 +203,9 @@ class LoopConfig(Section):
                     f"'arms' has one named {name!r}, which is the name of a folder: letters, digits, _ and -, "
                     f"a letter first; not {SCRATCH}…, {', '.join(sorted(_RESERVED))}"
                 )
-        if self.training.committee.n_members < 2:
+        uncertainty = self.training.uncertainty
+        with_passes = uncertainty is not None and any(kind.kind == "mc_dropout" for kind in uncertainty.kinds)
+        if self.training.committee.n_members < 2 and not with_passes:
             raise ValueError(
                 "'training.committee.n_members' is 1: the loop chooses by the spread of a committee, "
                 "which takes 2 members or more"

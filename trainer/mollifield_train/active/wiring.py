@@ -99,4 +99,5 @@ def train_config(task: TrainTask, config: LoopConfig) -> TrainConfig:
         committee=settings.committee,
         loss=settings.loss,
         optimiser=optimiser,
+        uncertainty=settings.uncertainty,
     )
