@@ -164,7 +164,7 @@ def door(name: str, potential: Potential, path: Path, folder: Path) -> Iterator[
 
 
 @pytest.fixture(
-    scope="session",
+    scope="module",  # idle ranks wait at full speed: they end with the tests that ask them
     params=[(kind, name) for kind in ARCHITECTURES for name in DOORS],
     ids=lambda parameter: "-".join(parameter),
 )
