@@ -119,7 +119,8 @@ def make_lammps(config: LammpsOracleConfig) -> Calculator:
 
     if shutil.which(shlex.split(config.command)[0]) is None:
         raise ValueError(f"oracle: no program {config.command!r} to run")
-    return LAMMPS(command=config.command, **config.arguments)
+    # Else a LAMMPS that nobody ends waits for the next frame.
+    return LAMMPS(command=config.command, **{"keep_alive": False} | config.arguments)
 
 
 def make_pyscf(config: PyscfConfig) -> Calculator:
