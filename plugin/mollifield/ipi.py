@@ -13,14 +13,12 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.socketio import IPIProtocol, SocketClient
 from ase.units import Bohr, Ha
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .artefact import Artefact
-from .potential import evaluate
+from .calibration import Array
+from .potential import Evaluation, evaluate
 from .verification import load_artefact
-
-Array = NDArray[np.float64]
 
 
 class _WithExtras(IPIProtocol):
@@ -41,6 +39,8 @@ class IpiClient(SocketClient):
     species that the model does not know.
     """
 
+    protocol: _WithExtras
+
     def __init__(
         self,
         model: str | Path,
@@ -54,10 +54,9 @@ class IpiClient(SocketClient):
         self.artefact: Artefact = load_artefact(model, device)
         self.atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         self.committee = self.artefact.n_members > 1 if committee is None else committee
-        self._with_extras: _WithExtras | None = None
-        self.calculate(self.atoms, use_stress=True)  # what is wrong with the atoms shows before anybody waits
+        self._evaluated(self.atoms)  # what is wrong with the atoms shows before anybody waits
         super().__init__(host=host, port=port, unixsocket=unixsocket)
-        self._with_extras = self.protocol = _WithExtras(self.protocol.socket)
+        self.protocol = _WithExtras(self.protocol.socket)
 
     def serve(self) -> int:
         """Answer until the server has had enough; how often."""
@@ -68,11 +67,14 @@ class IpiClient(SocketClient):
 
     def calculate(self, atoms: Atoms, use_stress: bool) -> tuple[float, Array, Array]:
         """Energy (eV), forces [N, 3] (eV/Å) and virial [3, 3] (eV), means over members; called by ASE."""
-        symbols = atoms.get_chemical_symbols()
-        out = evaluate(self.artefact, symbols, atoms.positions, atoms.cell.array, atoms.pbc, members=self.committee)
-        if self.committee and self._with_extras is not None:
-            self._with_extras.extras = _extras(out.energies, out.forces, out.virial)
+        out = self._evaluated(atoms)
+        if self.committee:
+            self.protocol.extras = _extras(out.energies, out.forces, out.virial)
         return float(out.energies.mean()), out.forces.mean(0).cpu().numpy(), out.virial.mean(0).cpu().numpy()
+
+    def _evaluated(self, atoms: Atoms) -> Evaluation:
+        symbols = atoms.get_chemical_symbols()
+        return evaluate(self.artefact, symbols, atoms.positions, atoms.cell.array, atoms.pbc, members=self.committee)
 
 
 def _extras(energies: Tensor, forces: Tensor, virials: Tensor) -> bytes:
