@@ -18,6 +18,7 @@ from ..data.splits import split_frames
 from ..images import read_images
 from ..oracle.labels import Label
 from .config import LoopConfig, StartConfig
+from .explore.judged import rattled
 from .guard import Guard
 from .label.labelling import label_again, label_chosen
 from .label.spool import spool_file
@@ -187,17 +188,12 @@ def perturbed_frames(
     for index, factor in enumerate(np.linspace(0.5, 1.5, settings.n_frames)):
         rng = np.random.default_rng([seed, _STREAM, index])
         start, width = frames[index % len(frames)], amplitude * factor
-        atoms = _shaken(start, width, rng)
+        atoms = rattled(start, width, rng)
         while guard(atoms) is not None:
             width *= 0.8
-            atoms = _shaken(start, width, rng)
+            atoms = rattled(start, width, rng)
         shaken.append(atoms)
     return shaken
-
-
-def _shaken(atoms: Atoms, width: float, rng: np.random.Generator) -> Atoms:
-    moved = atoms.get_positions() + rng.normal(scale=width, size=(len(atoms), 3))
-    return Atoms(atoms.numbers, moved, cell=atoms.cell, pbc=atoms.pbc)
 
 
 def _add_perturbed(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -10,7 +12,7 @@ from pydantic import PositiveFloat
 
 from .config import AcquisitionConfig
 from .descriptors import Averaged
-from .greedy import largest_cluster, log_det, standardised
+from .greedy import Array, largest_cluster, log_det, standardised
 from .most_uncertain import above_first
 from .scene import Indices, Scene
 
@@ -44,13 +46,7 @@ class LogDet:
     settings: LogDetConfig
 
     def __call__(self, scene: Scene, n: int, rng: np.random.Generator) -> Indices:
-        averaged, noise = self.settings.descriptor, self.settings.noise
-
-        def jointly(above: Indices) -> Indices:
-            rows, known = standardised(scene.descriptors(above, averaged), scene.known_descriptors(averaged))
-            return above[log_det(rows, known, noise, n)]
-
-        return above_first(scene, n, jointly)
+        return _jointly(scene, n, self.settings.descriptor, partial(log_det, noise=self.settings.noise, n=n))
 
 
 @dataclass(frozen=True)
@@ -60,10 +56,13 @@ class LargestCluster:
     settings: LargestClusterConfig
 
     def __call__(self, scene: Scene, n: int, rng: np.random.Generator) -> Indices:
-        averaged = self.settings.descriptor
+        return _jointly(scene, n, self.settings.descriptor, partial(largest_cluster, n=n))
 
-        def jointly(above: Indices) -> Indices:
-            rows, known = standardised(scene.descriptors(above, averaged), scene.known_descriptors(averaged))
-            return above[largest_cluster(rows, known, n)]
 
-        return above_first(scene, n, jointly)
+def _jointly(scene: Scene, n: int, averaged: Averaged, choose: Callable[[Array, Array], Indices]) -> Indices:
+    """`choose(rows, known)` among the frames above the threshold, by standardised descriptors."""
+
+    def best(above: Indices) -> Indices:
+        return above[choose(*standardised(scene.descriptors(above, averaged), scene.known_descriptors(averaged)))]
+
+    return above_first(scene, n, best)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -34,27 +34,34 @@ class Scene:
     """Trained on them, but for those for validation."""
     validation: Sequence[Atoms] = ()
     """Those of them."""
+    _predicted: dict[int, Prediction] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Of candidates that were asked for."""
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def predictions(self, indices: Indices) -> list[Prediction]:
         """Of the committee, for some of the candidates."""
-        return [self.committee.predict(self.frames[index]) for index in indices]
+        for index in map(int, indices):
+            if index not in self._predicted:
+                self._predicted[index] = self.committee.predict(self.frames[index])
+        return [self._predicted[index] for index in map(int, indices)]
 
     def descriptors(self, indices: Indices, averaged: Averaged) -> NDArray[np.float64]:
         """`[len(indices), d]`, see `descriptors.frame_descriptor`."""
-        return self._describe([self.frames[index] for index in indices], averaged)
+        frames = [self.frames[index] for index in indices]
+        return self._describe(frames, self.predictions(indices), averaged)
 
     def known_descriptors(self, averaged: Averaged) -> NDArray[np.float64]:
         """`[m, d]`, likewise."""
-        return self._describe(self.known, averaged)
+        return self._describe(self.known, [self.committee.predict(atoms) for atoms in self.known], averaged)
 
-    def _describe(self, frames: Sequence[Atoms], averaged: Averaged) -> NDArray[np.float64]:
-        committee = self.committee
+    def _describe(
+        self, frames: Sequence[Atoms], predictions: Sequence[Prediction], averaged: Averaged
+    ) -> NDArray[np.float64]:
         rows = [
-            frame_descriptor(committee.predict(atoms).features, atoms.numbers, committee.species, averaged)
-            for atoms in frames
+            frame_descriptor(predicted.features, atoms.numbers, self.committee.species, averaged)
+            for atoms, predicted in zip(frames, predictions, strict=True)
         ]
         return np.array(rows)
 
