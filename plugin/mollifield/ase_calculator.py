@@ -174,8 +174,8 @@ class MollifieldCalculator(Calculator):
             found = uncertainty.spread(self.artefact, out)
             results.update({name: getattr(found, name) for name in STD_PROPERTIES})
         if with_std or any(name in OUTSIDE_PROPERTIES for name in wanted):
-            results["outside"] = uncertainty.outside(self.artefact, out)
-            results["energy_outside"] = uncertainty.energy_outside(self.artefact, out)
+            beyond = uncertainty.outside(self.artefact, out, found if with_std else None)
+            results.update({"outside": beyond.atoms, "energy_outside": beyond.energy})
         if any(name in NOISE_PROPERTIES for name in wanted):
             results.update(self._noise(out))
         for name in intervals:

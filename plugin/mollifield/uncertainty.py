@@ -10,6 +10,7 @@ atom.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -51,8 +52,8 @@ def spread(artefact: Artefact, out: Evaluation) -> Spread:
     Raises `ValueError` for a model of one member.
     """
     calibration, types = artefact.calibration, out.types.cpu().numpy()
-    distance = relative_distance(artefact.latent_space, out.latent, out.types).cpu().numpy()
-    outside = outside_std(artefact.latent_space, out.latent, out.types).cpu().numpy()
+    relative = relative_distance(artefact.latent_space, out.latent, out.types)
+    distance, outside = relative.cpu().numpy(), _std_at(artefact.latent_space, relative).cpu().numpy()
     composition = composition_std(artefact.undetermined_compositions, out.types)
     energy = calibration.energy_std(float(energy_std(out.energies.cpu().numpy())), len(types))
     energy_far = [calibration.energy_floor_std(distance), composition, *outside]
@@ -166,9 +167,13 @@ def outside_std(latent_space: dict[str, Tensor], latent: Tensor, types: Tensor) 
 
     Zero inside of the training data, and in files that do not state their reach.
     """
-    distance = relative_distance(latent_space, latent, types)
+    return _std_at(latent_space, relative_distance(latent_space, latent, types))
+
+
+def _std_at(latent_space: dict[str, Tensor], distance: Tensor) -> Tensor:
+    """Relative distances `[N]` -> `[N]` eV/Å."""
     if contract.LATENT_REACH not in latent_space:
-        return distance
+        return torch.zeros_like(distance)
     scale = latent_space[contract.LATENT_FORCE_SCALE].to(distance)
     return scale * (distance - 1.0).clamp(min=0.0).square().clamp(max=contract.OUTSIDE_LIMIT)
 
@@ -199,14 +204,24 @@ def _deviation(latent_space: dict[str, Tensor], features: Tensor, types: Tensor)
     return found
 
 
-def outside(artefact: Artefact, out: Evaluation) -> NDArray[np.bool_]:
-    """`[N]`: whether no training atom resembles this one; nowhere in files that do not state their reach."""
-    return np.asarray(relative_distance(artefact.latent_space, out.latent, out.types).cpu().numpy() > 1.0)
+class Outside(NamedTuple):
+    """What lies beyond the training data of one frame of N atoms."""
 
-
-def energy_outside(artefact: Artefact, out: Evaluation) -> bool:
+    atoms: NDArray[np.bool_]
+    """[N]: whether no training atom resembles this one; nowhere in files that do not state their reach."""
+    energy: bool
     """Whether an atom is outside, or the training frames do not determine the energy of this composition."""
-    return bool(outside(artefact, out).any()) or composition_std(artefact.undetermined_compositions, out.types) > 0.0
+
+
+def outside(artefact: Artefact, out: Evaluation, found: Spread | None = None) -> Outside:
+    """`found`: the spread of the same frame where it is at hand, which has the distances."""
+    if found is not None:
+        distance, composition = found.distance, found.composition_std
+    else:
+        distance = relative_distance(artefact.latent_space, out.latent, out.types).cpu().numpy()
+        composition = composition_std(artefact.undetermined_compositions, out.types)
+    atoms = np.asarray(distance > 1.0)
+    return Outside(atoms, bool(atoms.any()) or composition > 0.0)
 
 
 def composition_std(undetermined: Tensor, types: Tensor) -> float:

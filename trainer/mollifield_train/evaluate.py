@@ -97,11 +97,11 @@ def _evaluate_frame(artefact: Artefact, frame: Frame) -> FrameErrors:
         volume = abs(np.linalg.det(frame.cell))
         stresses = -found.virial.cpu().numpy() / volume
     members = (found.energies.cpu().numpy(), found.forces.cpu().numpy())
-    outside = (uncertainty.outside(artefact, found), uncertainty.energy_outside(artefact, found))
     if artefact.n_members == 1:
-        return FrameErrors(*members, stresses, frame, None, None, *outside)
+        return FrameErrors(*members, stresses, frame, None, None, *uncertainty.outside(artefact, found))
     stated = uncertainty.spread(artefact, found)
     variances = stated.forces_cov.diagonal(axis1=1, axis2=2)
+    outside = uncertainty.outside(artefact, found, stated)
     return FrameErrors(*members, stresses, frame, stated.energy_std, variances, *outside)
 
 
