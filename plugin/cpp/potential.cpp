@@ -1,4 +1,5 @@
 #include "archive.hpp"
+#include "devices.hpp"
 #include "outputs.hpp"
 #include "potential_implementation.hpp"
 #include "stages.hpp"
@@ -7,7 +8,6 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
-#include <torch/cuda.h>
 
 #include <algorithm>
 #include <cmath>
@@ -84,18 +84,6 @@ int default_threads()
   const char *text = std::getenv("OMP_NUM_THREADS");
   const int asked = text ? std::atoi(text) : 0;
   return asked > 0 ? asked : 1;
-}
-
-torch::Device choose_device(const std::string &name)
-{
-  if (name == "auto") return torch::cuda::is_available() ? torch::Device("cuda:0") : torch::Device("cpu");
-  if (name == "cpu") return {"cpu"};
-  if (name == "cuda" || name.rfind("cuda:", 0) == 0) {
-    if (!torch::cuda::is_available())
-      throw std::runtime_error("device '" + name + "': this libtorch finds no CUDA device; use cpu or auto");
-    return torch::Device(name == "cuda" ? "cuda:0" : name);
-  }
-  throw std::runtime_error("device '" + name + "' is unknown; allowed: cpu, cuda, cuda:N, auto");
 }
 
 // what() of a c10::Error carries a C++ backtrace; its first line is the message.
@@ -380,6 +368,6 @@ std::unique_ptr<Potential> Potential::member(int k) const
   return std::unique_ptr<Potential>(new Potential(std::move(single)));
 }
 
-int Potential::n_cuda_devices() { return static_cast<int>(torch::cuda::device_count()); }
+int Potential::n_cuda_devices() { return mollifield::n_cuda_devices(); }
 
 }  // namespace mollifield
