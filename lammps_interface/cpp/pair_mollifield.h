@@ -1,4 +1,5 @@
 // pair_style mollifield [device cpu|cuda|cuda:N|auto] [threads n] [driver mean | driver member k] [halo exchange|ghost]
+//                       [edges auto|host|device]
 // pair_coeff * * model.pt El1 El2 ... NULL
 #ifndef LMP_PAIR_MOLLIFIELD_H
 #define LMP_PAIR_MOLLIFIELD_H
@@ -95,9 +96,15 @@ class PairMollifield : public Pair {
   void build_graph();
   void add_edges(int, std::size_t);
   int node_of(int);
+  std::vector<int> order_ghosts();
   void connect_ghosts();
-  void count_work();
+  void count_work(std::size_t);
   void evaluate(bool);
+  bool edges_are_resident() const;
+  bool graph_holds() const;
+  void make_resident();
+  void compute_resident(bool);
+  void tally_resident();
   [[noreturn]] void fail_on_this_rank(const std::string &) const;
   void follow_driver();
   void tally_energies();

@@ -23,13 +23,21 @@ void PairMollifield::compute(int eflag, int vflag)
 {
   ev_init(eflag, vflag);
   const bool members = state->force_std_flag != 0;
-  find_owners();
-  build_graph();
-  connect_ghosts();
-  evaluate(members);
-  count_work();
-  tally_energies();
-  tally_forces();
+  state->transferred = mollifield::ResidentGraph::transfers();
+  if (edges_are_resident()) {
+    compute_resident(members);
+    tally_energies();
+    tally_resident();
+  } else {
+    state->resident.reset();
+    find_owners();
+    build_graph();
+    connect_ghosts();
+    evaluate(members);
+    count_work(state->edge_centre.size());
+    tally_energies();
+    tally_forces();
+  }
   if (members) {
     sum_member_forces();
     reduce_members();
@@ -115,38 +123,51 @@ int PairMollifield::node_of(int j)
   return s.node[owner];
 }
 
-// Puts ghosts in the order of the ranks that own them, and tells these.
-void PairMollifield::connect_ghosts()
+// Puts ghosts in the order of the ranks that own them, and tells these. The new numbers of nodes.
+std::vector<int> PairMollifield::order_ghosts()
 {
   auto &s = *state;
   s.halo.reset();
-  const auto n_local = static_cast<std::size_t>(s.graph.n_local);
-  if (comm->nprocs > 1 && s.ghosts == State::Ghosts::EXCHANGE) {
-    std::vector<HaloExchange::Home> ghosts;
-    std::vector<int> number(s.atoms.size());
-    std::iota(number.begin(), number.end(), 0);
-    s.atoms.resize(n_local);
-    for (const auto &[home, ghost] : s.first_image) {
-      number[s.node[ghost]] = static_cast<int>(s.atoms.size());
-      s.atoms.push_back(ghost);
-      ghosts.push_back(home);
-    }
-    for (int &neighbour : s.edge_neighbour) neighbour = number[neighbour];
-    if (!s.halo_world) s.halo_world = std::make_unique<HaloExchange::World>(world);
-    s.halo = std::make_unique<HaloExchange>(*s.halo_world);
-    s.halo->connect(ghosts, [&s](int i) { return s.node[i]; });
+  std::vector<int> number(s.atoms.size());
+  std::iota(number.begin(), number.end(), 0);
+  if (comm->nprocs == 1 || s.ghosts == State::Ghosts::COMPUTE) return number;
+  std::vector<HaloExchange::Home> ghosts;
+  s.atoms.resize(s.graph.n_local);
+  for (const auto &[home, ghost] : s.first_image) {
+    number[s.node[ghost]] = static_cast<int>(s.atoms.size());
+    s.atoms.push_back(ghost);
+    ghosts.push_back(home);
   }
+  if (!s.halo_world) s.halo_world = std::make_unique<HaloExchange::World>(world);
+  s.halo = std::make_unique<HaloExchange>(*s.halo_world);
+  s.halo->connect(ghosts, [&s](int i) { return s.node[i]; });
+  return number;
+}
+
+void PairMollifield::connect_ghosts()
+{
+  auto &s = *state;
+  const auto number = order_ghosts();
+  for (int &neighbour : s.edge_neighbour) neighbour = number[neighbour];
   for (const int i : s.atoms) s.graph.types.push_back(map[atom->type[i]]);
   s.graph.edge_index.assign(s.edge_centre.begin(), s.edge_centre.end());
   s.graph.edge_index.insert(s.graph.edge_index.end(), s.edge_neighbour.begin(), s.edge_neighbour.end());
 }
 
-void PairMollifield::count_work()
+void PairMollifield::count_work(std::size_t n_edges)
 {
   auto &s = *state;
-  const auto n_edges = static_cast<double>(s.edge_centre.size());
   const auto n_local = static_cast<double>(s.graph.n_local), n_atoms = static_cast<double>(s.atoms.size());
-  s.work = {n_edges, s.halo ? n_local : n_atoms, s.halo ? n_atoms - n_local : 0.0};
+  const auto since = [](std::int64_t now, std::int64_t before) { return static_cast<double>(now - before); };
+  const auto &before = s.transferred;
+  const auto now = mollifield::ResidentGraph::transfers();
+  s.work = {static_cast<double>(n_edges),
+            s.halo ? n_local : n_atoms,
+            s.halo ? n_atoms - n_local : 0.0,
+            since(now.uploads, before.uploads),
+            since(now.uploaded_bytes, before.uploaded_bytes),
+            since(now.downloads, before.downloads),
+            since(now.downloaded_bytes, before.downloaded_bytes)};
 }
 
 void PairMollifield::evaluate(bool members)
@@ -161,25 +182,28 @@ void PairMollifield::evaluate(bool members)
     s.edge_neighbour.clear();
     return;
   }
-  const bool whole_committee = members || !s.driver;
+  const auto says = [&](const mollifield::Potential &model, const mollifield::Request &request) {
+    return s.resident ? model.evaluate(*s.resident, atom->x[0], s.length_unit, request)
+                      : model.evaluate(s.graph, request);
+  };
   try {
     const mollifield::Request driving = {.moments = cvflag_atom != 0, .halo = s.halo.get()};
-    if (!whole_committee) {
-      s.evaluation = s.driver->evaluate(s.graph, driving);
+    if (s.driver && !members) {
+      s.evaluation = says(*s.driver, driving);
     } else {
-      s.evaluation = s.potential->evaluate(
-          s.graph, {.members = members, .moments = driving.moments && !s.driver, .halo = driving.halo});
+      s.evaluation =
+          says(*s.potential, {.members = members, .moments = driving.moments && !s.driver, .halo = driving.halo});
       if (s.driver) follow_driver();
-      if (s.driver && driving.moments) s.evaluation.edge_moments = s.driver->evaluate(s.graph, driving).edge_moments;
+      if (s.driver && driving.moments) s.evaluation.edge_moments = says(*s.driver, driving).edge_moments;
     }
   } catch (const std::exception &failure) {
     fail_on_this_rank(failure.what());
   }
   const auto finite = [](double value) { return std::isfinite(value); };
   const auto &e = s.evaluation;
-  if (!std::all_of(e.member_energies.begin(), e.member_energies.end(), finite) ||
-      !std::all_of(e.edge_gradients.begin(), e.edge_gradients.end(), finite))
-    fail_on_this_rank(fmt::format("energy or forces are not finite at step {}", update->ntimestep));
+  for (const auto *values : {&e.member_energies, &e.edge_gradients, &e.forces})
+    if (!std::all_of(values->begin(), values->end(), finite))
+      fail_on_this_rank(fmt::format("energy or forces are not finite at step {}", update->ntimestep));
 }
 
 // error->one() aborts all ranks and their launcher with them, which may not have passed on yet why: print it before.
@@ -203,6 +227,8 @@ void PairMollifield::follow_driver()
   };
   part(e.member_atomic_energies, e.atomic_energies);
   part(e.member_edge_gradients, e.edge_gradients);
+  part(e.member_forces, e.forces);
+  part(e.member_virials, e.virial);
 }
 
 void PairMollifield::tally_energies()

@@ -18,7 +18,12 @@ void PairMollifield::sum_member_forces()
   auto &s = *state;
   const std::size_t n_edges = s.edge_centre.size();
   s.member_forces.assign(3 * s.n_members * s.owner.size(), 0.0);
-  for (int m = 0; m < s.n_members; m++)
+  const auto &of_nodes = s.evaluation.member_forces;  // of a resident graph
+  for (std::size_t m = 0, k = 0; k < of_nodes.size(); m++)
+    for (const int atom_of_node : s.atoms)
+      for (int a = 0; a < 3; a++, k++)
+        s.member_forces[3 * (atom_of_node * s.n_members + m) + a] += s.force_unit * of_nodes[k];
+  for (int m = 0; m < s.n_members && of_nodes.empty(); m++)
     for (std::size_t edge = 0; edge < n_edges; edge++) {
       const double *const g = &s.evaluation.member_edge_gradients[3 * (m * n_edges + edge)];
       double *const fi = &s.member_forces[3 * (s.atoms[s.edge_centre[edge]] * s.n_members + m)];
@@ -103,7 +108,14 @@ void PairMollifield::sum_member_virials()
   auto &s = *state;
   const std::size_t n_edges = s.edge_centre.size();
   s.outputs.member_virials.assign(6 * s.n_members, 0.0);
-  for (int m = 0; m < s.n_members; m++) {
+  const auto &summed = s.evaluation.member_virials;  // of a resident graph
+  constexpr int FIRST[6] = {0, 1, 2, 0, 0, 1}, SECOND[6] = {0, 1, 2, 1, 2, 2};
+  for (std::size_t k = 0; k < 6 * summed.size() / 9; k++) {
+    const double *const w = &summed[9 * (k / 6)];
+    const int a = FIRST[k % 6], b = SECOND[k % 6];
+    s.outputs.member_virials[k] = 0.5 * s.energy_unit * (w[3 * a + b] + w[3 * b + a]);
+  }
+  for (int m = 0; m < s.n_members && summed.empty(); m++) {
     double *const v = &s.outputs.member_virials[6 * m];
     for (std::size_t edge = 0; edge < n_edges; edge++) {
       const double *const d = &s.graph.edge_vectors[3 * edge];

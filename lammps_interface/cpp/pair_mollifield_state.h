@@ -6,6 +6,7 @@
 #include "pair_mollifield.h"
 #include "pair_mollifield_members.h"
 #include "potential.hpp"
+#include "resident_graph.hpp"
 
 #include <array>
 #include <map>
@@ -35,7 +36,17 @@ struct PairMollifield::State {
   Ghosts ghosts_asked = Ghosts::EXCHANGE, ghosts = Ghosts::EXCHANGE;
   std::unique_ptr<HaloExchange::World> halo_world;
   std::unique_ptr<HaloExchange> halo;  // of a force computation on several ranks with Ghosts::EXCHANGE
-  std::array<double, 3> work;          // pvector: edges and nodes evaluated, rows received, on this rank
+  // pvector, of this rank: edges and nodes evaluated, rows received; how often numbers went to the device and how many
+  // bytes, how often they came back and how many.
+  std::array<double, 7> work;
+  mollifield::Transfers transferred;  // before this force computation
+  enum class Edges {
+    BY_DEVICE,  // where the model runs, if that is a GPU
+    ON_HOST,
+    ON_DEVICE
+  };
+  Edges edges = Edges::BY_DEVICE;
+
   // LAMMPS's units of 1 eV, 1 Å and 1 eV/Å.
   double energy_unit = 1.0, length_unit = 1.0, force_unit = 1.0;
   int n_members = 0, force_std_flag = 0;
@@ -48,6 +59,11 @@ struct PairMollifield::State {
   std::vector<int> node;                          // [nlocal + nghost] its node of the graph, -1: none
   std::vector<int> atoms;                         // [N] the atom of a node
   std::vector<int> edge_centre, edge_neighbour;   // [E] nodes
+
+  // Of a neighbour list, for as long as it holds: the graph where the model runs, the types that its rows had.
+  std::unique_ptr<mollifield::ResidentGraph> resident;
+  std::vector<int> row_types;
+  bigint list_step = -1, list_number = -1;
 
   std::vector<double> member_forces;  // [nlocal + nghost, M, 3]
   MemberOutputs outputs;

@@ -37,7 +37,14 @@ struct Evaluation {
   // [3 (a), E, 3 (b)] mean over members, eV: sum over atoms m of (r_m - r_i)_a dE_m/d(edge_vectors_ij)_b. Only where
   // asked for, and empty for a model of one layer, in which an edge changes the energy of its centre alone.
   std::vector<double> edge_moments;
+  // Of a ResidentGraph, in place of what is told by edges: sums over them.
+  std::vector<double> forces, virial;                 // [N, 3] eV/Å, of ghosts too; [3 (a), 3 (b)] -sum d_a g_b, eV
+  std::vector<double> member_forces, member_virials;  // [M, N, 3], [M, 3, 3], only where members are asked for
+  std::int64_t n_edges = 0;
+  double shortest_square = 0.0;  // Å^2, of the candidates
 };
+
+class ResidentGraph;
 
 // What is wanted besides energies and mean gradients.
 struct Request {
@@ -83,6 +90,10 @@ class Potential {
   bool has_stages() const;
 
   Evaluation evaluate(const Graph &graph, const Request &request = {}) const;
+  // The same of atoms that have moved to `positions` [R, 3], in units of `unit` Å ** -1: one upload, and one download
+  // besides those of a halo. No moments.
+  Evaluation evaluate(const ResidentGraph &graph, const double *positions, double unit,
+                      const Request &request = {}) const;
 
   // Whether the file tells the noise of labels atom by atom.
   bool has_noise_head() const;
@@ -96,6 +107,7 @@ class Potential {
  private:
   struct Implementation;
   explicit Potential(std::unique_ptr<Implementation> implementation);
+  template <typename F> Evaluation run(F evaluation) const;
   std::unique_ptr<Implementation> impl;
 };
 

@@ -1,6 +1,7 @@
 #include "stages.hpp"
 
 #include "outputs.hpp"
+#include "transfer.hpp"
 
 #include <torch/csrc/autograd/autograd.h>
 
@@ -34,20 +35,16 @@ std::vector<at::Tensor> gradients(const at::Tensor &output, const std::vector<at
 at::Tensor leaf(const at::Tensor &value) { return value.detach().requires_grad_(true); }
 
 // [M, N, K, C] <-> rows [N, M * K * C] in the memory of the host.
-at::Tensor to_rows(const at::Tensor &features) { return features.transpose(0, 1).to(at::kCPU).contiguous(); }
+at::Tensor to_rows(const at::Tensor &features) { return to_host(features.transpose(0, 1)); }
 
-at::Tensor from_rows(const at::Tensor &rows, const at::Tensor &like) { return rows.to(like.device()).transpose(0, 1); }
+at::Tensor from_rows(const at::Tensor &rows, const at::Tensor &like)
+{
+  return to_device(rows, like.device()).transpose(0, 1);
+}
 
 std::size_t row_bytes(const at::Tensor &rows)
 {
   return rows.size(0) ? rows.nbytes() / rows.size(0) : rows.stride(0) * rows.element_size();
-}
-
-at::Tensor asked_nodes(const Halo &halo, const at::Device &device)
-{
-  const auto &asked = halo.asked();
-  const auto size = static_cast<std::int64_t>(asked.size());
-  return torch::from_blob(const_cast<std::int64_t *>(asked.data()), {size}, at::kLong).to(device);
 }
 
 }  // namespace
@@ -75,7 +72,7 @@ StagedEvaluation::StagedEvaluation(torch::jit::Module &the_module, int number, c
     module(the_module), n_layers(number), inputs(the_inputs), halo(the_halo), moments(with_moments && number > 1),
     by_member(each_member), basis(std::move(of_members))
 {
-  if (by_member && mixing.defined()) {
+  if (by_member && moments && mixing.defined()) {
     const at::Tensor sums = mixing.sum(0).to(at::kCPU, at::kDouble).contiguous();
     shares.assign(sums.data_ptr<double>(), sums.data_ptr<double>() + sums.numel());
   }
@@ -135,10 +132,10 @@ void StagedEvaluation::run_layer(int k, const at::Tensor &x)
 at::Tensor StagedEvaluation::with_ghosts(const at::Tensor &sent)
 {
   if (!halo) return sent;
-  const auto rows = to_rows(sent.index_select(1, asked_nodes(*halo, sent.device())));
+  const auto rows = to_rows(sent.index_select(1, inputs.asked));
   auto sizes = rows.sizes().vec();
   sizes[0] = inputs.types.size(0) - inputs.n_centres;
-  auto ghosts = at::empty(sizes, rows.options());
+  auto ghosts = host_buffer(sizes, rows.scalar_type(), sent.device());
   halo->forward(rows.data_ptr(), ghosts.data_ptr(), row_bytes(rows));
   return at::cat({sent, from_rows(ghosts, sent)}, 1);
 }
@@ -152,9 +149,9 @@ at::Tensor StagedEvaluation::return_ghosts(const at::Tensor &gradient)
   const auto ghosts = to_rows(flat.narrow(1, n, flat.size(1) - n));
   auto sizes = ghosts.sizes().vec();
   sizes[0] = static_cast<std::int64_t>(halo->asked().size());
-  auto received = at::empty(sizes, ghosts.options());
+  auto received = host_buffer(sizes, ghosts.scalar_type(), flat.device());
   halo->reverse(ghosts.data_ptr(), received.data_ptr(), row_bytes(ghosts));
-  const auto own = flat.narrow(1, 0, n).index_add(1, asked_nodes(*halo, flat.device()), from_rows(received, flat));
+  const auto own = flat.narrow(1, 0, n).index_add(1, inputs.asked, from_rows(received, flat));
   return own.view({gradient.size(0), gradient.size(1), n, gradient.size(3), gradient.size(4)});
 }
 
