@@ -226,7 +226,7 @@ def lammps(bench: Bench) -> Numbers:
             found["pair / bare"].append(pair / both)
             found["step / bare"].append(step / both)
         thermo = run_lammps(deck + last, directory).thermo
-        crossed = {name: float(thermo[f"c_w[{k}]"][-1]) for k, name in ((5, "bytes up"), (7, "bytes down"))}
+        crossed = {name: float(thermo[f"c_w[{k}]"][-1]) for k, name in ((8, "bytes up"), (10, "bytes down"))}
     return {name: statistics.median(values) for name, values in found.items()} | crossed | {"atoms": len(atoms)}
 
 

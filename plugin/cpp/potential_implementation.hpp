@@ -16,6 +16,10 @@ struct Differentiated {
   at::Tensor atomic_energies, latent, noise_features, edge_gradients, edge_moments;
 };
 
+// [t, n, W] of trunks from `first` on -> what atoms `nodes` have, those of which there are any; null: all in order.
+// `features` says how many trunks and atoms there are.
+void put_features(Features &features, const at::Tensor &found, std::size_t first, const std::vector<int> *nodes);
+
 struct Potential::Implementation {
   std::string path, checksum;
   torch::jit::Module module;          // as in the file
@@ -33,6 +37,7 @@ struct Potential::Implementation {
   bool shared_trunk = false;
   at::Tensor basis, mixing;  // contract::BASIS_KEY, MIXING_KEY; undefined where the file has none
   bool verified = false;
+  mutable std::vector<std::shared_ptr<Implementation>> members;  // each as a model of its own, once it was needed
 
   c10::IValue attribute(const std::string &name) const
   {
@@ -42,6 +47,8 @@ struct Potential::Implementation {
 
   at::Tensor reference(const c10::impl::GenericDict &frame, const std::string &key) const;
   void keep_member(int k);
+  // Member k as a model of its own.
+  std::unique_ptr<Implementation> single(int k, bool with_verification) const;
   void freeze();
   void read_attributes();
   void check_attributes() const;
@@ -55,6 +62,7 @@ struct Potential::Implementation {
   Differentiated differentiate(StageInputs &inputs, const Request &request) const;
   Evaluation evaluate(const Graph &graph, const Request &request = {}) const;
   Evaluation evaluate(const ResidentGraph &graph, const double *positions, double unit, const Request &request) const;
+  Evaluation evaluate_stream(const Graph &graph, const Request &request) const;
 };
 
 }  // namespace mollifield

@@ -99,27 +99,34 @@ Evaluation Potential::Implementation::evaluate(const ResidentGraph &resident, co
 
   const at::NoGradGuard without_gradients;
   const auto energies = found.atomic_energies.detach().narrow(1, 0, graph.n_local);
+  const auto local = [&](const at::Tensor &features) { return features.narrow(1, 0, graph.n_local); };
   const auto n_copies = request.members ? energies.size(0) : 1;
-  auto gradients = found.edge_gradients.defined() ? found.edge_gradients.to(at::kDouble)
-                                                  : at::zeros({n_copies, 0, 3}, cut.vectors.options());
-  const auto summed = gradients.sum(0, true) / static_cast<double>(energies.size(0));
-  const auto virial_of = [&](const at::Tensor &of) { return -cut.vectors.t().matmul(of); };  // [.., 3, 3]
+  at::Tensor gradients = found.edge_gradients.defined() ? found.edge_gradients.to(at::kDouble)
+                                                        : at::zeros({n_copies, 0, 3}, cut.vectors.options());
+  if (!request.members) gradients = gradients.sum(0, true) / static_cast<double>(energies.size(0));
   Evaluation result;
   Parcel parcel;
-  std::vector<double> shortest;
+  std::vector<double> shortest, latent, noise_features;
   parcel.add(energies.mean(0), result.atomic_energies);
   parcel.add(energies.sum(1), result.member_energies);
-  parcel.add(forces_of(summed, cut.edge_index, n_nodes), result.forces);
-  parcel.add(virial_of(summed), result.virial);
+  parcel.add(forces_of(gradients, cut.edge_index, n_nodes), result.forces);
+  parcel.add(-cut.vectors.t().matmul(gradients), result.virials);
   parcel.add(cut.shortest, shortest);
   if (request.members) {
     parcel.add(energies, result.member_atomic_energies);
-    parcel.add(found.latent.narrow(1, 0, graph.n_local), result.latent);
-    if (has_noise_head()) parcel.add(found.noise_features.narrow(1, 0, graph.n_local), result.noise_features);
-    parcel.add(forces_of(gradients, cut.edge_index, n_nodes), result.member_forces);
-    parcel.add(virial_of(gradients), result.member_virials);
+    parcel.add(local(found.latent), latent);
+    if (has_noise_head()) parcel.add(local(found.noise_features), noise_features);
   }
   parcel.send();
+  const auto unpack = [&](Features &features, std::vector<double> &values, const at::Tensor &like) {
+    if (values.empty()) return;
+    features.n_trunks = like.size(0);
+    features.n_atoms = graph.n_local;
+    const auto plain = at::from_blob(values.data(), {like.size(0), graph.n_local, like.size(2)}, at::kDouble);
+    put_features(features, plain.to(like.scalar_type()), 0, nullptr);
+  };
+  unpack(result.latent, latent, found.latent);
+  unpack(result.noise_features, noise_features, found.noise_features);
   result.n_edges = cut.edge_index.size(1);
   result.shortest_square = graph.centres.numel() ? shortest.front() : r_max * r_max;
   return result;
