@@ -27,12 +27,12 @@ bool reference_is_asked_for()
 // What runs on the CPU.
 std::string instruction_set() { return reference_is_asked_for() ? kReference : cpu::instruction_set(); }
 
-// For people: what there is for a GPU, and what would run the operators there.
+// For people: what there is for a GPU, and what runs the operators there.
 c10::Dict<std::string, std::string> device_report()
 {
   c10::Dict<std::string, std::string> report;
   for (const auto &[key, value] : cuda::device_report()) report.insert(key, value);
-  report.insert("operators", !reference_is_asked_for() && cuda::implementation() ? "kernels" : kReference);
+  if (reference_is_asked_for()) report.insert_or_assign("operators", kReference);
   return report;
 }
 
