@@ -18,6 +18,7 @@ from .rounds import ArmRun
 from .spelling import stored
 from .start import prepare_start, start_fingerprint
 from .store import GIVEN, Store
+from .systems import systems_of
 from .test_set import make_test_set
 
 MakeParts = Callable[[LoopConfig], Parts]
@@ -113,10 +114,14 @@ def _check_frames(root: Path, config: LoopConfig) -> None:
     content, frames = read_json(marker), start_fingerprint(config)
     if content.setdefault(_FRAMES, frames) != frames:
         raise ValueError(
-            f"{config.frames} has changed since the run in {root} was started with it; bring the old frames "
+            f"{_files(config)} has changed since the run in {root} was started with it; bring the old frames "
             "back, choose another directory, or start again with --fresh"
         )
     write_json(marker, content)
+
+
+def _files(config: LoopConfig) -> str:
+    return " or ".join(str(system.frames) for system in systems_of(config).values())
 
 
 def _prepare(config: LoopConfig, paths: Paths) -> None:

@@ -2,7 +2,8 @@
 
 Columns (key-value pairs of each row): `status`, `content` (hash of the geometry), `arm`,
 `round`, `trajectory`, `step`, `std` (largest force std when it was found, eV/Å), `source`
-(`given`, `perturbed`, `threshold` or `regular`), `calls` (oracle calls spent on it), `shared`
+(`given`, `perturbed`, `threshold` or `regular`), `system` (its name, where a run has several), `calls` (oracle calls
+spent on it), `shared`
 (1 where the label came from another arm), `side` (`train` or `validation`, decided when a frame is
 chosen), `reason` (why it was discarded or failed), and of a label that the run computed `settings` (fingerprint of
 the oracle's), `host` and `seconds`. Labels are the row's own energy (eV), forces (eV/Å) and
@@ -61,6 +62,11 @@ class StoredFrame:
     atoms: Atoms
     columns: dict[str, Any] = field(repr=False)
 
+    @property
+    def system(self) -> str:
+        """Its name; empty in a run of one."""
+        return str(self.columns.get("system", ""))
+
 
 def always_train(content: str) -> str:
     """Every frame is trained on."""
@@ -103,6 +109,7 @@ class Store:
         side_of: SideOf = always_train,
         calls: Mapping[str, int] | None = None,
         arm: str = GIVEN,
+        system: str = "",
     ) -> None:
         """Add frames that the run starts from, or (`arm`) is judged by; those already there are left alone.
 
@@ -128,9 +135,10 @@ class Store:
                     source=source,
                     calls=(calls or {}).get(content, 0),
                     side=side_of(content),
+                    **_named(system),
                 )
 
-    def add_test_frame(self, atoms: Atoms, index: int) -> None:
+    def add_test_frame(self, atoms: Atoms, index: int, system: str = "") -> None:
         """Add a labelled test frame, with the momenta from which its dynamics continues."""
         with self._database as database:
             database.write(
@@ -143,9 +151,12 @@ class Store:
                 step=index,
                 source=TEST_SET,
                 calls=1,
+                **_named(system),
             )
 
-    def replace_candidates(self, arm: str, round_: int, trajectory: int, candidates: Iterable[Candidate]) -> None:
+    def replace_candidates(
+        self, arm: str, round_: int, trajectory: int, candidates: Iterable[Candidate], system: str = ""
+    ) -> None:
         """Store what one trajectory found, instead of what an interrupted one left behind.
 
         A frame that the arm has already, or that it is judged by, is discarded with that reason.
@@ -180,6 +191,7 @@ class Store:
                     calls=0,
                     **where,
                     **columns,
+                    **_named(system),
                 )
 
     def _known(self, arm: str, round_: int, trajectory: int) -> Geometries:
@@ -260,6 +272,11 @@ class Store:
         """Oracle calls spent on an arm (and on the given frames) up to and including a round."""
         frames = self.frames(arm=GIVEN) + ([] if arm == GIVEN else self.frames(arm=arm))
         return sum(f.columns["calls"] for f in frames if f.columns["round"] <= round_)
+
+
+def _named(system: str) -> dict[str, str]:
+    """The column of a system; a run of one has none."""
+    return {"system": system} if system else {}
 
 
 def label_of(atoms: Atoms) -> Label | None:
