@@ -125,6 +125,22 @@ class FinishConfig(Section):
     """In so many rounds, one after the other."""
 
 
+class CutConfig(Section):
+    """Frames that are too large for the oracle: the surroundings of their most uncertain atom are labelled instead."""
+
+    max_atoms: PositiveInt
+    """Frames with more atoms are cut, to no more than this."""
+    radius: PositiveFloat = 4.0
+    """Å. What is so near to the atom stays as it is. A crystal is cut to the largest smaller supercell of which that is
+    true; anything else becomes a cluster in vacuum, of which the forces on these atoms are learnt from."""
+    buffer: Annotated[float, Field(ge=0.0)] = 5.0
+    """Å. As much more is around them in a cluster, whose forces do not count; nor does the energy of any cluster. A
+    model's force on an atom depends on all others within twice its `n_layers` times its `r_max`, a reference method's
+    on more: what lies beyond the buffer is an error of the labels."""
+    vacuum: PositiveFloat = 6.0
+    """Å around a cluster, to the walls of its box."""
+
+
 class SystemConfig(Section):
     """One of several systems of a run, which has trajectories, test frames and counts of its own."""
 
@@ -202,6 +218,8 @@ class LoopConfig(Section):
     oracle: Oracle = Field(default_factory=CALCULATORS[DEFAULT_CALCULATOR].section)
     explorer: Explorer = Field(default_factory=EXPLORERS[DEFAULT_EXPLORER].section)
     guard: GuardConfig = Field(default_factory=GuardConfig)
+    cut: CutConfig | None = None
+    """What is done with frames that are chosen and too large for the oracle; null: they go to it as they are."""
     test_set: TestSetConfig = Field(default_factory=TestSetConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
 

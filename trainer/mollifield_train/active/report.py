@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from ..durable import replacing
 from . import figures
 from .acquire.config import AcquisitionConfig
-from .acquire.descriptors import frame_descriptor
+from .acquire.descriptors import describe
 from .calibrations import HEAD, about_calibrations, calibrated_rows, picture
 from .committee import LoadCommittee
 from .config import LoopConfig
@@ -287,7 +287,7 @@ def _map(paths: Paths, store: Store, arm: str, n_rounds: int, load_committee: Lo
             number = frame.columns["round"]
             groups.setdefault(f"round {number}" if number else "starting frames", []).append(frame.atoms)
     rows = [
-        frame_descriptor(committee.predict(atoms).features, atoms.numbers, committee.species, "species_mean")
+        describe(atoms, committee.predict(atoms), committee.species, "species_mean")
         for frames in groups.values()
         for atoms in frames
     ]

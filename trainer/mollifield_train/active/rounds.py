@@ -35,6 +35,7 @@ from .acquire import acquisition
 from .acquire.scene import Scene
 from .committee import Committee, mean_force_std
 from .config import LoopConfig
+from .cut import CLUSTER, Cut, cut_out
 from .explore.config import TimesTraining
 from .explore.trajectory import Exploration, Task, system_of, write_trace
 from .finish import FRESH_STD, fresh_std, rounds_to_do
@@ -126,8 +127,7 @@ class ArmRun:
         stop = None if settings.stop is None else threshold(settings.stop, training_std)
         if stop is not None and stop < select:
             self.say(f"round {number}: stop ({stop:.3f} eV/Å) is below select ({select:.3f} eV/Å)")
-        began_with = [frame.atoms for frame in self.store.labelled_frames(GIVEN, 0) if frame.system == system]
-        guard = Guard(self.config.guard, began_with)
+        guard = self._guard(system)
         starts = start_order(given, found, self.config.seed, number)
         position = list(systems_of(self.config)).index(system)
         plan = planned(self.config)
@@ -157,7 +157,7 @@ class ArmRun:
         Those that are trained on; a system whose few frames are all for validation starts from these.
         """
         labelled = [f for f in self.store.labelled_frames(self.arm, number - 1) if f.system == system]
-        labelled = [frame for frame in labelled if not is_isolated_atom(frame.atoms)]
+        labelled = [f for f in labelled if not is_isolated_atom(f.atoms) and f.columns.get("cut") != CLUSTER]
         frames = [frame for frame in labelled if frame.columns["side"] == TRAIN] or labelled
         return (
             [frame.atoms for frame in frames if frame.columns["arm"] == GIVEN],
@@ -252,9 +252,30 @@ class ArmRun:
         chosen = [found[index] for index in choose(scene, n_batch, rng)]
         n_start = len(self.store.frames(arm=GIVEN, status=LABELLED))
         n_before = n_start + (number - 1) * labels_a_round(self.config)
-        self.store.choose([frame.id for frame in chosen], side_rule(self.config, n_before))
+        self.store.choose(
+            [frame.id for frame in chosen], side_rule(self.config, n_before), self._cuts(number, scene, chosen)
+        )
         self.say(f"round {number}: {pool.prefix}{len(chosen)} of {len(found)} candidates chosen")
         return len(chosen)
+
+    def _cuts(self, number: int, scene: Scene, chosen: Sequence[StoredFrame]) -> dict[int, Cut]:
+        """What is labelled in place of chosen frames that are too large, by the number of the row."""
+        settings = self.config.cut
+        found: dict[int, Cut] = {}
+        large = [] if settings is None else [f for f in chosen if len(f.atoms) > settings.max_atoms]
+        for frame in large:
+            assert settings is not None
+            centre = int(scene.committee.predict(frame.atoms).forces_std.argmax())
+            cut = found[frame.id] = cut_out(frame.atoms, centre, settings, self._guard(frame.system))
+            self.say(
+                f"round {number}: frame {frame.id} of {len(frame.atoms)} atoms is cut around atom {centre} to "
+                f"{len(cut.atoms)} ({cut.kind}){': WARNING: ' * bool(cut.warning)}{cut.warning}"
+            )
+        return found
+
+    def _guard(self, system: str) -> Guard:
+        began_with = [frame.atoms for frame in self.store.labelled_frames(GIVEN, 0) if frame.system == system]
+        return Guard(self.config.guard, began_with)
 
     def train(self, number: int) -> None:
         """Train on all labels so far, warm from the round before."""

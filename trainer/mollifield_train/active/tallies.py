@@ -58,6 +58,7 @@ def _counts(own: Sequence[StoredFrame], labelled: Sequence[StoredFrame]) -> dict
     return {
         "n_frames": sum(not is_isolated_atom(frame.atoms) for frame in labelled),
         "n_new": status[LABELLED],
+        "n_cut": sum("cut" in frame.columns and frame.columns["status"] == LABELLED for frame in own),
         "n_failed": status[FAILED],
         "n_discarded": len(reasons) - n_duplicates,
         "n_duplicates": n_duplicates,
