@@ -12,6 +12,7 @@ from ..processes import Job, run_together
 from .config import LoopConfig, check_same_run, load_loop_config
 from .finish import rounds_to_do
 from .label.spool import remove_stale_claims
+from .live import live
 from .log import say
 from .parts import GIVEN_KEYS, Parts, Paths
 from .rounds import ArmRun
@@ -67,7 +68,8 @@ def run_loop(config: LoopConfig, fresh: bool, make_parts: MakeParts) -> Path | N
         if _all_done(config, paths):
             say("loop", "all rounds are done; --fresh starts again")
         elif not paths.pause.exists():
-            _run_rounds(config, paths, make_parts)
+            with live(root):
+                _run_rounds(config, paths, make_parts)
         if not _all_done(config, paths):
             say("loop", f"paused; `mollifield resume {root}` goes on")
             return None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ase.units import GPa
 
-from .store import DISCARDED, FAILED, StoredFrame
+from .store import DISCARDED, FAILED, StoredFrame, without_numbers
 
 _COLUMNS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
     ("Arm", lambda row: row["arm"]),
@@ -75,8 +74,7 @@ def losses(frames: Sequence[StoredFrame]) -> str:
     for frame in frames:
         columns = frame.columns
         if columns["status"] in (DISCARDED, FAILED):
-            alike = re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "…", columns["reason"])
-            key = columns["arm"], columns["status"], alike
+            key = columns["arm"], columns["status"], without_numbers(columns["reason"])
             groups.setdefault(key, []).append(columns["reason"])
     title = "<h2>Frames that were lost</h2>"
     if not groups:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,11 +13,10 @@ from .config import LoopConfig
 from .finish import rounds_to_do
 from .parts import GIVEN_KEYS, Paths
 from .spelling import stored
-from .store import CANDIDATE, CHOSEN, DISCARDED, FAILED, GIVEN, LABELLED, TEST_SET, Store, StoredFrame
+from .store import CANDIDATE, CHOSEN, DISCARDED, FAILED, GIVEN, LABELLED, TEST_SET, Store, without_numbers
 from .systems import labels_a_round, planned
 
 STEPS = ("explore", "label", "train", "evaluate")
-_NUMBERS = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
 def open_run(directory: Path) -> tuple[LoopConfig, Paths]:
@@ -42,8 +40,7 @@ def is_running(paths: Paths) -> bool:
 def status_of(directory: Path) -> dict[str, Any]:
     """Plain values: what `lines` makes words of."""
     config, paths = open_run(directory)
-    frames = Store(paths.store).frames() if paths.store.exists() else []
-    columns = [frame.columns for frame in frames]
+    columns = Store(paths.store).columns() if paths.store.exists() else []
     settings = Counter(c["settings"] for c in columns if "settings" in c)
     return {
         "directory": str(directory),
@@ -54,8 +51,8 @@ def status_of(directory: Path) -> dict[str, Any]:
         "arms": {arm: _arm(arm, config, paths, columns) for arm in (GIVEN, *config.arms)},
         "oracle_settings": dict(settings),
         "oracle_seconds": sum(c.get("seconds", 0.0) for c in columns),
-        "failed": _reasons(frames, FAILED),
-        "discarded": _reasons(frames, DISCARDED),
+        "failed": _reasons(columns, FAILED),
+        "discarded": _reasons(columns, DISCARDED),
     }
 
 
@@ -114,10 +111,10 @@ def _errors(arm: str, config: LoopConfig, paths: Paths) -> Iterator[float]:
             yield float(read_json(path)["force_rmse"])
 
 
-def _reasons(frames: Sequence[StoredFrame], status: str) -> dict[str, int]:
+def _reasons(columns: Sequence[dict[str, Any]], status: str) -> dict[str, int]:
     """How often each reason was given, numbers in it left out."""
-    found = (frame.columns.get("reason", "") for frame in frames if frame.columns["status"] == status)
-    return dict(Counter(_NUMBERS.sub("#", reason) for reason in found).most_common())
+    found = (c.get("reason", "") for c in columns if c["status"] == status)
+    return dict(Counter(without_numbers(reason) for reason in found).most_common())
 
 
 def lines(status: dict[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ Each method is one SQLite transaction, so a killed process leaves either all of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -268,6 +269,12 @@ class Store:
                 for row in database.select(sort="id", **where)
             ]
 
+    def columns(self) -> list[dict[str, Any]]:
+        """Of all rows, in the order in which they were added, without their atoms: much less to read."""
+        with self._database as database:
+            rows = database.select(sort="id", columns=["id", "key_value_pairs"], include_data=False)
+            return [dict(row.key_value_pairs) for row in rows]
+
     def labelled_frames(self, arm: str, round_: int, side: str | None = None) -> list[StoredFrame]:
         """What `arm` knows after `round_`; with `side`, only the frames of that side."""
         labelled = self.frames(arm=GIVEN, status=LABELLED)
@@ -298,6 +305,11 @@ def _atoms_of(row: Any) -> Atoms:
 def _named(system: str) -> dict[str, str]:
     """The column of a system; a run of one has none."""
     return {"system": system} if system else {}
+
+
+def without_numbers(reason: str) -> str:
+    """The same for reasons that differ in their numbers alone."""
+    return re.sub(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?", "#", reason)
 
 
 def label_of(atoms: Atoms) -> Label | None:
