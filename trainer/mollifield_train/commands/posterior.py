@@ -15,7 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="model file of a training; of a committee one member is taken")
     add_files(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, help="the model file with samples")
-    parser.add_argument("--kind", default="laplace", help="default: laplace; a name that is none lists them all")
+    parser.add_argument(
+        "--kind",
+        default="laplace",
+        help="default: laplace; a name that is none lists them all, an import path is one of your own",
+    )
     parser.add_argument("--samples", type=int, default=16, metavar="S", help="an even number; default: 16")
     parser.add_argument("--member", type=int, default=0, metavar="K", help="of a committee, from 0; default: 0")
     parser.add_argument("--seed", type=int, default=0, help="of the draws; default: 0")

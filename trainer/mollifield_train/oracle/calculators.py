@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from typing import Any, ClassVar, Literal
 
 from ase.calculators.calculator import Calculator
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from .. import kinds
 from ..clusters import Cluster, LocalConfig
 from ..section import Section
 
@@ -143,9 +143,8 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def imported(name: str, arguments: dict[str, Any]) -> Calculator:
     """A calculator by its import path. Raises ValueError where there is no such module or class."""
-    module_name, _, class_name = name.rpartition(".")
     try:
-        calculator = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"oracle: cannot import the calculator {name!r}: {error}") from error
+        calculator = kinds.imported(name)
+    except ValueError as error:
+        raise ValueError(f"oracle: the calculator: {error}") from error
     return calculator(**arguments)
