@@ -7,8 +7,10 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("directory", type=Path, help="directory of a loop's run, which may be running")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument(
+        "directory", type=Path, metavar="DIRECTORY", help="directory of a loop's run, which may be running"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
 def run(options: argparse.Namespace) -> None:
