@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 on success, 2 with one line on a mistake of the user's, 1 where a check failed, 130 and 143 after Ctrl-C and
     SIGTERM, with one line that says what is kept.
     """
-    options = _parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     try:
         with interruptible():
             return COMMANDS[options.command].run(options) or 0
@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """All that may be typed."""
     parser = argparse.ArgumentParser(
         prog="mollifield", description="Machine-learned interatomic potentials that know what they do not know."
     )
