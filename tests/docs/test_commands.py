@@ -89,6 +89,37 @@ def test_python_is_python(block: Block) -> None:
     compile(block.text, str(block), "exec")
 
 
+def keywords(page: str) -> set[str]:
+    """Of the table in the syntax of a style's page."""
+    syntax = (ROOT / "docs" / page).read_text().split("## Examples")[0]
+    found = {words.split()[0] for words in re.findall(r"^\| `([^`]+)`", syntax, re.MULTILINE)}
+    return found | ({"ramp"} if "bias" in found else set())
+
+
+LINES = [
+    (block, line.split("#")[0].split())
+    for block in blocks("lammps", "")
+    for line in re.sub(r"&\s*\n", " ", block.text).splitlines()
+]
+
+
+def test_keywords_of_the_styles_are_those_of_their_pages() -> None:
+    of_pair, of_fix = keywords("pair_style_mollifield.md"), keywords("fix_mollifield_uncertainty.md")
+    assert len(of_pair) == 4 and len(of_fix) == 14
+    found = []
+    for block, words in LINES:
+        if words[:1] == ["fix"] and "mollifield/uncertainty" in words and words[1] != "ID":
+            found.append((block, of_fix, words[words.index("mollifield/uncertainty") + 2 :]))
+        if words[:2] == ["pair_style", "mollifield"] and words[2:] != ["keyword", "value", "..."]:
+            found.append((block, of_pair, words[2:]))
+    assert len(found) > 15
+    for block, known, rest in found:
+        while rest:
+            assert rest[0] in known, f"{block}: {rest[0]}"
+            n_values = 2 if rest[:2] == ["driver", "member"] else 1
+            rest = rest[1 + n_values :]
+
+
 def test_files_of_the_project_are_there() -> None:
     top = "plugin|trainer|lammps_interface|docs|examples|tests|benchmarks"
     named = {(page, span) for page, span in spans() if re.fullmatch(rf"({top})/[\w./-]+", span)}
