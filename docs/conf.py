@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 project = "Mollifield"
 author = copyright = "The Mollifield developers"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_copybutton", "generator.lammps_lexer", "generator.mathml"]
-exclude_patterns = ["**/contents.md"]
+exclude_patterns = ["tutorials/download"]
 
 # A name that leads nowhere ends the build; those of other projects cannot be looked up without a network.
 nitpicky = True
@@ -24,6 +24,7 @@ nb_execution_timeout = 600
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_output_stderr = "remove"  # progress bars
 
 default_role = "code"  # as the docstrings have it
 autodoc_member_order = "bysource"

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import jupytext
+import nbformat
 
-DOWNLOAD = """
-Download: {download}`notebook <{stem}.ipynb>`, {download}`script <{name}>`.
+DOWNLOAD = """\
+This page as a file: {{download}}`notebook <download/{stem}.ipynb>`, {{download}}`script <{stem}.py>`.
 """
+"""Above the first line of a tutorial's page."""
 
 
-def notebook(script: str, name: str) -> str:
-    """The notebook of a script, without outputs, as JSON. The same script gives the same text."""
+def notebook(script: str, above: str = "") -> str:
+    """The notebook of a script, without outputs, as JSON; `above`: Markdown after its title.
+
+    The same script gives the same text.
+    """
     made = jupytext.reads(script, fmt="py:percent")
+    if above:
+        title, _, rest = made.cells[0].source.partition("\n")
+        made.cells[0].source = f"{title}\n\n{above}{rest}"
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     for number, cell in enumerate(made.cells):
         cell["id"] = f"cell-{number}"
-    text: str = jupytext.writes(made, fmt="ipynb")
-    return text
+    text: str = nbformat.writes(made, version=4)
+    return text + "\n"

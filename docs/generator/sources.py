@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from .notebooks import notebook
+from .notebooks import DOWNLOAD, notebook
 from .reference import pages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,8 +20,9 @@ def assemble(folder: Path) -> None:
     """Fill `folder`; what is in it and is not meant to be is removed, what has not changed stays as it is."""
     wanted = dict(_copied()) | {Path("reference") / name: text.encode() for name, text in pages()}
     for script in sorted((DOCS / "tutorials").glob("*.py")):
-        text = script.read_text()
-        wanted[Path("tutorials") / script.with_suffix(".ipynb").name] = notebook(text, script.name).encode()
+        name, text = script.with_suffix(".ipynb").name, script.read_text()
+        wanted[Path("tutorials") / name] = notebook(text, DOWNLOAD.format(stem=script.stem)).encode()
+        wanted[Path("tutorials/download") / name] = notebook(text).encode()
     for name, page in OF_THE_ROOT.items():
         wanted[Path(page)] = _of_the_site((ROOT / name).read_text()).encode()
     wanted[Path("index.md")] += _contents(wanted).encode()
@@ -55,6 +56,7 @@ def _of_the_site(text: str) -> str:
     """With links that lead from page to page of the site, and names above files that are shown."""
     text = re.sub(r"^```lammps (\S+)$", r"```{code-block} lammps\n:caption: \1\n", text, flags=re.MULTILINE)
     text = re.sub(r"\]\((?:\.\./)*docs/", "](", text)
+    text = re.sub(r"\]\(tutorials/(\w+)\.py\)", r"](tutorials/\1.ipynb)", text)
     text = re.sub(r"\]\((?:\.\./)*plugin/mollifield/contract\.py\)", "](reference/model_file.md)", text)
     for name, page in OF_THE_ROOT.items():
         text = re.sub(rf"\]\(((?:\.\./)*){re.escape(name)}", rf"](/{page}", text)
