@@ -19,6 +19,7 @@ REST: dict[str, dict[str, Any]] = {
     "train": {"data": {"train": "frames.xyz"}},
     "loop": {"directory": "runs/a", "frames": "frames.xyz"},
     "sweep": {"directory": "runs/a", "training": {"data": {"train": "frames.xyz"}}, "search": {"model.l_max": [1, 2]}},
+    "neb": {},
 }
 """What a part of a config must stand beside."""
 
@@ -70,8 +71,9 @@ def _subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.Argument
 
 
 @pytest.mark.parametrize(("block", "part"), CONFIGS, ids=lambda value: "part" if isinstance(value, str) else str(value))
-def test_a_config_is_read(block: Block, part: str) -> None:
+def test_a_config_is_read(block: Block, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By one of the commands, beside what the others have to say."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "howto" / "examples"))  # kinds that a page names by their path
     values, complaints = yaml.safe_load(part), []
     if isinstance(values.get("training"), str):  # a file, which `mollifield sweep` would read
         values["training"] = REST["train"]

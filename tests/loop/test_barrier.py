@@ -15,7 +15,8 @@ from ase.constraints import FixAtoms
 
 from mollifield import MollifieldCalculator
 from mollifield.properties import Barrier, Report, Samples
-from mollifield_train.active.barrier import LearnConfig, learn_barrier
+from mollifield_train.active.barrier import learn_barrier
+from mollifield_train.active.barrier_config import LearnConfig
 from mollifield_train.active.store import LABELLED, Store
 from mollifield_train.cli import main
 from mollifield_train.config import TrainConfig, validated

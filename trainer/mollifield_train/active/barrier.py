@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import ase.io
 import numpy as np
 from ase import Atoms
-from pydantic import Field, PositiveFloat
 
 from mollifield import MollifieldCalculator
 from mollifield.artefact import Artefact, read_posterior
@@ -26,12 +25,10 @@ from ..calibrate.fitting import calibrate_file
 from ..config import OriginConfig, TrainConfig, validated
 from ..data.keys import REFERENCE_KEYS
 from ..durable import only_process, replacing
-from ..oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
 from ..oracle.labels import Label
-from ..section import Section
 from ..training.run import train
 from ..training.run_directory import LAST_CHECKPOINT, MODEL_FILE
-from .config import WarmConfig
+from .barrier_config import LearnConfig
 from .dataset import with_reference
 from .explore.trajectory import snapshot
 from .label.labelling import label_chosen
@@ -39,29 +36,8 @@ from .store import FAILED, Store, content_key
 
 BAND = "band"
 """The arm of its frames in the store."""
-Files = str | Annotated[list[str], Field(min_length=1)]
 Measure = Callable[[MollifieldCalculator, Sequence[Atoms]], Report]
 """A barrier with its error bars, from a band to begin with."""
-
-
-class LearnConfig(Section):
-    """What `mollifield property neb --learn` may be told."""
-
-    oracle: Oracle = Field(default_factory=CALCULATORS[DEFAULT_CALCULATOR].section)
-    """Who labels, as the loop's `oracle`: the method that labelled the frames which the model was trained on."""
-    budget: Annotated[int, Field(ge=2)] = 20
-    """Labels at most."""
-    batch: Annotated[int, Field(ge=3)] = 4
-    """Labels of a round: the first and the highest image, and the most uncertain others."""
-    tolerance: PositiveFloat = 0.02
-    """eV: of half the barrier's interval, and of its difference from the oracle's at the same two images."""
-    warm: WarmConfig = Field(default_factory=WarmConfig)
-    """Of each training, which begins from the weights before it; all else is as the model was trained."""
-    train: Files | None = None
-    """The frames that the model was trained on; null: those that its own config names."""
-    calibrate: Files | None = None
-    """Labelled frames that no training saw, by which each new model is calibrated; null: error bars are the members'
-    spread as it comes."""
 
 
 @dataclass(frozen=True)

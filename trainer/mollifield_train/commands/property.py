@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="neb only: YAML file by which an oracle labels uncertain images and the model is trained on; "
-        "keys: mollifield_train.active.barrier.LearnConfig",
+        "keys: mollifield_train.active.barrier_config.LearnConfig",
     )
     parser.add_argument(
         "--no-error-bar", action="store_true", help="values by the mean potential alone; for model files of one member"
@@ -100,7 +100,8 @@ def _learnt(
     options: argparse.Namespace, structures: "Sequence[Atoms]", folder: Path, measure: "Measure"
 ) -> "tuple[Report, dict[str, Any]]":
     """What is reported of the last of the models that were learnt on the way, and the way."""
-    from ..active.barrier import LearnConfig, learn_barrier
+    from ..active.barrier import learn_barrier
+    from ..active.barrier_config import LearnConfig
     from ..section import validated
     from ..yaml_values import read_yaml
 
