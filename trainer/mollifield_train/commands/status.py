@@ -7,9 +7,11 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("directory", type=Path, help="directory of a loop's run, which may be running")
+    parser.add_argument(
+        "directory", type=Path, metavar="DIRECTORY", help="directory of a loop's run, which may be running"
+    )
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--json", action="store_true", help="for programs")
+    how.add_argument("--json", action="store_true", help="print JSON, for programs")
     how.add_argument("--follow", action="store_true", help="bars on the terminal, until the run is over or ends")
 
 
