@@ -76,12 +76,12 @@ def test_a_run_is_what_it_is_in_a_file(tmp_path: Path, url: str, monkeypatch: py
     found = []
     for name, store in (("file", None), ("server", url)):
         (tmp_path / name).mkdir()
-        config = make_config(tmp_path / name, store=store, arms={"active": {"kind": "most_uncertain"}})
+        config = make_config(tmp_path / name, store=store, rounds=1, arms={"active": {"kind": "most_uncertain"}})
         results = run(config)
         frames = Store(store or config.directory / "frames.db").frames()
         keep = [{k: v for k, v in f.columns.items() if k not in ("seconds", "host")} for f in frames]
         found.append((results, keep, [f.atoms.positions.tolist() for f in frames]))
-        assert status_of(config.directory)["arms"]["active"][LABELLED] == 6
+        assert status_of(config.directory)["arms"]["active"][LABELLED] == 3
     assert found[0] == found[1]
     assert not (config.directory / "frames.db").exists()
     with pytest.raises(ValueError, match="holds frames, of another run"):
