@@ -1,10 +1,12 @@
 """A loop that runs for long keeps nothing of rounds that are over."""
 
 import gc
-import tracemalloc
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import pytest
 
 from mollifield_train.active import loop
@@ -13,10 +15,12 @@ from mollifield_train.active.rounds import ArmRun
 from tests.loop import stub_parts
 from tests.loop.test_rounds import in_this_process, make_config
 
+Found = TypeVar("Found")
 
-def after_each_round(directory: Path, n_rounds: int, measure: Callable[[], int]) -> list[int]:
+
+def after_each_round(directory: Path, n_rounds: int, measure: Callable[[], Found]) -> list[Found]:
     """What `measure` says after each of so many rounds with stubs and one label each, in this process."""
-    found = []
+    found: list[Found] = []
     with pytest.MonkeyPatch.context() as patch:
         in_this_process(patch)
         patch.setattr("mollifield_train.active.report.write_report", lambda *arguments: None)
@@ -36,12 +40,15 @@ def after_each_round(directory: Path, n_rounds: int, measure: Callable[[], int])
     return found[1:]
 
 
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def test_memory_stays_flat(tmp_path: Path) -> None:
-    """What Python holds after the 30th round is what it held after the 10th, to a few kilobytes a round."""
-    tracemalloc.start()
-    try:
-        held = after_each_round(tmp_path, 30, lambda: tracemalloc.get_traced_memory()[0])
-    finally:
-        tracemalloc.stop()
-    assert len(held) == 30
-    assert (held[29] - held[9]) / 20 < 5000  # bytes; a frame of the store with its row takes about as much
+    """After the 20th round there are as many objects as after the 8th, and hardly more memory is used."""
+    found = after_each_round(tmp_path, 20, lambda: (len(gc.get_objects()), resident()))
+    assert len(found) == 20
+    objects, memory = np.array(found).T
+    assert abs(objects[19] - objects[7]) < 5 * 12  # a round has dozens of frames and rows, each of many objects
+    assert memory[19] - memory[7] < 12 * 0.3e6

@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from ..durable import replacing
 from . import figures
 from .acquire.config import AcquisitionConfig
-from .acquire.descriptors import describe
+from .acquire.descriptors import describe, labelled_atoms
 from .calibrations import HEAD, about_calibrations, calibrated_rows, picture
 from .committee import LoadCommittee
 from .config import LoopConfig
@@ -322,7 +322,8 @@ def _gallery(
         stds.append(committee.predict(frame.atoms).forces_std)
         of = f"{frame.system}, " * bool(frame.system)
         where = of + _when(frame.columns["step"], explorer_of(config, frame.system).step_length)
-        titles.append(f"round {number}, {where}: {1000 * stds[-1].max():.0f} meV/Å")
+        largest = stds[-1][labelled_atoms(frame.atoms)].max()
+        titles.append(f"round {number}, {where}: {1000 * largest:.0f} meV/Å")
     atoms = [frame.atoms for frame in worst]
     view = "a molecule lies in its own principal plane."
     if any(frame.atoms.pbc.any() for frame in worst):
