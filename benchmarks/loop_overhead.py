@@ -4,8 +4,9 @@
     python benchmarks/loop_overhead.py --rounds 100
 
 The first runs a config with its arms one after the other in one process, in a folder of its own, and counts processor
-time, which does not depend on what else the machine does: of this process outside the parts (the page at the end is the loop's own), over that of this process
-and all its children. The second prints the resident memory of a loop with stubs after every tenth round.
+time, which does not depend on what else the machine does: of this process outside the parts (the page at the end is the
+loop's own), over that of this process and all its children. The second prints the resident memory of a loop with stubs
+after every tenth round.
 """
 
 import argparse
