@@ -198,8 +198,8 @@ def _called(body: list[ast.stmt]) -> Iterator[str]:
 
 
 def test_torchscript_stays_at_the_export() -> None:
-    """TorchScript will be replaced one day: one file writes it, one reads it."""
-    allowed = {TRAINER / "export.py", PLUGIN / "artefact.py"}
+    """TorchScript will be replaced one day: one file writes it, one reads it, one writes old files anew."""
+    allowed = {TRAINER / "export.py", PLUGIN / "artefact.py", PLUGIN / "upgrade.py"}
     users = {path for path in MODULES if re.search(r"\bjit\b", path.read_text())}
     assert users <= allowed, sorted(map(str, users - allowed))
 

@@ -46,7 +46,7 @@ def _linked(part: Any) -> Any:
         return part
     found = {key: _linked(value) for key, value in part.items() if key != ANY_OF_KINDS}
     if ANY_OF_KINDS in part:
-        found["anyOf"] = [{"$ref": f"#/$defs/{name}"} for name in part[ANY_OF_KINDS]]
+        found["anyOf"] = [*({"$ref": f"#/$defs/{name}"} for name in part[ANY_OF_KINDS]), *part.get("anyOf", [])]
     return found
 
 

@@ -8,19 +8,21 @@ import ase.io
 from ase import Atoms
 
 from ..data.keys import REFERENCE_KEYS
+from ..data.labels import FORCES_MASK
 from ..durable import replacing
 from .status import open_run
 from .store import LABELLED, TEST_SET, Store, label_of
 
-ORIGIN = ("arm", "round", "trajectory", "step", "source", "side", "std", "settings", "host", "seconds")
+ORIGIN = ("arm", "round", "trajectory", "step", "source", "system", "side", "cut", "std", "settings", "host", "seconds")
 """Columns of the store that go with a frame."""
 
 
 def export_dataset(directory: Path, output: Path, arm: str | None = None, test: bool = False) -> int:
     """Write all labelled frames of a run to an extxyz file; how many.
 
-    Labels are REF_energy (eV), REF_forces (eV/Å) and REF_stress (eV/Å^3, Voigt, where there is one); each geometry
-    comes once. `arm`: only what this one was trained on, with the given frames. `test`: the test set in their place.
+    Labels are REF_energy (eV; not of clusters that were cut out, which have `forces_mask` in its place), REF_forces
+    (eV/Å) and REF_stress (eV/Å^3, Voigt, where there is one); each geometry comes once. `arm`: only what this one was
+    trained on, with the given frames. `test`: the test set in their place.
     Raises ValueError: no run, no such arm, or no frames.
     """
     config, paths = open_run(directory)
@@ -37,7 +39,11 @@ def export_dataset(directory: Path, output: Path, arm: str | None = None, test: 
         seen.add(row.columns["content"])
         atoms = Atoms(row.atoms.numbers, row.atoms.get_positions(), cell=row.atoms.cell, pbc=row.atoms.pbc)
         atoms.info |= {name: row.columns[name] for name in ORIGIN if name in row.columns}
-        atoms.info[REFERENCE_KEYS["energy"]] = label.energy
+        mask = row.atoms.arrays.get(FORCES_MASK)
+        if mask is None:
+            atoms.info[REFERENCE_KEYS["energy"]] = label.energy
+        else:
+            atoms.arrays[FORCES_MASK] = mask
         atoms.arrays[REFERENCE_KEYS["forces"]] = label.forces
         if label.stress is not None:
             atoms.info[REFERENCE_KEYS["stress"]] = label.stress

@@ -12,12 +12,14 @@ from ..processes import Job, run_together
 from .config import LoopConfig, check_same_run, load_loop_config
 from .finish import rounds_to_do
 from .label.spool import remove_stale_claims
+from .live import live
 from .log import say
 from .parts import GIVEN_KEYS, Parts, Paths
 from .rounds import ArmRun
 from .spelling import stored
 from .start import prepare_start, start_fingerprint
 from .store import GIVEN, Store
+from .systems import systems_of
 from .test_set import make_test_set
 
 MakeParts = Callable[[LoopConfig], Parts]
@@ -66,7 +68,8 @@ def run_loop(config: LoopConfig, fresh: bool, make_parts: MakeParts) -> Path | N
         if _all_done(config, paths):
             say("loop", "all rounds are done; --fresh starts again")
         elif not paths.pause.exists():
-            _run_rounds(config, paths, make_parts)
+            with live(root):
+                _run_rounds(config, paths, make_parts)
         if not _all_done(config, paths):
             say("loop", f"paused; `mollifield resume {root}` goes on")
             return None
@@ -113,10 +116,14 @@ def _check_frames(root: Path, config: LoopConfig) -> None:
     content, frames = read_json(marker), start_fingerprint(config)
     if content.setdefault(_FRAMES, frames) != frames:
         raise ValueError(
-            f"{config.frames} has changed since the run in {root} was started with it; bring the old frames "
+            f"{_files(config)} has changed since the run in {root} was started with it; bring the old frames "
             "back, choose another directory, or start again with --fresh"
         )
     write_json(marker, content)
+
+
+def _files(config: LoopConfig) -> str:
+    return " or ".join(str(system.frames) for system in systems_of(config).values())
 
 
 def _prepare(config: LoopConfig, paths: Paths) -> None:

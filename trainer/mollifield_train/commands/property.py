@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from .labelled_frames import add_device
 from .tables import print_table
 
 if TYPE_CHECKING:
@@ -16,27 +17,40 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("name", help="which property; a name that is none lists them all")
-    parser.add_argument("model", type=Path, help="exported model file of a committee, or of samples")
-    parser.add_argument("structures", nargs="+", help="files that ASE reads; file.xyz@0 is the first structure in it")
-    parser.add_argument("-o", "--output", type=Path, help="folder for the numbers and the picture; default: the name")
+    parser.add_argument(
+        "name", metavar="NAME", help="eos, elastic, phonons, defect, neb, md or pimd (docs/properties.md)"
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="model file of a committee, or of samples")
+    parser.add_argument(
+        "structures",
+        nargs="+",
+        metavar="STRUCTURE",
+        help="files that ASE reads; file.xyz@0 is the first structure in it",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="for the numbers and the picture; default: ./NAME"
+    )
     parser.add_argument(
         "--set",
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="settings of the property; a key that is none lists them all",
+        help="settings of the property; `--set help` lists them with their defaults",
     )
-    parser.add_argument("--level", type=float, default=0.9, help="of the intervals; default: 0.9")
+    parser.add_argument(
+        "--level", type=float, default=0.9, help="part of the errors that intervals are to hold; default: 0.9"
+    )
     parser.add_argument(
         "--tolerance",
         type=float,
         default=0.25,
         metavar="PART",
-        help="half an interval by the size of its quantity, above which it is not to be believed; default: 0.25",
+        help="a quantity is `not to be believed` where half its interval is more than this part of it; default: 0.25",
     )
-    parser.add_argument("--no-error-bar", action="store_true", help="the value of the mean potential alone")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or auto")
+    parser.add_argument(
+        "--no-error-bar", action="store_true", help="values by the mean potential alone; for model files of one member"
+    )
+    add_device(parser)
 
 
 def run(options: argparse.Namespace) -> None:
