@@ -37,7 +37,7 @@ int whole_number(Error *error, const char *key, const char *text)
 
 }  // namespace
 
-PairMollifield::PairMollifield(LAMMPS *lmp) : Pair(lmp), state(std::make_unique<State>())
+PairMollifield::PairMollifield(LAMMPS *lmp) : Pair(lmp), state(std::make_unique<State>(this))
 {
   single_enable = 0;
   one_coeff = 1;
@@ -67,11 +67,13 @@ void PairMollifield::settings(int narg, char **arg)
   state->options = {};
   state->driver_member = -1;
   state->ghosts_asked = State::Ghosts::EXCHANGE;
+  state->chunk = State::DEFAULT_CHUNK;
   std::set<std::string> seen;
   for (int i = 0; i < narg; i += 2) {
     const std::string key = arg[i];
-    if (key != "device" && key != "threads" && key != "driver" && key != "halo")
-      error->all(FLERR, "Pair style mollifield: unknown keyword '{}'; allowed: device, threads, driver, halo", key);
+    if (key != "device" && key != "threads" && key != "driver" && key != "halo" && key != "chunk")
+      error->all(FLERR, "Pair style mollifield: unknown keyword '{}'; allowed: device, threads, driver, halo, chunk",
+                 key);
     if (!seen.insert(key).second) error->all(FLERR, "Pair style mollifield: keyword '{}' is repeated", key);
     if (i + 1 >= narg) error->all(FLERR, "Pair style mollifield: keyword '{}' has no value", key);
     if (key != "driver") {
@@ -96,6 +98,9 @@ void PairMollifield::parse_keyword(const std::string &key, char *text)
     state->options.threads = whole_number(error, "threads", text);
     if (state->options.threads < 1)
       error->all(FLERR, "Pair style mollifield: threads must be at least 1, found {}", value);
+  } else if (key == "chunk") {
+    state->chunk = whole_number(error, "chunk", text);
+    if (state->chunk < 1) error->all(FLERR, "Pair style mollifield: chunk must be at least 1, found {}", value);
   } else if (key == "halo") {
     if (value != "exchange" && value != "ghost")
       error->all(FLERR, "Pair style mollifield: unknown halo '{}'; allowed: exchange, ghost", value);
@@ -355,6 +360,7 @@ void PairMollifield::warn_of_unseen_stress()
 void PairMollifield::choose_ghosts()
 {
   auto &s = *state;
+  s.knows_list = false;
   s.ghosts = s.ghosts_asked;
   if (comm->nprocs == 1) return;
   if (s.ghosts == State::Ghosts::EXCHANGE && !s.potential->has_stages()) {
@@ -378,8 +384,12 @@ double PairMollifield::init_one(int i, int j)
 double PairMollifield::memory_usage()
 {
   const auto &s = *state;
-  const std::size_t doubles = s.member_forces.capacity() + s.outputs.n_doubles() + s.graph.edge_vectors.capacity() +
-                              s.graph.edge_index.capacity();
-  const std::size_t ints = s.owner.capacity() + s.node.capacity() + s.atoms.capacity() + 2 * s.edge_centre.capacity();
+  const auto &e = s.evaluation;
+  const std::size_t doubles = s.member_forces.capacity() + s.outputs.n_doubles() + s.edges.vectors.capacity() +
+                              s.graph.edge_index.capacity() + e.latent.doubles.capacity() +
+                              e.noise_features.doubles.capacity();
+  const std::size_t ints = s.owner.capacity() + s.node.capacity() + s.atoms.capacity() + s.edges.centre.capacity() +
+                           s.edges.neighbour.capacity() + e.latent.singles.capacity() +
+                           e.noise_features.singles.capacity() + 2 * s.home.capacity();
   return Pair::memory_usage() + static_cast<double>(doubles * sizeof(double) + ints * sizeof(int));
 }

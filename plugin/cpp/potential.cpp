@@ -42,9 +42,7 @@ struct Differentiated {
   at::Tensor atomic_energies, latent, noise_features, edge_gradients, edge_moments;
 };
 
-// `by_member`: with a backward pass for each member, which share a trunk and have one copy of the geometry.
-Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inputs, bool by_member,
-                              const at::Tensor &basis)
+Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inputs, const Seeds &seeds)
 {
   const Outputs outputs(module.forward({inputs.edge_vectors, inputs.edge_index, inputs.types}));
   Differentiated result;
@@ -53,7 +51,7 @@ Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inp
   result.noise_features = outputs.noise_features();
   if (inputs.edge_vectors.size(1) == 0) return result;
   std::vector<at::Tensor> found;
-  const auto energies = member_energies(result.atomic_energies, inputs.n_local, by_member, basis);
+  const auto energies = seeded_energies(result.atomic_energies, inputs.n_local, seeds);
   for (const at::Tensor &energy : energies)
     found.push_back(torch::autograd::grad({energy}, {inputs.edge_vectors}, {}, found.size() + 1 < energies.size())[0]);
   result.edge_gradients = at::cat(found);
@@ -187,6 +185,7 @@ void Potential::Implementation::keep_member(int k)
   }
   only_member = k;
   n_members = 1;
+  members.clear();
   basis = mixing = at::Tensor();
 }
 
@@ -203,8 +202,13 @@ Evaluation collect(const Request &request, std::int64_t n_local, bool with_noise
   result.member_energies = to_vector(energies.sum(1));
   if (request.members) {
     result.member_atomic_energies = to_vector(energies);
-    result.latent = to_vector(outputs.latent.narrow(1, 0, n_local));
-    if (with_noise) result.noise_features = to_vector(outputs.noise_features.narrow(1, 0, n_local));
+    const auto keep = [n_local](Features &features, const at::Tensor &found) {
+      features.n_trunks = found.size(0);
+      features.n_atoms = n_local;
+      put_features(features, found.narrow(1, 0, n_local), 0, nullptr);
+    };
+    keep(result.latent, outputs.latent);
+    if (with_noise) keep(result.noise_features, outputs.noise_features);
   }
   if (!outputs.edge_gradients.defined()) return result;
   result.edge_gradients = to_vector(outputs.edge_gradients.sum(0) / n_members);
@@ -222,6 +226,7 @@ Evaluation Potential::Implementation::evaluate(const Graph &graph, const Request
   const ThreadGuard thread_guard(threads);
   // The caller may sit inside a no_grad region of its own.
   const at::AutoGradMode with_gradients(true);
+  if (request.edges) return evaluate_stream(graph, request);
   const bool by_member = request.members && shared_trunk;
   const std::int64_t n_edges = graph.n_edges(), n_atoms = graph.n_atoms(),
                      n_geometries = request.members && !shared_trunk ? n_members : 1;
@@ -242,14 +247,14 @@ Evaluation Potential::Implementation::evaluate(const Graph &graph, const Request
   const bool moments = request.moments && n_layers > 1;
   if ((request.halo || moments) && !has_stages())
     throw std::runtime_error("it cannot be evaluated layer by layer: it was written by an older release");
+  const Seeds seeds{by_member, basis, mixing, moments};
   if (request.halo || moments) {
-    StagedEvaluation stages(frozen, n_layers, inputs, request.halo, moments, by_member, basis, mixing);
-    stages.forward();
-    stages.backward();
+    StagedEvaluation stages(frozen, n_layers, inputs, seeds);
+    evaluate_in_stages(stages, n_layers, inputs, request.halo);
     if (by_member) mix_members(stages.edge_gradients);
     return collect(request, graph.n_local, has_noise_head(), stages);
   }
-  Differentiated whole = evaluate_whole(frozen, inputs, by_member, basis);
+  Differentiated whole = evaluate_whole(frozen, inputs, seeds);
   if (by_member) mix_members(whole.edge_gradients);
   return collect(request, graph.n_local, has_noise_head(), whole);
 }
@@ -275,11 +280,13 @@ Noise Potential::Implementation::noise(const Graph &graph, const Evaluation &eva
   const auto on_device = [&](const void *values, at::IntArrayRef sizes, at::ScalarType type) {
     return torch::from_blob(const_cast<void *>(values), sizes, type).to(device);
   };
-  const auto n_features = static_cast<std::int64_t>(evaluation.noise_features.size()) / (n_trunks * n);
+  const Features &read = evaluation.noise_features;
+  const void *const values =
+      read.singles.empty() ? static_cast<const void *>(read.doubles.data()) : read.singles.data();
   const auto found =
       frozen
           .get_method(contract::NOISE_METHOD)(
-              {on_device(evaluation.noise_features.data(), {n_trunks, n, n_features}, at::kDouble),
+              {on_device(values, {n_trunks, n, static_cast<std::int64_t>(read.width)}, dtype),
                on_device(graph.types.data(), {n}, at::kLong), on_device(forces.data(), {n, 3}, at::kDouble)})
           .toGenericDict();
   const at::Tensor covariances = found.at(contract::FORCE_NOISE).toTensor().mean(0).flatten(1);  // [N, 9]
@@ -367,17 +374,22 @@ std::unique_ptr<Potential> Potential::member(int k) const
   if (k < 0 || k >= n_members())
     throw std::runtime_error("model file '" + impl->path + "' has no member " + std::to_string(k) + "; allowed: 0 to " +
                              std::to_string(n_members() - 1));
-  auto single = std::make_unique<Implementation>(*impl);
   const ThreadGuard thread_guard(impl->threads);
+  return std::unique_ptr<Potential>(new Potential(impl->single(k, impl->verified)));
+}
+
+std::unique_ptr<Potential::Implementation> Potential::Implementation::single(int k, bool with_verification) const
+{
+  auto found = std::make_unique<Implementation>(*this);
   const PlainExecutorGuard executor_guard;
   try {
-    single->keep_member(k);
-    single->freeze();
-    if (impl->verified) single->verify();
+    found->keep_member(k);
+    found->freeze();
+    if (with_verification) found->verify();
   } catch (const std::exception &error) {
-    throw std::runtime_error("model file '" + impl->path + "', member " + std::to_string(k) + ": " + first_line(error));
+    throw std::runtime_error("model file '" + path + "', member " + std::to_string(k) + ": " + first_line(error));
   }
-  return std::unique_ptr<Potential>(new Potential(std::move(single)));
+  return found;
 }
 
 int Potential::n_cuda_devices() { return static_cast<int>(torch::cuda::device_count()); }
