@@ -67,12 +67,14 @@ void PairMollifield::settings(int narg, char **arg)
   state->options = {};
   state->driver_member = -1;
   state->ghosts_asked = State::Ghosts::EXCHANGE;
+  state->edges_asked = State::EdgesAre::BY_DEVICE;
   state->chunk = State::DEFAULT_CHUNK;
   std::set<std::string> seen;
   for (int i = 0; i < narg; i += 2) {
     const std::string key = arg[i];
-    if (key != "device" && key != "threads" && key != "driver" && key != "halo" && key != "chunk")
-      error->all(FLERR, "Pair style mollifield: unknown keyword '{}'; allowed: device, threads, driver, halo, chunk",
+    if (key != "device" && key != "threads" && key != "driver" && key != "halo" && key != "chunk" && key != "edges")
+      error->all(FLERR,
+                 "Pair style mollifield: unknown keyword '{}'; allowed: device, threads, driver, halo, chunk, edges",
                  key);
     if (!seen.insert(key).second) error->all(FLERR, "Pair style mollifield: keyword '{}' is repeated", key);
     if (i + 1 >= narg) error->all(FLERR, "Pair style mollifield: keyword '{}' has no value", key);
@@ -85,6 +87,7 @@ void PairMollifield::settings(int narg, char **arg)
   }
   state->settings = utils::join_words(std::vector<std::string>(arg, arg + narg), " ");
   // A model was loaded with the settings before.
+  state->resident.reset();
   state->potential.reset();
   state->driver.reset();
   state->coeff_given = false;
@@ -105,6 +108,12 @@ void PairMollifield::parse_keyword(const std::string &key, char *text)
     if (value != "exchange" && value != "ghost")
       error->all(FLERR, "Pair style mollifield: unknown halo '{}'; allowed: exchange, ghost", value);
     state->ghosts_asked = value == "exchange" ? State::Ghosts::EXCHANGE : State::Ghosts::COMPUTE;
+  } else if (key == "edges") {
+    if (value != "auto" && value != "host" && value != "device")
+      error->all(FLERR, "Pair style mollifield: unknown edges '{}'; allowed: auto, host, device", value);
+    state->edges_asked = value == "auto"   ? State::EdgesAre::BY_DEVICE
+                         : value == "host" ? State::EdgesAre::ON_HOST
+                                           : State::EdgesAre::ON_DEVICE;
   } else {
     if (value != "cpu" && value != "cuda" && value != "auto" && !utils::strmatch(value, "^cuda:\\d+$"))
       error->all(FLERR, "Pair style mollifield: unknown device '{}'; allowed: cpu, cuda, cuda:N, auto", value);
@@ -173,6 +182,7 @@ std::string PairMollifield::device_of_rank() const
 // Loads the file of this name and returns what is wrong with it, on every rank alike whether there is something.
 std::string PairMollifield::load_model(const std::string &name)
 {
+  state->resident.reset();
   state->potential.reset();
   state->driver.reset();
   const std::string path = utils::get_potential_file_path(name);

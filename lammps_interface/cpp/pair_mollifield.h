@@ -1,5 +1,5 @@
 // pair_style mollifield [device cpu|cuda|cuda:N|auto] [threads n] [driver mean | driver member k] [halo exchange|ghost]
-//                       [chunk n]
+//                       [chunk n] [edges auto|host|device]
 // pair_coeff * * model.pt El1 El2 ... NULL
 #ifndef LMP_PAIR_MOLLIFIELD_H
 #define LMP_PAIR_MOLLIFIELD_H
@@ -112,6 +112,12 @@ class PairMollifield : public Pair {
   void count_work();
   void evaluate(bool);
   mollifield::Evaluation run(const mollifield::Potential &, mollifield::Request, int);
+  bool edges_are_resident() const;
+  bool graph_holds();
+  void make_resident();
+  mollifield::Evaluation run_resident(const mollifield::Potential &, const mollifield::Request &);
+  void take_nodes(int, const double *, const double *);
+  void require_distances();
   [[noreturn]] void fail_on_this_rank(const std::string &) const;
   void follow_driver();
   void tally_energies();

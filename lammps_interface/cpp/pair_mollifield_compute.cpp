@@ -20,13 +20,20 @@ void PairMollifield::compute(int eflag, int vflag)
 {
   ev_init(eflag, vflag);
   const bool members = state->force_std_flag != 0;
+  state->transferred = mollifield::ResidentGraph::transfers();
   if (state->halo) state->halo->traffic = {};
-  if (neighbor->ago == 0 || !state->knows_list || state->list_step != neighbor->lastcall) learn_list();
-  find_owners();
-  build_graph();
-  connect_ghosts();
+  if (edges_are_resident()) {
+    if (!graph_holds()) make_resident();
+  } else {
+    state->resident.reset();
+    if (neighbor->ago == 0 || !state->knows_list || state->list_step != neighbor->lastcall) learn_list();
+    find_owners();
+    build_graph();
+    connect_ghosts();
+  }
   if (members) clear_members();
   evaluate(members);
+  if (state->resident) require_distances();
   count_work();
   tally_energies();
   if (members) {
@@ -41,8 +48,19 @@ void PairMollifield::count_work()
   const auto n_edges = static_cast<double>(s.n_edges);
   const auto n_local = static_cast<double>(s.graph.n_local), n_atoms = static_cast<double>(s.atoms.size());
   const auto traffic = s.halo ? s.halo->traffic : HaloExchange::Traffic();
-  s.work = {n_edges,       s.halo ? n_local : n_atoms, s.halo ? n_atoms - n_local : 0.0, traffic.messages,
-            traffic.bytes, traffic.collectives};
+  const auto since = [](std::int64_t now, std::int64_t before) { return static_cast<double>(now - before); };
+  const auto &before = s.transferred;
+  const auto now = mollifield::ResidentGraph::transfers();
+  s.work = {n_edges,
+            s.halo ? n_local : n_atoms,
+            s.halo ? n_atoms - n_local : 0.0,
+            traffic.messages,
+            traffic.bytes,
+            traffic.collectives,
+            since(now.uploads, before.uploads),
+            since(now.uploaded_bytes, before.uploaded_bytes),
+            since(now.downloads, before.downloads),
+            since(now.downloaded_bytes, before.downloaded_bytes)};
 }
 
 // Forces and virials are summed on the way.
@@ -81,6 +99,7 @@ mollifield::Evaluation PairMollifield::run(const mollifield::Potential &potentia
 {
   auto &s = *state;
   s.forces_of = forces_of;
+  if (s.resident) return run_resident(potential, request);
   if (s.streams) {
     request.edges = &s.stream;
     return potential.evaluate(s.graph, request);

@@ -6,6 +6,7 @@
 #include "pair_mollifield.h"
 #include "pair_mollifield_members.h"
 #include "potential.hpp"
+#include "resident_graph.hpp"
 
 #include <array>
 #include <map>
@@ -56,8 +57,10 @@ struct PairMollifield::State {
   };
   Ghosts ghosts_asked = Ghosts::EXCHANGE, ghosts = Ghosts::EXCHANGE;
   std::unique_ptr<HaloExchange> halo;  // on several ranks with Ghosts::EXCHANGE
-  // pvector: edges and nodes evaluated, rows received, messages and bytes sent, collectives; on this rank.
-  std::array<double, 6> work;
+  // pvector, of this rank: edges and nodes evaluated, rows received; messages and bytes sent to others, collectives;
+  // how often numbers went to the device and how many bytes, how often they came back and how many.
+  std::array<double, 10> work;
+  mollifield::Transfers transferred;  // before this force computation
   // Of the neighbour list: whether it is known, the step it was made at, and whether its edges are too many to keep,
   // here or, since ranks exchange alike, on another rank.
   bool knows_list = false, streams = false;
@@ -65,6 +68,13 @@ struct PairMollifield::State {
   static constexpr std::int64_t DEFAULT_CHUNK = 1 << 16;
   std::int64_t chunk = DEFAULT_CHUNK;  // edges evaluated at a time
   Stream stream;
+  // Where edges are cut from the neighbour list; BY_DEVICE: where the model runs, if that is a GPU.
+  enum class EdgesAre { BY_DEVICE, ON_HOST, ON_DEVICE };
+  EdgesAre edges_asked = EdgesAre::BY_DEVICE;
+  // Where the model runs, for as long as the list holds: the graph; the types that its rows had, the list's number.
+  std::unique_ptr<mollifield::ResidentGraph> resident;
+  std::vector<int> row_types;
+  bigint list_number = -1;
   // LAMMPS's units of 1 eV, 1 Å and 1 eV/Å.
   double energy_unit = 1.0, length_unit = 1.0, force_unit = 1.0;
   int n_members = 0, force_std_flag = 0;

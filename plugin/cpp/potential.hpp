@@ -54,7 +54,14 @@ struct Evaluation {
   // [3 (a), E, 3 (b)] mean over members, eV: sum over atoms m of (r_m - r_i)_a dE_m/d(edge_vectors_ij)_b. Only where
   // asked for, and empty for a model of one layer, in which an edge changes the energy of its centre alone.
   std::vector<double> edge_moments;
+  // Of a ResidentGraph, in place of what is told by edges: sums over them, by member where members are asked for, else
+  // of the mean. Of ghosts too.
+  std::vector<double> forces, virials;  // [M or 1, N, 3] eV/Å, [M or 1, 3 (a), 3 (b)] -sum d_a g_b, eV
+  std::int64_t n_edges = 0;
+  double shortest_square = 0.0;  // Å^2, of the candidates
 };
+
+class ResidentGraph;
 
 // What is wanted besides energies and mean gradients.
 struct Request {
@@ -103,6 +110,10 @@ class Potential {
   bool has_stages() const;
 
   Evaluation evaluate(const Graph &graph, const Request &request = {}) const;
+  // The same of atoms that have moved to `positions` [R, 3], in units of `unit` Å ** -1: one upload, and one download
+  // besides those of a halo. No moments.
+  Evaluation evaluate(const ResidentGraph &graph, const double *positions, double unit,
+                      const Request &request = {}) const;
 
   // Whether the file tells the noise of labels atom by atom.
   bool has_noise_head() const;
@@ -116,6 +127,7 @@ class Potential {
  private:
   struct Implementation;
   explicit Potential(std::unique_ptr<Implementation> implementation);
+  template <typename F> Evaluation run(F evaluation) const;
   std::unique_ptr<Implementation> impl;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "potential.hpp"
+#include "stages.hpp"
 
 #include <torch/script.h>
 
@@ -9,6 +10,11 @@ namespace mollifield {
 
 // On the host, as double.
 std::vector<double> to_vector(const at::Tensor &tensor);
+
+// What a model gives, before it is turned into plain numbers: as members of StagedEvaluation; by member of all members.
+struct Differentiated {
+  at::Tensor atomic_energies, latent, noise_features, edge_gradients, edge_moments;
+};
 
 // [t, n, W] of trunks from `first` on -> what atoms `nodes` have, those of which there are any; null: all in order.
 // `features` says how many trunks and atoms there are.
@@ -52,7 +58,10 @@ struct Potential::Implementation {
   void mix_members(at::Tensor &edge_gradients) const;
   bool has_noise_head() const;
   Noise noise(const Graph &graph, const Evaluation &evaluation, const std::vector<double> &forces) const;
+  // `inputs` with edge vectors [1, E, 3] as they are; without edges there may be no gradients.
+  Differentiated differentiate(StageInputs &inputs, const Request &request) const;
   Evaluation evaluate(const Graph &graph, const Request &request = {}) const;
+  Evaluation evaluate(const ResidentGraph &graph, const double *positions, double unit, const Request &request) const;
   Evaluation evaluate_stream(const Graph &graph, const Request &request) const;
 };
 

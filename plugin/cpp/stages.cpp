@@ -1,6 +1,7 @@
 #include "stages.hpp"
 
 #include "outputs.hpp"
+#include "transfer.hpp"
 
 #include <torch/csrc/autograd/autograd.h>
 
@@ -34,9 +35,12 @@ std::vector<at::Tensor> gradients(const at::Tensor &output, const std::vector<at
 at::Tensor leaf(const at::Tensor &value) { return value.detach().requires_grad_(true); }
 
 // [M, N, K, C] <-> rows [N, M * K * C] in the memory of the host.
-at::Tensor to_rows(const at::Tensor &features) { return features.transpose(0, 1).to(at::kCPU).contiguous(); }
+at::Tensor to_rows(const at::Tensor &features) { return to_host(features.transpose(0, 1)); }
 
-at::Tensor from_rows(const at::Tensor &rows, const at::Tensor &like) { return rows.to(like.device()).transpose(0, 1); }
+at::Tensor from_rows(const at::Tensor &rows, const at::Tensor &like)
+{
+  return to_device(rows, like.device()).transpose(0, 1);
+}
 
 std::size_t row_bytes(const at::Tensor &rows)
 {
@@ -65,7 +69,7 @@ StagedEvaluation::StagedEvaluation(torch::jit::Module &the_module, int number, c
                                    const Seeds &the_seeds) :
     module(the_module), n_layers(number), inputs(the_inputs), seeds(the_seeds), moments(the_seeds.moments && number > 1)
 {
-  if (seeds.by_member && seeds.mixing.defined()) {
+  if (seeds.by_member && moments && seeds.mixing.defined()) {
     const at::Tensor sums = seeds.mixing.sum(0).to(at::kCPU, at::kDouble).contiguous();
     shares.assign(sums.data_ptr<double>(), sums.data_ptr<double>() + sums.numel());
   }
@@ -255,7 +259,7 @@ at::Tensor ghost_rows(Halo &halo, const at::Tensor &asked, std::int64_t n_ghosts
   const auto rows = to_rows(asked);
   auto sizes = rows.sizes().vec();
   sizes[0] = n_ghosts;
-  auto ghosts = at::empty(sizes, rows.options());
+  const auto ghosts = host_buffer(sizes, rows.scalar_type(), asked.device());
   halo.forward(rows.data_ptr(), ghosts.data_ptr(), row_bytes(rows));
   return from_rows(ghosts, asked);
 }
@@ -265,7 +269,7 @@ at::Tensor owners_rows(Halo &halo, const at::Tensor &ghosts)
   const auto rows = to_rows(ghosts.flatten(0, 1));
   auto sizes = rows.sizes().vec();
   sizes[0] = static_cast<std::int64_t>(halo.asked().size());
-  auto received = at::empty(sizes, rows.options());
+  const auto received = host_buffer(sizes, rows.scalar_type(), ghosts.device());
   halo.reverse(rows.data_ptr(), received.data_ptr(), row_bytes(rows));
   auto shape = ghosts.sizes().vec();
   shape[2] = sizes[0];
@@ -275,22 +279,15 @@ at::Tensor owners_rows(Halo &halo, const at::Tensor &ghosts)
 void evaluate_in_stages(StagedEvaluation &stages, int n_layers, const StageInputs &inputs, Halo *halo)
 {
   const auto n = inputs.n_centres, n_ghosts = inputs.types.size(0) - n;
-  at::Tensor asked;
-  if (halo) {
-    const auto &nodes = halo->asked();
-    asked =
-        torch::from_blob(const_cast<std::int64_t *>(nodes.data()), {static_cast<std::int64_t>(nodes.size())}, at::kLong)
-            .to(inputs.types.device());
-  }
   stages.begin();
   for (int k = 1; k < n_layers; ++k)
-    stages.advance(halo ? ghost_rows(*halo, stages.sent(k).index_select(1, asked), n_ghosts) : at::Tensor());
+    stages.advance(halo ? ghost_rows(*halo, stages.sent(k).index_select(1, inputs.asked), n_ghosts) : at::Tensor());
   stages.read();
   stages.begin_backward();
   for (int k = n_layers - 1; k > 0; --k) {
     const auto found = stages.pull();
     const auto own = found.narrow(2, 0, n);
-    stages.push(halo ? own.index_add(2, asked, owners_rows(*halo, found.narrow(2, n, n_ghosts))) : own);
+    stages.push(halo ? own.index_add(2, inputs.asked, owners_rows(*halo, found.narrow(2, n, n_ghosts))) : own);
   }
   stages.pull();
   stages.to_edges();

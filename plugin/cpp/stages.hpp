@@ -16,6 +16,7 @@ struct StageInputs {
   at::Tensor edge_vectors;     // [G, E, 3] leaf that asks for its gradient
   at::Tensor edge_index;       // [2, E]
   at::Tensor types;            // [N'] atoms that receive, then ghosts that only send
+  at::Tensor asked;            // Halo::asked(), where there is a halo
   std::int64_t n_centres = 0;  // atoms that receive
   std::int64_t n_local = 0;    // atoms that count in the energy
 };

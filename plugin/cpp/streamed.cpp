@@ -1,6 +1,7 @@
 // Evaluation of a graph whose edges come as a stream (edge_stream.hpp), chunk by chunk.
 #include "chunks.hpp"
 #include "potential_implementation.hpp"
+#include "transfer.hpp"
 
 #include <algorithm>
 #include <numeric>
@@ -31,7 +32,7 @@ std::vector<double> means(const std::vector<double> &rows, std::int64_t n_rows, 
 
 void put_features(Features &features, const at::Tensor &found, std::size_t first, const std::vector<int> *nodes)
 {
-  const at::Tensor plain = found.to(at::kCPU).contiguous();
+  const at::Tensor plain = found.is_cpu() ? found.contiguous() : to_host(found);
   const auto n_trunks = static_cast<std::size_t>(plain.size(0)), n = static_cast<std::size_t>(plain.size(1)),
              width = features.width = static_cast<std::size_t>(plain.size(2));
   const auto put = [&](const auto *from, auto &values) {
@@ -51,6 +52,7 @@ void put_features(Features &features, const at::Tensor &found, std::size_t first
 
 Evaluation Potential::Implementation::evaluate_stream(const Graph &graph, const Request &request) const
 {
+  const at::AutoGradMode with_gradients(true);  // the caller may sit inside a no_grad region of its own
   if (!has_stages())
     throw std::runtime_error("it cannot be evaluated layer by layer: it was written by an older release");
   const bool one_by_one = n_members > 1 && !shared_trunk;
