@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -17,10 +18,16 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def _inline(translator: HTML5Translator, node: nodes.Element) -> None:
-    translator.body.append(convert(node.astext()))
+    translator.body.append(_mathml(node))
     raise nodes.SkipNode
 
 
 def _block(translator: HTML5Translator, node: nodes.Element) -> None:
-    translator.body.append(f'<div class="equation">{convert(node.astext(), display="block")}</div>\n')
+    translator.body.append(f'<div class="equation">{_mathml(node, "block")}</div>\n')
     raise nodes.SkipNode
+
+
+def _mathml(node: nodes.Element, display: str = "inline") -> str:
+    """Parentheses of a stated size become such that fit: a power of one would be drawn beside a small one."""
+    text = re.sub(r"\\[bB]igg?([(\[])", r"\\left\1", node.astext())
+    return convert(re.sub(r"\\[bB]igg?([)\]])", r"\\right\1", text), display=display)

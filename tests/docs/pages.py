@@ -19,6 +19,8 @@ class Block:
     page: Path
     line: int
     language: str
+    name: str
+    """Of the file that it is, if it says so after the language; else empty."""
     text: str
 
     def __str__(self) -> str:
@@ -30,9 +32,9 @@ def blocks(*languages: str) -> Iterator[Block]:
     for page in PAGES:
         text = page.read_text()
         for found in FENCE.finditer(text):
-            language = found[3].split()[0] if found[3].strip() else ""
+            language, name = [*found[3].split(), "", ""][:2]
             if language in languages:
-                yield Block(page, text[: found.start()].count("\n") + 1, language, found[4])
+                yield Block(page, text[: found.start()].count("\n") + 1, language, name, found[4])
 
 
 def spans() -> Iterator[tuple[Path, str]]:
