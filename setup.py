@@ -51,7 +51,7 @@ class CMakeBuild(build_ext):
         core, lammps = (
             target / (SOURCE_ROOTS[name] if self.inplace else "") / name for name in ("mollifield", "mollifield_lammps")
         )
-        build = ROOT / "build" / "cmake"
+        build = ROOT / "build" / ("cmake" if self.inplace else "wheel")  # each keeps its own options
         configure = [
             program("cmake"),
             "-G",

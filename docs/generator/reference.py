@@ -13,6 +13,7 @@ CONFIGS = {
     "train": "What a training is told by `mollifield train config.yaml`.",
     "loop": "What the loop is told by `mollifield loop config.yaml`; its `training` has the sections of a training.",
     "sweep": "What a sweep is told by `mollifield sweep config.yaml`.",
+    "neb": "What is told of learning a barrier, by `mollifield property neb ... --learn config.yaml`.",
 }
 """What stands above the keys of a config."""
 SCHEMA = """\
@@ -26,7 +27,7 @@ def pages() -> Iterator[tuple[str, str]]:
     """Names of files and their Markdown."""
     yield "commands.md", commands()
     for name, config in configs().items():
-        beginning = f"# Keys of `mollifield {name}`\n\n{CONFIGS[name]}\n\n{SCHEMA.format(name=name)}\n"
+        beginning = f"# Keys of the config of `{name}`\n\n{CONFIGS[name]}\n\n{SCHEMA.format(name=name)}\n"
         yield f"config_{name}.md", beginning + markdown(config, "The file")
 
 

@@ -185,6 +185,9 @@ class LoopConfig(Section):
     """Everything random follows from this."""
     directory: Path
     """Where the run lives."""
+    store: Annotated[str, Field(pattern="^postgres(ql)?://")] | None = None
+    """URL of a PostgreSQL database in which the run's frames lie, one for each run, such as
+    `postgresql://me@server/copper`; the password belongs into `~/.pgpass`. null: `frames.db` in the directory."""
     frames: Path | None = None
     """The frames to start from (extxyz), labelled or not. Isolated atoms among them set the energy shifts."""
     systems: Annotated[dict[str, SystemConfig], Field(min_length=1)] | None = None

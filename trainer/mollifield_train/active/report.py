@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from ..durable import replacing
 from . import figures
 from .acquire.config import AcquisitionConfig
-from .acquire.descriptors import describe
+from .acquire.descriptors import describe, labelled_atoms
 from .calibrations import HEAD, about_calibrations, calibrated_rows, picture
 from .committee import LoadCommittee
 from .config import LoopConfig
@@ -26,6 +26,7 @@ from .parts import Paths
 from .start import is_isolated_atom
 from .store import LABELLED, TEST_SET, Store
 from .systems import explorer_of, step_length, systems_of
+from .turning import turning
 
 _N_PICTURES, _N_CRYSTALS = 6, 3
 _ENDS = {
@@ -321,16 +322,19 @@ def _gallery(
         stds.append(committee.predict(frame.atoms).forces_std)
         of = f"{frame.system}, " * bool(frame.system)
         where = of + _when(frame.columns["step"], explorer_of(config, frame.system).step_length)
-        titles.append(f"round {number}, {where}: {1000 * stds[-1].max():.0f} meV/Å")
-    view = "A molecule lies in its own principal plane."
+        largest = stds[-1][labelled_atoms(frame.atoms)].max()
+        titles.append(f"round {number}, {where}: {1000 * largest:.0f} meV/Å")
+    atoms = [frame.atoms for frame in worst]
+    view = "a molecule lies in its own principal plane."
     if any(frame.atoms.pbc.any() for frame in worst):
         view = (
-            "A crystal is seen along an axis of its cell (dashed), layer by layer from the bottom, so that no atom "
+            "a crystal is seen along an axis of its cell (dashed), layer by layer from the bottom, so that no atom "
             "hides another; bonds to atoms beyond the cell end half way, and those between layers are left out."
         )
     return _figure(
         "The most uncertain frames that were labelled",
-        figures.gallery([frame.atoms for frame in worst], stds, titles),
+        turning(atoms, stds, titles, figures.gallery(atoms, stds, titles)),
         f"{len(worst)} frames with the largest force std among those labelled in the {arm} arm; colour is the force "
-        f"std of the atom under the model that found the frame, and the number above is its largest. {view}",
+        f"std of the atom under the model that found the frame, and the number with it is its largest. Where frames do "
+        f"not turn, {view}",
     )

@@ -10,8 +10,9 @@ from typing import Any
 from ..durable import claimed, read_json
 from ..section import validated
 from .config import LoopConfig
+from .databases import is_there
 from .finish import rounds_to_do
-from .parts import GIVEN_KEYS, Paths
+from .parts import GIVEN_KEYS, Paths, paths_of
 from .spelling import stored
 from .store import CANDIDATE, CHOSEN, DISCARDED, FAILED, GIVEN, LABELLED, TEST_SET, Store, without_numbers
 from .systems import labels_a_round, planned
@@ -26,7 +27,8 @@ def open_run(directory: Path) -> tuple[LoopConfig, Paths]:
         raise ValueError(f"{directory} holds no run of the loop (there is no {whole.name} in it)")
     path = given if given.exists() else whole  # of an earlier release
     values = {key: value for key, value in stored(read_json(path)).items() if key in LoopConfig.model_fields}
-    return validated(LoopConfig, values | {"directory": str(directory)}, str(path)), Paths(directory)
+    config = validated(LoopConfig, values | {"directory": str(directory)}, str(path))
+    return config, paths_of(config)
 
 
 def is_running(paths: Paths) -> bool:
@@ -40,7 +42,7 @@ def is_running(paths: Paths) -> bool:
 def status_of(directory: Path) -> dict[str, Any]:
     """Plain values: what `lines` makes words of."""
     config, paths = open_run(directory)
-    columns = Store(paths.store).columns() if paths.store.exists() else []
+    columns = Store(paths.store).columns() if is_there(paths.store) else []
     settings = Counter(c["settings"] for c in columns if "settings" in c)
     return {
         "directory": str(directory),

@@ -1,4 +1,4 @@
-"""Every frame of a run and what became of it, in one `ase.db` SQLite database.
+"""Every frame of a run and what became of it, in one database of `ase.db`: an SQLite file, or PostgreSQL by its URL.
 
 Columns (key-value pairs of each row): `status`, `content` (hash of the geometry), `arm`, `round`, `trajectory`, `step`,
 `std` (largest force std when it was found, eV/Å), `source` (`given`, `perturbed`, `threshold` or `regular`), `system`
@@ -8,7 +8,7 @@ where it was cut out of a larger one, `reason` (why it was discarded or failed),
 `settings` (fingerprint of the oracle's), `host` and `seconds`. Labels are the row's own energy (eV), forces (eV/Å) and
 stress (eV/Å^3); which atoms' forces count is in its data, where not all do.
 
-Each method is one SQLite transaction, so a killed process leaves either all of it or nothing.
+Each method is one transaction, so a killed process leaves either all of it or nothing.
 """
 
 from __future__ import annotations
@@ -16,18 +16,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ase.db
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ..data import content as geometry
 from ..data.labels import FORCES_MASK
-from ..durable import NamedDatabase, replacing
 from ..oracle.labels import Label, Origin
+from .databases import Place, open_database
 from .duplicates import Geometries
 
 if TYPE_CHECKING:
@@ -84,28 +82,13 @@ def content_key(atoms: Atoms) -> str:
 
 
 class Store:
-    """The frames of one run. Any number of processes may open the same file.
+    """The frames of one run. Any number of processes may open the same place.
 
-    Every method raises ValueError with the file's name if it is damaged, or the disk full.
+    Every method raises ValueError with the place's name if it is damaged, or the disk full.
     """
 
-    def __init__(self, path: Path) -> None:
-        if not path.exists():
-            # ase.db creates its tables one by one; a kill in between would leave a broken file.
-            with replacing(path) as temporary, self._connect(temporary) as database:
-                database.count()
-        elif path.stat().st_size == 0:  # SQLite would take it for a new database
-            raise ValueError(f"{path}: damaged, an empty file")
-        # A lock file would outlive a killed process; SQLite's own locks do not.
-        self._database = NamedDatabase(self._connect(path), path)
-        with self._database as database:
-            found = database.connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise ValueError(f"{path}: damaged: {' '.join(found.split())}")
-
-    @staticmethod
-    def _connect(path: Path) -> Any:
-        return ase.db.connect(path, type="db", use_lock_file=False)
+    def __init__(self, place: Place) -> None:
+        self._database = open_database(place)
 
     def add_given(
         self,
@@ -252,6 +235,11 @@ class Store:
             for frame in failed:
                 database.update(frame.id, delete_keys=["reason"], status=CHOSEN)
         return len(failed)
+
+    def clear(self) -> None:
+        """Delete all frames."""
+        with self._database as database:
+            database.delete([row.id for row in database.select(columns=["id"], include_data=False)])
 
     def find_label(self, content: str) -> tuple[Label, int] | None:
         """A label that any arm already has for this geometry, and the calls that it took."""

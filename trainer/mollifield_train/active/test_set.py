@@ -14,6 +14,7 @@ from ..oracle.dynamics import oracle_stretch, thermalised
 from ..oracle.execution import oracle_workers, result_or_reason
 from ..processes import single_threaded_children
 from .config import LoopConfig
+from .databases import Place
 from .duplicates import Geometries
 from .label.labelling import label_chosen
 from .label.spool import spool_file
@@ -28,7 +29,7 @@ _PROGRESS = 10
 """Lines of progress while the frames are made."""
 
 
-def make_test_set(config: LoopConfig, database: Path, spool: Path, say: Say) -> None:
+def make_test_set(config: LoopConfig, database: Place, spool: Path, say: Say) -> None:
     """Put the test frames into the store, or those of them that are missing.
 
     Raises ValueError: the oracle fails, or the file's frames are not fit for it.

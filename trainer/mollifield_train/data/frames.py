@@ -329,6 +329,7 @@ def _numbers(atoms: ase.Atoms, where: str) -> np.ndarray:
         raise ValueError(f"{where}: atom {unknown[0]} has no chemical element (symbol 'X')")
     cell = atoms.cell.array
     periodic = cell[atoms.pbc]
-    if not np.isfinite(cell).all() or np.linalg.matrix_rank(periodic) < len(periodic):
+    # NumPy up to 2.2, the last one of Python 3.10, knows no rank of an empty matrix.
+    if not np.isfinite(cell).all() or (len(periodic) and np.linalg.matrix_rank(periodic) < len(periodic)):
         raise ValueError(f"{where}: periodic, but its lattice vectors are not: {cell.tolist()}")
     return np.array(atoms.numbers, dtype=np.int64)

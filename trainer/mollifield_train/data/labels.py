@@ -43,7 +43,9 @@ def labels_of(atoms: ase.Atoms, names: Mapping[str, str], origin: Origin, where:
     forces = _forces(atoms, names["forces"], where)
     if energy is None and forces is None and stress is None:
         keys = ", ".join(f"'{key}'" for key in names.values())
-        raise ValueError(f"{where}: none of {keys}; {present(atoms)}")
+        raise ValueError(
+            f"{where}: none of {keys}; {present(atoms)}. Other names are told by energy_key, forces_key, ..."
+        )
     return Labels(
         None if energy is None else energy * ENERGY[origin.energy_unit],
         None if forces is None else forces * FORCES[origin.forces_unit],

@@ -25,6 +25,8 @@ STILL = 1e-3
 FARTHEST = 0.5
 """Å. Atoms that move by more between two frames may have crossed a barrier."""
 LARGEST_STRAIN = 0.15
+UNSTRAINED = 1e-4
+"""Cells that differ by less need no stress."""
 TURNED = 0.01
 """Rotation of a cell (radians) above which forces of two frames are not in one frame of reference."""
 LEAST_WORK = 1e-3
@@ -173,7 +175,10 @@ def _works_of(first: Frame, second: Frame) -> tuple[float, float, float] | None:
     if farthest > FARTHEST:
         return None
     stress = 0.0
-    if first.stress is not None and second.stress is not None:
+    if first.stress is None or second.stress is None:
+        if np.abs(strain).max() > UNSTRAINED:
+            return None
+    else:
         volumes = [abs(float(np.linalg.det(frame.cell))) for frame in (first, second)]
         stress = float(np.sum(0.5 * (volumes[0] * first.stress + volumes[1] * second.stress) * strain))
     return second.energy - first.energy, forces, stress

@@ -22,7 +22,8 @@ HOW_IT_IS_RUN = ("workers", "retries", "timeout", "cluster", "ladder")
 
 
 class OracleConfig(Section):
-    """Every reference method. Subclasses make `kind` a `Literal` with the name of their line in the table."""
+    """Every reference method. Subclasses in the table make `kind` a `Literal` with the name of their line;
+    those that are named by an import path leave it as it is."""
 
     PLACES: ClassVar[tuple[str, ...]] = ()
     """Keys that say where programs and files lie, on which no number depends."""
