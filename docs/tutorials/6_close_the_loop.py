@@ -6,8 +6,9 @@
 # can be and large enough to show everything.
 #
 # **Where there is no `pw.x`, this page runs with a stand-in**: effective medium theory in the place of the oracle,
-# all else being equal. The first output says which of the two you see. With `pw.x` it takes some minutes, with the
-# stand-in one.
+# all else being equal. The first output says which of the two you see. With `pw.x` (6.7, of
+# Debian, one core of a busy machine) it took four minutes and gave force errors of 131, 54 and 51 meV/Å with 9, 13 and
+# 17 labels; with the stand-in it takes one.
 
 # %%
 import json
