@@ -69,12 +69,12 @@ class NamedStages(NamedOutputs):
     @torch.jit.export
     def embed(self, edge_vectors: Tensor, types: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The stages of `forward`, see `mollifield.contract`."""
-        return self.before.embed(edge_vectors, types)  # type: ignore[no-any-return]
+        return self.before.embed(edge_vectors, types)
 
     @torch.jit.export
     def send(self, k: int, x: Tensor) -> Tensor:
         """See `mollifield.contract`."""
-        return self.before.send(k, x)  # type: ignore[no-any-return]
+        return self.before.send(k, x)
 
     @torch.jit.export
     def receive(
@@ -89,9 +89,7 @@ class NamedStages(NamedOutputs):
         types: Tensor,
     ) -> Tensor:
         """See `mollifield.contract`."""
-        return self.before.receive(  # type: ignore[no-any-return]
-            k, sent, x, harmonics, lengths, basis, edge_index, types
-        )
+        return self.before.receive(k, sent, x, harmonics, lengths, basis, edge_index, types)
 
     @torch.jit.export
     def read(self, x: Tensor, lengths: Tensor, edge_index: Tensor, types: Tensor) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import pytest
 from mollifield.properties import PROPERTIES
 from mollifield_train import calibrate, uncertainty
 from mollifield_train.calibrate.fitting import FLOORS
-from mollifield_train.cli import main, parser_of_all
+from mollifield_train.cli import command_line, main
 from mollifield_train.commands import COMMANDS
 from mollifield_train.commands.completion import SHELLS
 from mollifield_train.commands.init import BEGINNINGS
@@ -21,7 +21,7 @@ HEAVY = ("ase", "lightning", "numpy", "pydantic", "torch", "yaml")
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
-    (commands,) = (action for action in parser_of_all()._actions if isinstance(action, argparse._SubParsersAction))
+    (commands,) = (action for action in command_line()._actions if isinstance(action, argparse._SubParsersAction))
     found: argparse.ArgumentParser = commands.choices[name]
     return found
 
@@ -37,7 +37,7 @@ def test_help_of_a_command(name: str) -> None:
         assert example in parser.format_help()
         program, *words = shlex.split(example.split(" > ")[0])
         assert program == "mollifield" and words[0] == name
-        assert parser_of_all().parse_args(words).command == name
+        assert command_line().parse_args(words).command == name
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_help_is_quick() -> None:
     """Nothing that takes long is imported before a command runs."""
     code = f"""
 import sys
-from mollifield_train.cli import parser_of_all
-parser_of_all().format_help()
+from mollifield_train.cli import command_line
+command_line().format_help()
 print([name for name in {HEAVY} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 on success, 2 with one line on a mistake of the user's, 1 where a check failed, 130 and 143 after Ctrl-C and
     SIGTERM, with one line that says what is kept.
     """
-    options = parser_of_all().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     try:
         with interruptible():
             return COMMANDS[options.command].run(options) or 0
@@ -65,7 +65,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=26)
 
 
-def parser_of_all() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
     """Of the command line, subcommands included."""
     parser = argparse.ArgumentParser(prog="mollifield", description=DESCRIPTION, epilog=EPILOG, formatter_class=_Help)
     parser.add_argument(

@@ -6,6 +6,7 @@
 
 #include "operators/cpu/implementation.hpp"
 #include "operators/cpu/instruction_sets.hpp"
+#include "operators/cuda/device_compiler.hpp"
 #include "operators/cuda/implementation.hpp"
 #include "operators/reference/implementation.hpp"
 
@@ -25,6 +26,15 @@ bool reference_is_asked_for()
 
 // What runs on the CPU.
 std::string instruction_set() { return reference_is_asked_for() ? kReference : cpu::instruction_set(); }
+
+// For people: what there is for a GPU, and what runs the operators there.
+c10::Dict<std::string, std::string> device_report()
+{
+  c10::Dict<std::string, std::string> report;
+  for (const auto &[key, value] : cuda::device_report()) report.insert(key, value);
+  if (reference_is_asked_for()) report.insert_or_assign("operators", kReference);
+  return report;
+}
 
 }  // namespace
 
@@ -60,4 +70,5 @@ TORCH_LIBRARY_FRAGMENT(mollifield, library)
 {
   library.def("instruction_sets() -> str[]", mollifield::operators::cpu::instruction_sets);
   library.def("instruction_set() -> str", mollifield::operators::instruction_set);
+  library.def("device_report() -> Dict(str, str)", mollifield::operators::device_report);
 }

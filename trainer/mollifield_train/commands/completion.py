@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 SHELLS = ("bash", "zsh", "tcsh")
 
@@ -19,7 +20,7 @@ def run(options: argparse.Namespace) -> None:
     print(shtab.complete(options.parser, options.shell))
 
 
-def _complete_files(parser: argparse.ArgumentParser, files: dict[str, str]) -> None:
+def _complete_files(parser: argparse.ArgumentParser, files: dict[str, Any]) -> None:
     """Tell which arguments are files, in all subcommands."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

@@ -31,6 +31,7 @@ def installation() -> Iterator[tuple[str, str]]:
     import torch
 
     import mollifield
+    from mollifield.devices import describe_devices
     from mollifield.installation import built_with
     from mollifield.native import LIBRARY
     from mollifield_lammps import find_plugin
@@ -38,10 +39,11 @@ def installation() -> Iterator[tuple[str, str]]:
 
     yield "mollifield", f"{mollifield.__version__} in {LIBRARY.parent}"
     yield "python", platform.python_version()
-    yield "torch", f"{torch.__version__}, {torch.cuda.device_count() or 'no'} GPU"
+    yield "torch", torch.__version__
     built = built_with()
     yield "built with", ", ".join(f"{name} {_listed(value)}" for name, value in built.items()) or "unknown"
     yield "native", _native()
+    yield from describe_devices().items()
     lmp = os.environ.get(LMP_VARIABLE)
     yield "LAMMPS", lmp or _version("lammps")
     try:

@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="FILE", help="the model file with samples to write"
     )
     parser.add_argument(
-        "--kind", default="laplace", help="laplace (default) or pops, which knows that the model is wrong"
+        "--kind",
+        default="laplace",
+        help="laplace (default), pops, which knows that the model is wrong, or the import path of your own",
     )
     parser.add_argument("--samples", type=int, default=16, metavar="S", help="how many, an even number; default: 16")
     parser.add_argument(

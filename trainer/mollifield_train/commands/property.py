@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from mollifield.properties import Property, Report
 
+    from ..active.barrier import Measure
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
@@ -48,6 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a quantity is `not to be believed` where half its interval is more than this part of it; default: 0.25",
     )
     parser.add_argument(
+        "--learn",
+        type=Path,
+        metavar="FILE",
+        help="neb only: YAML file by which an oracle labels uncertain images and the model is trained on; "
+        "keys: mollifield_train.active.barrier_config.LearnConfig",
+    )
+    parser.add_argument(
         "--no-error-bar", action="store_true", help="values by the mean potential alone; for model files of one member"
     )
     add_device(parser)
@@ -65,18 +74,44 @@ def run(options: argparse.Namespace) -> None:
 
     calculation = calculation_of(options.name, options.set)
     structures = [_structure(text) for text in options.structures]
-    samples = samples_of(MollifieldCalculator(options.model, options.device), not options.no_error_bar)
-    report = calculation.measure(samples, structures, options.level, options.tolerance, counted)
-    print_report(report)
     folder = options.output if options.output is not None else Path(options.name)
-    numbers, picture = folder / f"{options.name}.json", folder / f"{options.name}.png"
+
+    def measure(calculator: MollifieldCalculator, structures: "Sequence[Atoms]") -> "Report":
+        samples = samples_of(calculator, not options.no_error_bar)
+        return calculation.measure(samples, structures, options.level, options.tolerance, counted)
+
     facts = {"property": options.name, "model": str(options.model), "structures": options.structures}
+    if options.learn is None:
+        report = measure(MollifieldCalculator(options.model, options.device), structures)
+    else:
+        report, learnt = _learnt(options, structures, folder, measure)
+        facts |= learnt
+    print_report(report)
+    numbers, picture = folder / f"{options.name}.json", folder / f"{options.name}.png"
     write_json(numbers, {**facts, "settings": dataclasses.asdict(calculation), **report.as_dict()})
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     calculation.draw(report, figure)
     with replacing(picture) as temporary:
         figure.savefig(temporary, dpi=130)
     print(f"written: {numbers}, {picture}")
+
+
+def _learnt(
+    options: argparse.Namespace, structures: "Sequence[Atoms]", folder: Path, measure: "Measure"
+) -> "tuple[Report, dict[str, Any]]":
+    """What is reported of the last of the models that were learnt on the way, and the way."""
+    from ..active.barrier import learn_barrier
+    from ..active.barrier_config import LearnConfig
+    from ..section import validated
+    from ..yaml_values import read_yaml
+
+    if options.name != "neb" or options.no_error_bar:
+        raise ValueError("--learn is for neb with error bars: it asks the oracle where these are large")
+    config = validated(LearnConfig, read_yaml(options.learn), str(options.learn))
+    rounds = learn_barrier(options.model, structures, config, folder / "learn", measure, print, options.device)
+    last = rounds[-1]
+    print(f"model: {last.model}")
+    return last.report, {"learnt": [one.as_dict() for one in rounds]}
 
 
 def calculation_of(name: str, settings: Sequence[str]) -> "Property":

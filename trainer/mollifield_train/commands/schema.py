@@ -4,12 +4,14 @@ import argparse
 import json
 import sys
 
-CONFIGS = ("train", "loop", "sweep")
+CONFIGS = ("train", "loop", "sweep", "neb")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("config", choices=CONFIGS, metavar="COMMAND", help="whose config: train, loop or sweep")
+    parser.add_argument(
+        "config", choices=CONFIGS, metavar="COMMAND", help="whose config: train, loop, sweep, or neb (of its --learn)"
+    )
     parser.add_argument(
         "--markdown",
         action="store_true",

@@ -167,7 +167,8 @@ def _works_of(first: Frame, second: Frame) -> tuple[float, float, float] | None:
         displacement = fractions @ mean
     displacement = displacement - displacement.mean(axis=0)
     farthest, forces = np.linalg.norm(displacement, axis=1).max(), 0.0
-    if first.forces is not None and second.forces is not None:
+    masked = first.forces_mask is not None or second.forces_mask is not None
+    if first.forces is not None and second.forces is not None and not masked:
         forces = -float(np.sum(0.5 * (first.forces + second.forces) * displacement))
     elif farthest > STILL:
         return None

@@ -23,7 +23,7 @@ from ..predict import BatchPrediction, Evaluable, displaced_surface, predict, st
 from ..prior import make_prior
 from ..prior.surface import PriorSurface
 from .denoiser import Denoiser
-from .ranks import ALONE, STAND_IN, Ranks
+from .ranks import ALONE, Ranks
 
 VIRIAL_WEIGHT = 0.1
 """Weight of a squared virial an atom in (eV)² over that of a squared force component in (eV/Å)², with `stress: auto`.
@@ -47,20 +47,6 @@ _MOLLIFIER_STREAM = 1  # keeps its random numbers apart from the batch order's, 
 
 Averaged = Callable[[Displaced], Displaced]
 """From the surface of the model as it is to that of its averaged weights."""
-
-
-def require_finite(losses: Tensor, batch: Batch, ranks: Ranks, when: str) -> None:
-    """Raise ValueError, which names the frames of all ranks' parts, where a member's loss [M] is not finite."""
-    finite = torch.isfinite(losses)
-    if finite.all():
-        return
-    members = torch.nonzero(~finite).flatten().tolist()
-    parts = ranks.gathered([graph.frame.origin for graph in batch.graphs if graph.index != STAND_IN])
-    raise ValueError(
-        f"loss is not finite at {when} (members {', '.join(map(str, members))}; "
-        f"{', '.join(origin for part in parts for origin in part)}); "
-        "lower optimiser.learning_rate, or set optimiser.gradient_clip"
-    )
 
 
 class Units(NamedTuple):
@@ -97,6 +83,12 @@ def skin_of(config: LossConfig, r_max: float) -> float:
 
 def _kernel(term: FormConfig, units: Units) -> Kernel:
     return KERNELS[term.kernel](term.width * units.length)
+
+
+def _with_all_forces(batch: Batch) -> Tensor:
+    """[B] bool: what the mollified term takes for labelled, which asks for the forces of all atoms."""
+    whole = torch.tensor([graph.frame.forces_mask is None for graph in batch.graphs])
+    return batch.has_forces & whole.to(batch.has_forces.device)
 
 
 class Objective:
@@ -176,7 +168,13 @@ class Objective:
         part = self._parts(batch)
         loss = loss * (part["energy"] * energy_weight / units.energy**power)
         forces = terms.force_term(
-            prediction.forces, batch.forces, batch.frame_of_atom, batch.n_atoms, weights, batch.has_forces
+            prediction.forces,
+            batch.forces,
+            batch.frame_of_atom,
+            batch.n_atoms,
+            weights,
+            batch.has_forces,
+            batch.forces_mask,
         )
         loss = loss + forces * (part["forces"] * config.forces / units.force**power)
         if not self.needs_virials(batch):
@@ -260,7 +258,7 @@ class Objective:
             n_atoms=batch.n_atoms,
             model=displaced_surface(model, batch),
             at_rest=at_rest,
-            labels=Labels(batch.energies, batch.has_energy, -batch.forces, batch.has_forces),
+            labels=Labels(batch.energies, batch.has_energy, -batch.forces, _with_all_forces(batch)),
             kernel=_kernel(term, self.units),
             rng=rng,
             prior=None if prior is None else lambda s: Surface(*prior.displaced(batch.graphs, s)),

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mollifield import __version__
-from mollifield.artefact import choose_device
+from mollifield.devices import choose_device
 
 from ..clusters import LocalConfig
 from ..config import TrainConfig, load_train_config
