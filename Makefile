@@ -1,4 +1,4 @@
-# make build | check | test | demo | docs | asan. Each sets up all it needs in .venv and does nothing twice.
+# make build | check | test | demo | docs | asan | wheel. Each sets up all it needs in .venv and does nothing twice.
 # PIP_FLAGS: further options of `pip install`, such as another package index.
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ CPP_SOURCES := $(filter %.cpp %.hpp %.h %.inc,\
   $(wildcard $(addsuffix *.*,plugin/cpp/ plugin/cpp/*/ plugin/cpp/*/*/ lammps_interface/cpp/)))
 CPP := $(CPP_SOURCES) $(wildcard cmake/*.cmake) CMakeLists.txt
 
-.PHONY: build check test demo docs asan clean
+.PHONY: build check test demo docs asan wheel clean
 .DELETE_ON_ERROR:
 
 build: $(VENV)/.built
@@ -52,6 +52,18 @@ asan: build
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so.6)" \
 	  ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1 \
 	  OMP_NUM_THREADS=1 MOLLIFIELD_PLUGIN=$(ASAN)/mollifieldplugin.so $(BIN)/python -m pytest -q $(ASAN_TESTS)
+
+# A wheel of the C++ side too and an archive of the sources, in dist; the wheel is installed into a fresh environment,
+# beside the packages of this one, and asked what it was built with.
+TRIAL := build/trial
+wheel: build
+	@echo "== wheel"
+	$(BIN)/python -m pip wheel --disable-pip-version-check . --no-deps --no-build-isolation -w dist
+	$(BIN)/python setup.py -q sdist -d dist
+	rm -rf $(TRIAL) && $(BIN)/python -m venv --without-pip $(TRIAL)
+	$(BIN)/python -m pip --python $(TRIAL)/bin/python install --disable-pip-version-check --no-deps -q dist/*.whl
+	cd $(TRIAL) && bin/python -c "import site, sys; open(site.getsitepackages()[0] + '/others.pth', 'w').write(sys.argv[1])" \
+	  "$$($(CURDIR)/$(BIN)/python -c 'import site; print(site.getsitepackages()[0])')" && bin/mollifield info
 
 $(BIN)/python:
 	@echo "== virtual environment $(VENV)"

@@ -241,6 +241,10 @@ def _frozen(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
 
 def _check_archive(path: Path) -> None:
     """Every entry's checksum: torch's own reader doesn't look at them."""
+    if path.is_dir():
+        inside = path / "model.pt"
+        hint = f"; its model file is {inside}" if inside.is_file() else ""
+        raise ValueError(f"{path}: a folder, not a model file{hint}")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
     try:

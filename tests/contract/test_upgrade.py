@@ -84,6 +84,14 @@ def test_the_command_keeps_the_old_file(tmp_path: Path, capsys: pytest.CaptureFi
     assert load_artefact(path).format_version == 2
 
 
+def test_a_folder_is_no_model_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a folder, not a model file$"):
+        load_artefact(tmp_path)
+    (tmp_path / "model.pt").touch()
+    with pytest.raises(ValueError, match=r"a folder, not a model file; its model file is .*model\.pt$"):
+        load_artefact(tmp_path)
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_what_needs_no_upgrade_is_refused(version: int, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"format version {version}, which this release reads and writes"):
