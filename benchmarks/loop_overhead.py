@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,16 @@ def memory(n_rounds: int) -> None:
     sys.path.insert(0, str(Path(__file__).parents[1]))  # for tests.loop
     from tests.loop.test_memory import after_each_round, resident
 
+    numbers = count()
+
+    def noted() -> int:
+        size, number = resident(), next(numbers)
+        if number % 10 == 0:
+            print(f"round {number:>4}: {size / 1e6:.1f} MB", flush=True)
+        return size
+
     with tempfile.TemporaryDirectory() as name:
-        sizes = after_each_round(Path(name), n_rounds, resident)
-    print("\n".join(f"round {k:>4}: {sizes[k - 1] / 1e6:.1f} MB" for k in range(10, n_rounds + 1, 10)))
+        after_each_round(Path(name), n_rounds, noted)
 
 
 def main() -> None:
