@@ -1,6 +1,6 @@
 """NequIP's side of inference.py and training.py; runs where NequIP is installed, and answers `timing.Peer`.
 
-python peer_nequip.py inference|training frames.extxyz
+python peer_nequip.py inference|training frames.extxyz [device]
 """
 
 import sys
@@ -46,8 +46,8 @@ def build(species, average_neighbours):
     )
 
 
-def compiled(model, data, path):
-    """What `nequip-compile --mode aotinductor --target ase --device cpu` does with a model and a frame."""
+def compiled(model, data, path, device):
+    """What `nequip-compile --mode aotinductor --target ase --device ...` does with a model and a frame."""
     data = {k: data[k] for k in ASE_TARGET["input"]}
     metadata = {**model.metadata, **get_latest_global_state(only_metadata_related=True)}
     metadata = {k: str(int(v)) if isinstance(v, bool) else str(v) for k, v in metadata.items()}
@@ -56,7 +56,7 @@ def compiled(model, data, path):
     export = torch.export.dynamic_shapes.Dim
     aot_export_model(
         model,
-        torch.device("cpu"),
+        torch.device(device),
         ASE_TARGET["input"],
         ASE_TARGET["output"],
         data,
@@ -68,7 +68,7 @@ def compiled(model, data, path):
         path,
         {"aot_inductor.metadata": metadata},
     )
-    model, _ = load_compiled_model(path, "cpu", ASE_TARGET["input"], ASE_TARGET["output"])
+    model, _ = load_compiled_model(path, device, ASE_TARGET["input"], ASE_TARGET["output"])
     return lambda: model(data)
 
 
@@ -91,7 +91,7 @@ def training_step(model, data):
 
 def main():
     """Build, then answer."""
-    mode, path = sys.argv[1:]
+    mode, path, device = [*sys.argv[1:], "cpu"][:3]
     torch.set_num_threads(1)
     set_global_state(allow_tf32=False)
     frames = ase.io.read(path, index=":")
@@ -105,13 +105,14 @@ def main():
         graphs.append(data)
     data = graphs[0] if len(graphs) == 1 else Keys.batched_from_list(graphs)
     n_edges = data[Keys.EDGE_INDEX_KEY].shape[1]
-    model = build(species, n_edges / data[Keys.POSITIONS_KEY].shape[0])
+    model = build(species, n_edges / data[Keys.POSITIONS_KEY].shape[0]).to(device)
+    data = {k: value.to(device) if isinstance(value, torch.Tensor) else value for k, value in data.items()}
     with tempfile.TemporaryDirectory() as folder:
         if mode == "training":
             call = training_step(model, data)
         else:
-            call = compiled(model, data, str(Path(folder) / "model.nequip.pt2"))
-    serve(call)
+            call = compiled(model, data, str(Path(folder) / "model.nequip.pt2"), device)
+    serve(call, None if device == "cpu" else torch.cuda.synchronize)
 
 
 if __name__ == "__main__":

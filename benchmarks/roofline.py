@@ -11,12 +11,13 @@ largest linear map) and copies. Operators are timed alone, in the same rounds.
 import argparse
 import re
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import systems
 import torch
-from timing import compare, environment, local
+from timing import Run, compare, environment, local
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
@@ -83,7 +84,9 @@ def evaluate(model: EquivariantPotential, vectors: Tensor, index: Tensor, types:
     torch.autograd.grad(energies.sum(), vectors)
 
 
-def operator_cases(model: EquivariantPotential, vectors: Tensor, index: Tensor, types: Tensor) -> dict:
+def operator_cases(
+    model: EquivariantPotential, vectors: Tensor, index: Tensor, types: Tensor, timed: Callable[..., Run] = local
+) -> dict[str, Run]:
     """Each layer's convolution and linear map alone, forward and backward."""
     cases = {}
     x, harmonics, basis, lengths = model.embedding(vectors, types)
@@ -102,14 +105,29 @@ def operator_cases(model: EquivariantPotential, vectors: Tensor, index: Tensor, 
             ("convolution", convolve, out, wanted),
             ("linear", partial(layer.update, messages), mixed, [messages]),
         ):
-            cases[f"{name} {k + 1} forward"] = local(run)
+            cases[f"{name} {k + 1} forward"] = timed(run)
             gradient = torch.randn_like(result)
-            cases[f"{name} {k + 1} backward"] = local(
+            cases[f"{name} {k + 1} backward"] = timed(
                 partial(torch.autograd.grad, result, by, gradient, retain_graph=True)
             )
         kept = layer.keep(x, layer.type_scales.index_select(1, types))
         x = layer.receive(sent, kept, harmonics, lengths, basis, index).detach()
     return cases
+
+
+def counted_work(model: EquivariantPotential, n_atoms: int, n_edges: int) -> dict[str, Work]:
+    """Of each of `operator_cases`, and of a whole `evaluation`."""
+    work = {}
+    for k, layer in enumerate(model.layers):
+        forward, backward = convolution_work(layer.messages, n_edges, 32, k > 0)
+        work |= {f"convolution {k + 1} forward": forward, f"convolution {k + 1} backward": backward}
+        mix = layer.update.mix
+        flops = sum(2 * n_atoms * (2 * l + 1) * w[0].numel() for l, w in enumerate(mix.matrices()))
+        n_bytes = n_atoms * FLOAT * (sum(mix.rows) * 32 + layer.n_gate_inputs)
+        work |= {f"linear {k + 1} {way}": Work(flops, n_bytes) for way in ("forward", "backward")}
+    flops = linear_flops(model, n_atoms) + sum(w.flops for k, w in work.items() if "linear" not in k)
+    work["evaluation"] = Work(flops, sum(w.n_bytes for w in work.values()))
+    return work
 
 
 def main() -> None:
@@ -136,16 +154,7 @@ def main() -> None:
     cases["evaluation"] = local(partial(evaluate, model, vectors, index, types))
     times = {k: statistics.median(v) for k, v in compare(cases, options.rounds, 0.15).items()}
 
-    work = {}
-    for k, layer in enumerate(model.layers):
-        forward, backward = convolution_work(layer.messages, n_edges, 32, k > 0)
-        work |= {f"convolution {k + 1} forward": forward, f"convolution {k + 1} backward": backward}
-        mix = layer.update.mix
-        flops = sum(2 * n_atoms * (2 * l + 1) * w[0].numel() for l, w in enumerate(mix.matrices()))
-        n_bytes = n_atoms * FLOAT * (sum(mix.rows) * 32 + layer.n_gate_inputs)
-        work |= {f"linear {k + 1} {way}": Work(flops, n_bytes) for way in ("forward", "backward")}
-    flops = linear_flops(model, n_atoms) + sum(w.flops for k, w in work.items() if "linear" not in k)
-    work["evaluation"] = Work(flops, sum(w.n_bytes for w in work.values()))
+    work = counted_work(model, n_atoms, n_edges)
     gemm = 2 * 1024**3 / times["GEMM 1024^3"]
     print(
         f"GEMM 1024^3: {gemm * 1e-9:.1f} GFLOP/s; [{narrow.shape[0]}, {widest.shape[0]}] x [.., {widest.shape[1]}]: "

@@ -47,9 +47,13 @@ Settings = Mapping[str, Any]
 
 
 def potential(
-    system: str, backend: str, n_members: int = 1, settings: Settings = MappingProxyType({})
+    system: str,
+    backend: str,
+    n_members: int = 1,
+    settings: Settings = MappingProxyType({}),
+    dtype: torch.dtype = torch.float32,
 ) -> EquivariantPotential:
-    """Untrained, float32; by default 2 layers, l_max 2, 32 channels of each l."""
+    """Untrained; by default 2 layers, l_max 2, 32 channels of each l."""
     species = SPECIES[system]
     return EquivariantPotential(
         Architecture(
@@ -59,7 +63,7 @@ def potential(
             atomic_shifts=(0.0,) * len(species),
             energy_scale=1.0,
             n_members=n_members,
-            dtype=torch.float32,
+            dtype=dtype,
         )
     )
 
@@ -71,12 +75,13 @@ def write_model(
     n_members: int = 1,
     splines: bool = True,
     settings: Settings = MappingProxyType({}),
+    dtype: torch.dtype = torch.float32,
 ) -> None:
     """Export `potential`; the file checks itself on a small frame."""
     frame = silicon(1) if system == "silicon" else ethanol()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # e3nn and torch warn of TorchScript
-        export(potential(system, backend, n_members, settings), path, [frame], splines=splines)
+        export(potential(system, backend, n_members, settings, dtype), path, [frame], splines=splines)
 
 
 def artefact(
@@ -85,12 +90,13 @@ def artefact(
     n_members: int = 1,
     splines: bool = True,
     settings: Settings = MappingProxyType({}),
+    device: str = "cpu",
 ) -> Artefact:
     """The same, exported and loaded again as any user does."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.pt"
         write_model(path, system, backend, n_members, splines, settings)
-        return load_artefact(path, verify=False)
+        return load_artefact(path, device, verify=False)
 
 
 def edges(atoms: Atoms, system: str) -> tuple[Tensor, Tensor, Tensor]:

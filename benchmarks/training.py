@@ -27,8 +27,8 @@ from mollifield_train.predict import predict
 def step_of(
     system: str, backend: str, batch: Batch, n_members: int = 1, settings: systems.Settings = MappingProxyType({})
 ) -> Callable[[], None]:
-    """A step as the trainer makes it; the loss is 1 * energy + 1000 * forces."""
-    model = systems.potential(system, backend, n_members, settings)
+    """A step as the trainer makes it, where the batch lies; the loss is 1 * energy + 1000 * forces."""
+    model = systems.potential(system, backend, n_members, settings).to(batch.types.device)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
 
     def step() -> None:

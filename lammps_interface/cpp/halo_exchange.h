@@ -22,21 +22,29 @@ class HaloExchange : public mollifield::Halo {
     bool operator==(const Home &other) const { return rank == other.rank && index == other.index; }
   };
 
-  // A world of its own for the messages of one pair style, so that another's never pass for them. Collective.
-  struct World {
-    MPI_Comm comm;
-    int n_exchanges = 0;  // that there were, the same number on all ranks
-    explicit World(MPI_Comm world) { MPI_Comm_dup(world, &comm); }
-    ~World() { MPI_Comm_free(&comm); }
-    World(const World &) = delete;
-    World &operator=(const World &) = delete;
+  // What this rank sent, and collectives it took part in.
+  struct Traffic {
+    double messages = 0.0, bytes = 0.0, collectives = 0.0;
   };
 
-  explicit HaloExchange(World &its_world) : world(its_world.comm), turn(its_world.n_exchanges++) {}
+  // Messages of one pair style have a communicator of their own, so that another's never pass for them. Collective.
+  explicit HaloExchange(MPI_Comm world);
+  ~HaloExchange() override;
+  HaloExchange(const HaloExchange &) = delete;
+  HaloExchange &operator=(const HaloExchange &) = delete;
 
-  // Tells the ranks that are asked what is asked of them. Collective. `ghosts`: the home of each ghost of the graph, in
-  // order, ranks ascending. `node`: the node of a local atom.
-  void connect(const std::vector<Home> &ghosts, const std::function<int(int)> &node);
+  // From here on this rank may ask `owners`, ascending, and those that named this one may ask it. Collective; until
+  // atoms change hands, all that follows is between these.
+  void meet(const std::vector<int> &owners);
+
+  // Whether any rank says so. Collective.
+  bool any(bool here);
+
+  // Tells the owners what is asked of them. `ghosts`: the home of each ghost of the graph, in order, ranks ascending,
+  // all of them met. `node`: the node of a local atom.
+  void ask(const std::vector<Home> &ghosts, const std::function<int(int)> &node);
+
+  Traffic traffic;
 
   const std::vector<std::int64_t> &asked() const override { return asked_nodes; }
   void forward(const void *, void *, std::size_t) override;
@@ -47,11 +55,11 @@ class HaloExchange : public mollifield::Halo {
     int rank, n_rows;
   };
   MPI_Comm world;
-  int turn;
+  int n_meetings = 0;
   std::vector<Partner> givers, takers;  // of ghosts' rows to this rank; of this rank's rows
   std::vector<std::int64_t> asked_nodes;
 
-  void find_takers();
+  void send(const void *, int count, MPI_Datatype, std::size_t size, int rank, int tag, MPI_Request *);
   void move(const void *, const std::vector<Partner> &, void *, const std::vector<Partner> &, std::size_t);
 };
 

@@ -38,8 +38,8 @@ Novelty::Environment Novelty::environment_of(tagint tag, const Committee &commit
   found.type = shape[0];
   found.latent.resize(shape[1]);
   if (comm->me == owner) {
-    const double *const latent = committee.read<double>("latent");
-    std::copy_n(latent + static_cast<std::size_t>(shape[1]) * local, shape[1], found.latent.begin());
+    *committee.read<int>("latent_atom") = local;
+    std::copy_n(committee.read<double>("latent"), shape[1], found.latent.begin());
   }
   MPI_Bcast(found.latent.data(), shape[1], MPI_DOUBLE, owner, world);
   return found;

@@ -36,7 +36,7 @@ int whole_number(Error *error, const char *key, const char *text)
 
 }  // namespace
 
-PairMollifield::PairMollifield(LAMMPS *lmp) : Pair(lmp), state(std::make_unique<State>())
+PairMollifield::PairMollifield(LAMMPS *lmp) : Pair(lmp), state(std::make_unique<State>(this))
 {
   single_enable = 0;
   one_coeff = 1;
@@ -66,11 +66,15 @@ void PairMollifield::settings(int narg, char **arg)
   state->options = {};
   state->driver_member = -1;
   state->ghosts_asked = State::Ghosts::EXCHANGE;
+  state->edges_asked = State::EdgesAre::BY_DEVICE;
+  state->chunk = State::DEFAULT_CHUNK;
   std::set<std::string> seen;
   for (int i = 0; i < narg; i += 2) {
     const std::string key = arg[i];
-    if (key != "device" && key != "threads" && key != "driver" && key != "halo")
-      error->all(FLERR, "Pair style mollifield: unknown keyword '{}'; allowed: device, threads, driver, halo", key);
+    if (key != "device" && key != "threads" && key != "driver" && key != "halo" && key != "chunk" && key != "edges")
+      error->all(FLERR,
+                 "Pair style mollifield: unknown keyword '{}'; allowed: device, threads, driver, halo, chunk, edges",
+                 key);
     if (!seen.insert(key).second) error->all(FLERR, "Pair style mollifield: keyword '{}' is repeated", key);
     if (i + 1 >= narg) error->all(FLERR, "Pair style mollifield: keyword '{}' has no value", key);
     if (key != "driver") {
@@ -82,6 +86,7 @@ void PairMollifield::settings(int narg, char **arg)
   }
   state->settings = utils::join_words(std::vector<std::string>(arg, arg + narg), " ");
   // A model was loaded with the settings before.
+  state->resident.reset();
   state->potential.reset();
   state->driver.reset();
   state->coeff_given = false;
@@ -95,10 +100,19 @@ void PairMollifield::parse_keyword(const std::string &key, char *text)
     state->options.threads = whole_number(error, "threads", text);
     if (state->options.threads < 1)
       error->all(FLERR, "Pair style mollifield: threads must be at least 1, found {}", value);
+  } else if (key == "chunk") {
+    state->chunk = whole_number(error, "chunk", text);
+    if (state->chunk < 1) error->all(FLERR, "Pair style mollifield: chunk must be at least 1, found {}", value);
   } else if (key == "halo") {
     if (value != "exchange" && value != "ghost")
       error->all(FLERR, "Pair style mollifield: unknown halo '{}'; allowed: exchange, ghost", value);
     state->ghosts_asked = value == "exchange" ? State::Ghosts::EXCHANGE : State::Ghosts::COMPUTE;
+  } else if (key == "edges") {
+    if (value != "auto" && value != "host" && value != "device")
+      error->all(FLERR, "Pair style mollifield: unknown edges '{}'; allowed: auto, host, device", value);
+    state->edges_asked = value == "auto"   ? State::EdgesAre::BY_DEVICE
+                         : value == "host" ? State::EdgesAre::ON_HOST
+                                           : State::EdgesAre::ON_DEVICE;
   } else {
     if (value != "cpu" && value != "cuda" && value != "auto" && !utils::strmatch(value, "^cuda:\\d+$"))
       error->all(FLERR, "Pair style mollifield: unknown device '{}'; allowed: cpu, cuda, cuda:N, auto", value);
@@ -167,6 +181,7 @@ std::string PairMollifield::device_of_rank() const
 // Loads the file of this name and returns what is wrong with it, on every rank alike whether there is something.
 std::string PairMollifield::load_model(const std::string &name)
 {
+  state->resident.reset();
   state->potential.reset();
   state->driver.reset();
   const std::string path = utils::get_potential_file_path(name);
@@ -332,6 +347,7 @@ void PairMollifield::warn_of_unseen_stress()
 void PairMollifield::choose_ghosts()
 {
   auto &s = *state;
+  s.knows_list = false;
   s.ghosts = s.ghosts_asked;
   if (comm->nprocs == 1) return;
   if (s.ghosts == State::Ghosts::EXCHANGE && !s.potential->has_stages()) {
@@ -355,8 +371,12 @@ double PairMollifield::init_one(int i, int j)
 double PairMollifield::memory_usage()
 {
   const auto &s = *state;
-  const std::size_t doubles = s.member_forces.capacity() + s.outputs.n_doubles() + s.graph.edge_vectors.capacity() +
-                              s.graph.edge_index.capacity();
-  const std::size_t ints = s.owner.capacity() + s.node.capacity() + s.atoms.capacity() + 2 * s.edge_centre.capacity();
+  const auto &e = s.evaluation;
+  const std::size_t doubles = s.member_forces.capacity() + s.outputs.n_doubles() + s.edges.vectors.capacity() +
+                              s.graph.edge_index.capacity() + e.latent.doubles.capacity() +
+                              e.noise_features.doubles.capacity();
+  const std::size_t ints = s.owner.capacity() + s.node.capacity() + s.atoms.capacity() + s.edges.centre.capacity() +
+                           s.edges.neighbour.capacity() + e.latent.singles.capacity() +
+                           e.noise_features.singles.capacity() + 2 * s.home.capacity();
   return Pair::memory_usage() + static_cast<double>(doubles * sizeof(double) + ints * sizeof(int));
 }

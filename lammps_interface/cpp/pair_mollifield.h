@@ -1,4 +1,5 @@
 // pair_style mollifield [device cpu|cuda|cuda:N|auto] [threads n] [driver mean | driver member k] [halo exchange|ghost]
+//                       [chunk n] [edges auto|host|device]
 // pair_coeff * * model.pt El1 El2 ... NULL
 #ifndef LMP_PAIR_MOLLIFIELD_H
 #define LMP_PAIR_MOLLIFIELD_H
@@ -6,6 +7,13 @@
 #include "pair.h"
 
 #include <memory>
+
+namespace mollifield {
+struct Edges;
+struct Evaluation;
+struct Request;
+class Potential;
+}  // namespace mollifield
 
 namespace LAMMPS_NS {
 
@@ -56,7 +64,8 @@ class PairMollifield : public Pair {
   //   member_energies     double *, [n_members], sums over the atoms of this rank
   //   member_virials      double *, [n_members, 6], this rank's share, xx yy zz xy xz yz
   //   n_latent            int *, features of an atom, 0 where none was computed
-  //   latent              double *, [nlocal, n_latent], scaled (contract.LATENT_SPACE_KEY)
+  //   latent_atom         int *, set it to a local atom before
+  //   latent              double *, [n_latent], scaled (contract.LATENT_SPACE_KEY), of that atom
   //   latent_distance     double *, [nlocal], to the nearest training atom of the species; 0 without references
   //   relative_distance   double *, [nlocal], above 1 where an atom is outside of the training data
   //                       (contract.LATENT_FARTHEST)
@@ -72,6 +81,7 @@ class PairMollifield : public Pair {
 
  private:
   // Keeps the libtorch side, and what one force computation needs, out of this header.
+  class Stream;
   struct State;
   std::unique_ptr<State> state;
 
@@ -91,24 +101,38 @@ class PairMollifield : public Pair {
   void warn_of_null_types() const;
   void warn_of_unseen_stress();
   bigint count_modelled(int) const;
+  void learn_list();
   void find_owners();
+  std::vector<int> modelled_atoms() const;
   void build_graph();
-  void add_edges(int, std::size_t);
+  void add_edges(int, int, mollifield::Edges &);
   int node_of(int);
   void connect_ghosts();
   void count_work();
   void evaluate(bool);
+  mollifield::Evaluation run(const mollifield::Potential &, mollifield::Request, int);
+  bool edges_are_resident() const;
+  bool graph_holds();
+  void make_resident();
+  mollifield::Evaluation run_resident(const mollifield::Potential &, const mollifield::Request &);
+  void take_nodes(int, const double *, const double *);
+  void require_distances();
   [[noreturn]] void fail_on_this_rank(const std::string &) const;
   void follow_driver();
   void tally_energies();
-  void tally_forces();
-  void tally_virial(std::size_t);
-  void tally_centroid(std::size_t);
-  void sum_member_forces();
+  void take_edges(const mollifield::Edges &, int, const double *);
+  void take_moments(const mollifield::Edges &, int, const double *);
+  double weight_of(int) const;
+  void tally_virial(int, int, const double *, const double *, double);
+  void tally_centroid(int, const double *, const double *, double);
+  void take_member(const mollifield::Edges &, int, const double *);
+  void clear_members();
+  void communicate_members();
   void reduce_members();
   void reduce_noise();
-  void sum_member_virials();
   void reduce_latent();
+  void read_latent(std::size_t, std::vector<double> &) const;
+  double *latent_row();
 };
 
 }  // namespace LAMMPS_NS

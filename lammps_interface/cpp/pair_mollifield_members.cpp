@@ -13,21 +13,35 @@
 
 using namespace LAMMPS_NS;
 
-void PairMollifield::sum_member_forces()
+void PairMollifield::clear_members()
 {
   auto &s = *state;
-  const std::size_t n_edges = s.edge_centre.size();
   s.member_forces.assign(3 * s.n_members * s.owner.size(), 0.0);
-  for (int m = 0; m < s.n_members; m++)
-    for (std::size_t edge = 0; edge < n_edges; edge++) {
-      const double *const g = &s.evaluation.member_edge_gradients[3 * (m * n_edges + edge)];
-      double *const fi = &s.member_forces[3 * (s.atoms[s.edge_centre[edge]] * s.n_members + m)];
-      double *const fj = &s.member_forces[3 * (s.atoms[s.edge_neighbour[edge]] * s.n_members + m)];
-      for (int a = 0; a < 3; a++) {
-        fi[a] += s.force_unit * g[a];
-        fj[a] -= s.force_unit * g[a];
-      }
+  s.outputs.member_virials.assign(6 * s.n_members, 0.0);
+}
+
+void PairMollifield::take_member(const mollifield::Edges &edges, int m, const double *gradients)
+{
+  auto &s = *state;
+  double *const v = &s.outputs.member_virials[6 * m];
+  const auto force_on = [&s, m](int node) { return &s.member_forces[3 * (s.atoms[node] * s.n_members + m)]; };
+  for (std::size_t edge = 0; edge < edges.size(); edge++) {
+    const double *const d = &edges.vectors[3 * edge], *const g = &gradients[3 * edge];
+    double *const fi = force_on(edges.centre[edge]), *const fj = force_on(edges.neighbour[edge]);
+    for (int a = 0; a < 3; a++) {
+      fi[a] += s.force_unit * g[a];
+      fj[a] -= s.force_unit * g[a];
+      v[a] -= s.energy_unit * d[a] * g[a];
     }
+    v[3] -= 0.5 * s.energy_unit * (d[0] * g[1] + d[1] * g[0]);
+    v[4] -= 0.5 * s.energy_unit * (d[0] * g[2] + d[2] * g[0]);
+    v[5] -= 0.5 * s.energy_unit * (d[1] * g[2] + d[2] * g[1]);
+  }
+}
+
+void PairMollifield::communicate_members()
+{
+  auto &s = *state;
   if (comm->nprocs == 1) return;
   for (s.first_member = 0; s.first_member < s.n_members; s.first_member += MEMBERS_PER_MESSAGE)
     comm->reverse_comm(this);
@@ -64,7 +78,6 @@ void PairMollifield::reduce_members()
   reduce_noise();
   out.member_energies = s.evaluation.member_energies;
   for (double &energy : out.member_energies) energy *= s.energy_unit;
-  sum_member_virials();
 }
 
 // Covariances of a noise head, or those of the file's number for the species.
@@ -98,25 +111,14 @@ void PairMollifield::reduce_noise()
   }
 }
 
-void PairMollifield::sum_member_virials()
+// Features of a node: those of all trunks one after the other, in the scale of the file.
+void PairMollifield::read_latent(std::size_t node, std::vector<double> &features) const
 {
-  auto &s = *state;
-  const std::size_t n_edges = s.edge_centre.size();
-  s.outputs.member_virials.assign(6 * s.n_members, 0.0);
-  for (int m = 0; m < s.n_members; m++) {
-    double *const v = &s.outputs.member_virials[6 * m];
-    for (std::size_t edge = 0; edge < n_edges; edge++) {
-      const double *const d = &s.graph.edge_vectors[3 * edge];
-      const double *const g = &s.evaluation.member_edge_gradients[3 * (m * n_edges + edge)];
-      for (int a = 0; a < 3; a++) v[a] -= s.energy_unit * d[a] * g[a];
-      v[3] -= 0.5 * s.energy_unit * (d[0] * g[1] + d[1] * g[0]);
-      v[4] -= 0.5 * s.energy_unit * (d[0] * g[2] + d[2] * g[0]);
-      v[5] -= 0.5 * s.energy_unit * (d[1] * g[2] + d[2] * g[1]);
-    }
-  }
+  const auto &s = *state;
+  for (std::size_t k = 0; k < features.size(); k++)
+    features[k] = s.outputs.latent_scale[k] * s.evaluation.latent.at(node, k);
 }
 
-// Features of an atom: those of all trunks one after the other, in the scale of the file.
 void PairMollifield::reduce_latent()
 {
   auto &s = *state;
@@ -126,26 +128,35 @@ void PairMollifield::reduce_latent()
   out.latent_distance.clear(atom->nlocal, 1);
   out.outside_std.clear(atom->nlocal, 1);
   out.relative_distance.clear(atom->nlocal, 1);
-  out.n_latent = n_nodes > 0 ? static_cast<int>(s.evaluation.latent.size() / n_nodes) : 0;
-  out.latent.assign(static_cast<std::size_t>(out.n_latent) * atom->nlocal, 0.0);
-  const std::size_t width = out.n_latent / s.potential->n_trunks();
-  std::vector<double> features(out.n_latent), scale(out.n_latent);
+  out.n_latent = n_nodes > 0 ? static_cast<int>(s.evaluation.latent.n_columns()) : 0;
+  out.latent_scale.resize(out.n_latent);
   try {
-    for (std::size_t k = 0; k < scale.size(); k++) scale[k] = space.factor(k, scale.size());
+    for (std::size_t k = 0; k < out.latent_scale.size(); k++)
+      out.latent_scale[k] = space.factor(k, out.latent_scale.size());
   } catch (const std::exception &failure) {
     fail_on_this_rank(failure.what());
   }
+  if (!space.has_references()) return;
+  std::vector<double> features(out.n_latent);
   for (std::size_t node = 0; node < n_nodes; node++) {
-    const int i = s.atoms[node];
-    for (std::size_t k = 0; k < features.size(); k++)
-      features[k] = scale[k] * s.evaluation.latent[((k / width) * n_nodes + node) * width + k % width];
-    std::copy(features.begin(), features.end(), &out.latent[static_cast<std::size_t>(out.n_latent) * i]);
-    if (!space.has_references()) continue;
-    const int species = map[atom->type[i]];
+    const int i = s.atoms[node], species = map[atom->type[i]];
+    read_latent(node, features);
     *out.latent_distance.rows[i] = space.distance(species, features);
     *out.relative_distance.rows[i] = space.relative_distance(species, features, *out.latent_distance.rows[i]);
     *out.outside_std.rows[i] = s.force_unit * space.outside_std(*out.relative_distance.rows[i]);
   }
+}
+
+// Of `latent_atom`; zeros where the model does not describe it.
+double *PairMollifield::latent_row()
+{
+  auto &s = *state;
+  auto &out = s.outputs;
+  out.latent.assign(out.n_latent, 0.0);
+  const bool is_known = out.latent_atom >= 0 && out.latent_atom < static_cast<int>(s.node.size());
+  if (is_known && s.node[out.latent_atom] >= 0 && s.node[out.latent_atom] < s.graph.n_local)
+    read_latent(s.node[out.latent_atom], out.latent);
+  return out.latent.data();
 }
 
 void *PairMollifield::extract(const char *name, int &dim)
@@ -164,6 +175,7 @@ void *PairMollifield::extract(const char *name, int &dim)
                                                  {"length_unit", &s.length_unit},
                                                  {"force_mean_flag", &s.force_std_flag},
                                                  {"n_latent", &out.n_latent},
+                                                 {"latent_atom", &out.latent_atom},
                                                  {"force_covariance_flag", &s.force_std_flag},
                                                  {"aleatoric_std_flag", &s.force_std_flag},
                                                  {"aleatoric_covariance_flag", &s.force_std_flag},
@@ -175,6 +187,7 @@ void *PairMollifield::extract(const char *name, int &dim)
   const auto scalar = scalars.find(key);
   if (scalar != scalars.end()) return scalar->second;
   dim = 1;
+  if (key == "latent") return latent_row();
   const std::map<std::string, void *> arrays = {{"type_symbols", s.type_symbols.data()},
                                                 {"force_std", out.force_std.block.data()},
                                                 {"force_std_raw", out.force_std_raw.block.data()},
@@ -185,7 +198,6 @@ void *PairMollifield::extract(const char *name, int &dim)
                                                 {"latent_distance", out.latent_distance.block.data()},
                                                 {"outside_std", out.outside_std.block.data()},
                                                 {"relative_distance", out.relative_distance.block.data()},
-                                                {"latent", out.latent.data()},
                                                 {"type_species", map},
                                                 {"aleatoric_covariance", out.aleatoric_covariance.block.data()},
                                                 {"energy_noise", out.energy_noise.block.data()},

@@ -29,15 +29,16 @@ struct MemberOutputs {
   bigint step = -1;  // of the last computation
   AtomValues force_std, force_std_raw, force_interval, force_mean, force_covariance, aleatoric_std,
       aleatoric_covariance, energy_noise, latent_distance, relative_distance, outside_std;
-  std::vector<double> latent, member_energies, member_virials;
-  int n_latent = 0, has_latent_references = 0, has_noise_head = 0;
+  std::vector<double> latent, latent_scale;  // features of `latent_atom`, and of all atoms their scale
+  std::vector<double> member_energies, member_virials;
+  int n_latent = 0, latent_atom = 0, has_latent_references = 0, has_noise_head = 0;
 
   std::size_t n_doubles() const
   {
     return force_std.block.capacity() + force_std_raw.block.capacity() + force_mean.block.capacity() +
            force_covariance.block.capacity() + aleatoric_std.block.capacity() + latent_distance.block.capacity() +
            aleatoric_covariance.block.capacity() + energy_noise.block.capacity() + force_interval.block.capacity() +
-           outside_std.block.capacity() + relative_distance.block.capacity() + latent.capacity();
+           outside_std.block.capacity() + relative_distance.block.capacity();
   }
 };
 

@@ -318,6 +318,7 @@ class Deck:
             "newton on",
             f"boundary {self.boundary}",
             f"read_data {self.data}",
+            *self._box_lines(),
             "",
             f"pair_style mollifield {self.pair_options}".rstrip(),
             f"pair_coeff * * {self.model} {elements}",
@@ -329,6 +330,11 @@ class Deck:
             *self.dynamics.lines(self),
         ]
         return "\n".join(lines) + "\n"
+
+    def _box_lines(self) -> list[str]:
+        """A barostat of all six components refuses a box that was read as orthogonal, and no fix may see the change."""
+        sheared = isinstance(self.dynamics, Npt) and self.dynamics.coupling == "tri"
+        return ["change_box all triclinic"] if sheared else []
 
     def _output_lines(self, elements: str) -> list[str]:
         values = [f"f_{each.name}" for each in self.watching]

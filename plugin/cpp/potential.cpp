@@ -1,13 +1,13 @@
 #include "archive.hpp"
+#include "devices.hpp"
 #include "outputs.hpp"
 #include "potential_implementation.hpp"
-#include "stages.hpp"
+#include "transfer.hpp"
 
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
-#include <torch/cuda.h>
 
 #include <algorithm>
 #include <cmath>
@@ -37,14 +37,7 @@ class ThreadGuard {
   int previous;
 };
 
-// What a model gives, before it is turned into plain numbers: members of StagedEvaluation.
-struct Differentiated {
-  at::Tensor atomic_energies, latent, noise_features, edge_gradients, edge_moments;
-};
-
-// `by_member`: with a backward pass for each member, which share a trunk and have one copy of the geometry.
-Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inputs, bool by_member,
-                              const at::Tensor &basis)
+Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inputs, const Seeds &seeds)
 {
   const Outputs outputs(module.forward({inputs.edge_vectors, inputs.edge_index, inputs.types}));
   Differentiated result;
@@ -53,7 +46,7 @@ Differentiated evaluate_whole(torch::jit::Module &module, const StageInputs &inp
   result.noise_features = outputs.noise_features();
   if (inputs.edge_vectors.size(1) == 0) return result;
   std::vector<at::Tensor> found;
-  const auto energies = member_energies(result.atomic_energies, inputs.n_local, by_member, basis);
+  const auto energies = seeded_energies(result.atomic_energies, inputs.n_local, seeds);
   for (const at::Tensor &energy : energies)
     found.push_back(torch::autograd::grad({energy}, {inputs.edge_vectors}, {}, found.size() + 1 < energies.size())[0]);
   result.edge_gradients = at::cat(found);
@@ -86,18 +79,6 @@ int default_threads()
   return asked > 0 ? asked : 1;
 }
 
-torch::Device choose_device(const std::string &name)
-{
-  if (name == "auto") return torch::cuda::is_available() ? torch::Device("cuda:0") : torch::Device("cpu");
-  if (name == "cpu") return {"cpu"};
-  if (name == "cuda" || name.rfind("cuda:", 0) == 0) {
-    if (!torch::cuda::is_available())
-      throw std::runtime_error("device '" + name + "': this libtorch finds no CUDA device; use cpu or auto");
-    return torch::Device(name == "cuda" ? "cuda:0" : name);
-  }
-  throw std::runtime_error("device '" + name + "' is unknown; allowed: cpu, cuda, cuda:N, auto");
-}
-
 // what() of a c10::Error carries a C++ backtrace; its first line is the message.
 std::string first_line(const std::exception &error)
 {
@@ -111,7 +92,7 @@ std::string first_line(const std::exception &error)
 
 std::vector<double> to_vector(const at::Tensor &tensor)
 {
-  const at::Tensor plain = tensor.to(at::kCPU, at::kDouble).contiguous();
+  const at::Tensor plain = to_host(tensor.to(at::kDouble));
   return {plain.data_ptr<double>(), plain.data_ptr<double>() + plain.numel()};
 }
 
@@ -187,14 +168,13 @@ void Potential::Implementation::keep_member(int k)
   }
   only_member = k;
   n_members = 1;
+  members.clear();
   basis = mixing = at::Tensor();
 }
 
 namespace {
 
-// `outputs` has the tensors of Differentiated.
-template <typename T>
-Evaluation collect(const Request &request, std::int64_t n_local, bool with_noise, const T &outputs)
+Evaluation collect(const Request &request, std::int64_t n_local, bool with_noise, const Differentiated &outputs)
 {
   const auto energies = outputs.atomic_energies.detach().narrow(1, 0, n_local);  // [M, n_local]
   const double n_members = static_cast<double>(energies.size(0));
@@ -203,8 +183,13 @@ Evaluation collect(const Request &request, std::int64_t n_local, bool with_noise
   result.member_energies = to_vector(energies.sum(1));
   if (request.members) {
     result.member_atomic_energies = to_vector(energies);
-    result.latent = to_vector(outputs.latent.narrow(1, 0, n_local));
-    if (with_noise) result.noise_features = to_vector(outputs.noise_features.narrow(1, 0, n_local));
+    const auto keep = [n_local](Features &features, const at::Tensor &found) {
+      features.n_trunks = found.size(0);
+      features.n_atoms = n_local;
+      put_features(features, found.narrow(1, 0, n_local), 0, nullptr);
+    };
+    keep(result.latent, outputs.latent);
+    if (with_noise) keep(result.noise_features, outputs.noise_features);
   }
   if (!outputs.edge_gradients.defined()) return result;
   result.edge_gradients = to_vector(outputs.edge_gradients.sum(0) / n_members);
@@ -217,41 +202,48 @@ Evaluation collect(const Request &request, std::int64_t n_local, bool with_noise
 
 bool Potential::Implementation::has_stages() const { return StagedEvaluation::is_possible(frozen); }
 
-Evaluation Potential::Implementation::evaluate(const Graph &graph, const Request &request) const
+Differentiated Potential::Implementation::differentiate(StageInputs &inputs, const Request &request) const
 {
-  const ThreadGuard thread_guard(threads);
   // The caller may sit inside a no_grad region of its own.
   const at::AutoGradMode with_gradients(true);
   const bool by_member = request.members && shared_trunk;
-  const std::int64_t n_edges = graph.n_edges(), n_atoms = graph.n_atoms(),
-                     n_geometries = request.members && !shared_trunk ? n_members : 1;
-  const auto longs = torch::TensorOptions().dtype(at::kLong);
-
-  // from_blob does not own: `graph` outlives these tensors, and nothing writes to them.
-  StageInputs inputs;
-  inputs.edge_vectors = torch::from_blob(const_cast<double *>(graph.edge_vectors.data()), {1, n_edges, 3}, at::kDouble)
-                            .to(device, dtype, false, true);
-  if (n_geometries > 1) inputs.edge_vectors = inputs.edge_vectors.expand({n_geometries, n_edges, 3}).contiguous();
+  const std::int64_t n_geometries = request.members && !shared_trunk ? n_members : 1;
+  inputs.edge_vectors = inputs.edge_vectors.to(dtype, false, true);
+  if (n_geometries > 1) inputs.edge_vectors = inputs.edge_vectors.expand({n_geometries, -1, -1}).contiguous();
   inputs.edge_vectors.requires_grad_(true);
-  inputs.edge_index =
-      torch::from_blob(const_cast<std::int64_t *>(graph.edge_index.data()), {2, n_edges}, longs).to(device);
-  inputs.types = torch::from_blob(const_cast<std::int64_t *>(graph.types.data()), {n_atoms}, longs).to(device);
-  inputs.n_centres = request.halo ? graph.n_local : n_atoms;
-  inputs.n_local = graph.n_local;
 
   const bool moments = request.moments && n_layers > 1;
   if ((request.halo || moments) && !has_stages())
     throw std::runtime_error("it cannot be evaluated layer by layer: it was written by an older release");
+  const Seeds seeds{by_member, basis, mixing, moments};
+  Differentiated result;
   if (request.halo || moments) {
-    StagedEvaluation stages(frozen, n_layers, inputs, request.halo, moments, by_member, basis, mixing);
-    stages.forward();
-    stages.backward();
-    if (by_member) mix_members(stages.edge_gradients);
-    return collect(request, graph.n_local, has_noise_head(), stages);
+    StagedEvaluation stages(frozen, n_layers, inputs, seeds);
+    evaluate_in_stages(stages, n_layers, inputs, request.halo);
+    result = {stages.atomic_energies, stages.latent, stages.noise_features, stages.edge_gradients, stages.edge_moments};
+  } else {
+    result = evaluate_whole(frozen, inputs, seeds);
   }
-  Differentiated whole = evaluate_whole(frozen, inputs, by_member, basis);
-  if (by_member) mix_members(whole.edge_gradients);
-  return collect(request, graph.n_local, has_noise_head(), whole);
+  if (by_member) mix_members(result.edge_gradients);
+  return result;
+}
+
+Evaluation Potential::Implementation::evaluate(const Graph &graph, const Request &request) const
+{
+  if (request.edges) return evaluate_stream(graph, request);
+  const std::int64_t n_edges = graph.n_edges(), n_atoms = graph.n_atoms();
+  // `graph` outlives these tensors, and nothing writes to them.
+  StageInputs inputs;
+  inputs.edge_vectors = to_device(graph.edge_vectors.data(), {1, n_edges, 3}, at::kDouble, device);
+  inputs.edge_index = to_device(graph.edge_index.data(), {2, n_edges}, at::kLong, device);
+  inputs.types = to_device(graph.types.data(), {n_atoms}, at::kLong, device);
+  inputs.n_centres = request.halo ? graph.n_local : n_atoms;
+  inputs.n_local = graph.n_local;
+  if (request.halo) {
+    const auto &asked = request.halo->asked();
+    inputs.asked = to_device(asked.data(), {static_cast<std::int64_t>(asked.size())}, at::kLong, device);
+  }
+  return collect(request, graph.n_local, has_noise_head(), differentiate(inputs, request));
 }
 
 // Those of the basis to those of all members.
@@ -269,17 +261,18 @@ bool Potential::Implementation::has_noise_head() const
 Noise Potential::Implementation::noise(const Graph &graph, const Evaluation &evaluation,
                                        const std::vector<double> &forces) const
 {
-  const ThreadGuard thread_guard(threads);
   const at::NoGradGuard without_gradients;
   const std::int64_t n = graph.n_local, n_trunks = shared_trunk ? 1 : n_members;
   const auto on_device = [&](const void *values, at::IntArrayRef sizes, at::ScalarType type) {
-    return torch::from_blob(const_cast<void *>(values), sizes, type).to(device);
+    return to_device(values, sizes, type, device);
   };
-  const auto n_features = static_cast<std::int64_t>(evaluation.noise_features.size()) / (n_trunks * n);
+  const Features &read = evaluation.noise_features;
+  const void *const values =
+      read.singles.empty() ? static_cast<const void *>(read.doubles.data()) : read.singles.data();
   const auto found =
       frozen
           .get_method(contract::NOISE_METHOD)(
-              {on_device(evaluation.noise_features.data(), {n_trunks, n, n_features}, at::kDouble),
+              {on_device(values, {n_trunks, n, static_cast<std::int64_t>(read.width)}, dtype),
                on_device(graph.types.data(), {n}, at::kLong), on_device(forces.data(), {n, 3}, at::kDouble)})
           .toGenericDict();
   const at::Tensor covariances = found.at(contract::FORCE_NOISE).toTensor().mean(0).flatten(1);  // [N, 9]
@@ -346,6 +339,7 @@ bool Potential::has_noise_head() const { return impl->has_noise_head(); }
 
 Noise Potential::noise(const Graph &graph, const Evaluation &evaluation, const std::vector<double> &forces) const
 {
+  const ThreadGuard thread_guard(impl->threads);
   try {
     return impl->noise(graph, evaluation, forces);
   } catch (const std::exception &error) {
@@ -353,13 +347,25 @@ Noise Potential::noise(const Graph &graph, const Evaluation &evaluation, const s
   }
 }
 
-Evaluation Potential::evaluate(const Graph &graph, const Request &request) const
+template <typename F> Evaluation Potential::run(F evaluation) const
 {
+  const ThreadGuard thread_guard(impl->threads);
   try {
-    return impl->evaluate(graph, request);
+    return evaluation();
   } catch (const std::exception &error) {
     throw std::runtime_error("model file '" + impl->path + "': evaluation failed: " + first_line(error));
   }
+}
+
+Evaluation Potential::evaluate(const Graph &graph, const Request &request) const
+{
+  return run([&] { return impl->evaluate(graph, request); });
+}
+
+Evaluation Potential::evaluate(const ResidentGraph &graph, const double *positions, double unit,
+                               const Request &request) const
+{
+  return run([&] { return impl->evaluate(graph, positions, unit, request); });
 }
 
 std::unique_ptr<Potential> Potential::member(int k) const
@@ -367,19 +373,24 @@ std::unique_ptr<Potential> Potential::member(int k) const
   if (k < 0 || k >= n_members())
     throw std::runtime_error("model file '" + impl->path + "' has no member " + std::to_string(k) + "; allowed: 0 to " +
                              std::to_string(n_members() - 1));
-  auto single = std::make_unique<Implementation>(*impl);
   const ThreadGuard thread_guard(impl->threads);
-  const PlainExecutorGuard executor_guard;
-  try {
-    single->keep_member(k);
-    single->freeze();
-    if (impl->verified) single->verify();
-  } catch (const std::exception &error) {
-    throw std::runtime_error("model file '" + impl->path + "', member " + std::to_string(k) + ": " + first_line(error));
-  }
-  return std::unique_ptr<Potential>(new Potential(std::move(single)));
+  return std::unique_ptr<Potential>(new Potential(impl->single(k, impl->verified)));
 }
 
-int Potential::n_cuda_devices() { return static_cast<int>(torch::cuda::device_count()); }
+std::unique_ptr<Potential::Implementation> Potential::Implementation::single(int k, bool with_verification) const
+{
+  auto found = std::make_unique<Implementation>(*this);
+  const PlainExecutorGuard executor_guard;
+  try {
+    found->keep_member(k);
+    found->freeze();
+    if (with_verification) found->verify();
+  } catch (const std::exception &error) {
+    throw std::runtime_error("model file '" + path + "', member " + std::to_string(k) + ": " + first_line(error));
+  }
+  return found;
+}
+
+int Potential::n_cuda_devices() { return mollifield::n_cuda_devices(); }
 
 }  // namespace mollifield

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "calibration.hpp"
+#include "edge_stream.hpp"
 #include "halo.hpp"
 #include "latent_space.hpp"
 #include "uncertainty.hpp"
@@ -26,24 +27,50 @@ struct Graph {
   std::int64_t n_edges() const { return static_cast<std::int64_t>(edge_vectors.size() / 3); }
 };
 
+// What a model says of its atoms, [n_trunks, n_atoms, width], in the model's own precision.
+struct Features {
+  std::size_t n_trunks = 0, n_atoms = 0, width = 0;
+  std::vector<float> singles;  // of float32 models
+  std::vector<double> doubles;
+
+  // Of one atom: those of all trunks, one after the other.
+  std::size_t n_columns() const { return n_trunks * width; }
+  double at(std::size_t atom, std::size_t column) const
+  {
+    const std::size_t k = (column / width * n_atoms + atom) * width + column % width;
+    return singles.empty() ? doubles[k] : singles[k];
+  }
+};
+
 struct Evaluation {
   std::vector<double> atomic_energies;         // [n_local] mean over members, eV
   std::vector<double> member_energies;         // [M] sums over local atoms, eV
   std::vector<double> member_atomic_energies;  // [M, n_local] eV, only where asked for
-  std::vector<double> latent;                  // [n_trunks, n_local, L], only where members are asked for
-  std::vector<double> noise_features;          // [n_trunks, n_local, F], likewise, of a file with a noise head
-  std::vector<double> edge_gradients;          // [E, 3] mean over members of dE/d(edge_vectors), eV/Å
-  std::vector<double> member_edge_gradients;   // [M, E, 3], only where asked for
+  Features latent;                             // of the local atoms, only where members are asked for
+  Features noise_features;                     // likewise, of a file with a noise head
+  // Where edges come as a stream these three are empty: it has taken them.
+  std::vector<double> edge_gradients;         // [E, 3] mean over members of dE/d(edge_vectors), eV/Å
+  std::vector<double> member_edge_gradients;  // [M, E, 3], only where asked for
   // [3 (a), E, 3 (b)] mean over members, eV: sum over atoms m of (r_m - r_i)_a dE_m/d(edge_vectors_ij)_b. Only where
   // asked for, and empty for a model of one layer, in which an edge changes the energy of its centre alone.
   std::vector<double> edge_moments;
+  // Of a ResidentGraph, in place of what is told by edges: sums over them, by member where members are asked for, else
+  // of the mean. Of ghosts too.
+  std::vector<double> forces, virials;  // [M or 1, N, 3] eV/Å, [M or 1, 3 (a), 3 (b)] -sum d_a g_b, eV
+  std::int64_t n_edges = 0;
+  double shortest_square = 0.0;  // Å^2, of the candidates
 };
+
+class ResidentGraph;
 
 // What is wanted besides energies and mean gradients.
 struct Request {
   bool members = false;  // all of it member by member too, at M times the cost; on one trunk, of the backward pass
   bool moments = false;  // needs a model with stages (has_stages) or of one layer
   Halo *halo = nullptr;  // of the processes that share the system; needs a model with stages
+  // Edges of a graph that has none in itself; needs a model with stages. Members of which each has a trunk are
+  // evaluated one after the other then, each with its own exchanges.
+  EdgeStream *edges = nullptr;
 };
 
 struct Options {
@@ -83,6 +110,10 @@ class Potential {
   bool has_stages() const;
 
   Evaluation evaluate(const Graph &graph, const Request &request = {}) const;
+  // The same of atoms that have moved to `positions` [R, 3], in units of `unit` Å ** -1: one upload, and one download
+  // besides those of a halo. No moments.
+  Evaluation evaluate(const ResidentGraph &graph, const double *positions, double unit,
+                      const Request &request = {}) const;
 
   // Whether the file tells the noise of labels atom by atom.
   bool has_noise_head() const;
@@ -96,6 +127,7 @@ class Potential {
  private:
   struct Implementation;
   explicit Potential(std::unique_ptr<Implementation> implementation);
+  template <typename F> Evaluation run(F evaluation) const;
   std::unique_ptr<Implementation> impl;
 };
 

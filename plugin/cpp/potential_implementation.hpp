@@ -2,6 +2,7 @@
 #pragma once
 
 #include "potential.hpp"
+#include "stages.hpp"
 
 #include <torch/script.h>
 
@@ -9,6 +10,15 @@ namespace mollifield {
 
 // On the host, as double.
 std::vector<double> to_vector(const at::Tensor &tensor);
+
+// What a model gives, before it is turned into plain numbers: as members of StagedEvaluation; by member of all members.
+struct Differentiated {
+  at::Tensor atomic_energies, latent, noise_features, edge_gradients, edge_moments;
+};
+
+// [t, n, W] of trunks from `first` on -> what atoms `nodes` have, those of which there are any; null: all in order.
+// `features` says how many trunks and atoms there are.
+void put_features(Features &features, const at::Tensor &found, std::size_t first, const std::vector<int> *nodes);
 
 struct Potential::Implementation {
   std::string path, checksum;
@@ -27,6 +37,7 @@ struct Potential::Implementation {
   bool shared_trunk = false;
   at::Tensor basis, mixing;  // contract::BASIS_KEY, MIXING_KEY; undefined where the file has none
   bool verified = false;
+  mutable std::vector<std::shared_ptr<Implementation>> members;  // each as a model of its own, once it was needed
 
   c10::IValue attribute(const std::string &name) const
   {
@@ -36,6 +47,8 @@ struct Potential::Implementation {
 
   at::Tensor reference(const c10::impl::GenericDict &frame, const std::string &key) const;
   void keep_member(int k);
+  // Member k as a model of its own.
+  std::unique_ptr<Implementation> single(int k, bool with_verification) const;
   void freeze();
   void read_attributes();
   void check_attributes() const;
@@ -45,7 +58,11 @@ struct Potential::Implementation {
   void mix_members(at::Tensor &edge_gradients) const;
   bool has_noise_head() const;
   Noise noise(const Graph &graph, const Evaluation &evaluation, const std::vector<double> &forces) const;
+  // `inputs` with edge vectors [1, E, 3] as they are; without edges there may be no gradients.
+  Differentiated differentiate(StageInputs &inputs, const Request &request) const;
   Evaluation evaluate(const Graph &graph, const Request &request = {}) const;
+  Evaluation evaluate(const ResidentGraph &graph, const double *positions, double unit, const Request &request) const;
+  Evaluation evaluate_stream(const Graph &graph, const Request &request) const;
 };
 
 }  // namespace mollifield

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from . import contract
 from .calibration import Calibration, read_calibration
+from .devices import choose_device
 from .gradients import Basis
 from .native import has_native
 
@@ -234,19 +235,6 @@ def _frozen(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     stages = [name for name in (*contract.STAGES, contract.NOISE_METHOD) if hasattr(module, name)]
     with _torchscript_deprecation_ignored():
         return torch.jit.freeze(module, preserved_attrs=stages)
-
-
-def choose_device(device: str) -> torch.device:
-    """`auto` or a device name of torch's -> a device that this machine has, or `ValueError`."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device {device!r}: allowed are auto, cpu, cuda, cuda:0, ...") from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r}: this installation of torch finds no GPU; use cpu or auto")
-    return chosen
 
 
 def _check_archive(path: Path) -> None:

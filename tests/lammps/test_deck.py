@@ -243,6 +243,17 @@ def test_nvt_with_uncertainty(model_file, tmp_path):
     assert abs(result.thermo["f_uncertainty"][0] * EV_PER_KCAL_MOL - std.max()) < 1e-5 * std.max()
 
 
+def test_an_orthogonal_cell_may_shear(model_file, tmp_path):
+    """Which LAMMPS refuses of a box that it read as orthogonal."""
+    atoms = sheared_crystal()
+    atoms.set_cell(np.diag(atoms.cell.lengths()), scale_atoms=True)
+    write_data(tmp_path / "atoms.data", moving(atoms), SPECIES)
+    dynamics = Npt(300.0, pressure=1e5, coupling="tri")
+    text = deck(dynamics, model=model_file, timestep=0.01, thermo=["step", "pe", "xy"], thermo_every=1).text()
+    thermo = run_lammps(text, tmp_path).thermo
+    assert np.isfinite(thermo["PotEng"]).all() and thermo["Xy"][-1] != 0.0
+
+
 @pytest.mark.parametrize(
     "dynamics", [Npt(300.0, pressure=5.0, coupling="tri"), Langevin(300.0), Minimise(force_tolerance=0.5)]
 )

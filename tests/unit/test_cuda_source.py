@@ -1,8 +1,8 @@
 """The kernels for GPUs without a GPU: their source, compiled for the CPU, against the CPU's own kernels.
 
-It runs where the environment says MOLLIFIELD_ISA=cuda-source, in a process of its own; blocks and threads are loops
-there (plugin/cpp/operators/cuda/host_shim.cpp). Where NVRTC is installed (`pip install nvidia-cuda-nvrtc`), which needs no
-GPU either, it compiles all these sources for one.
+They run where the environment says MOLLIFIELD_ISA=cuda-source, in a process of its own; blocks and threads are loops
+there (plugin/cpp/operators/cuda/host_shim.cpp). Where NVRTC is installed (`pip install nvidia-cuda-nvrtc`), which needs
+no GPU either, it compiles all these sources for one.
 """
 
 import ctypes
@@ -10,7 +10,6 @@ import importlib.util
 import io
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +41,7 @@ WIDTHS = (32, 130)
 
 def run(code: str, cache: Path, **environment: str) -> dict:
     """What `code` writes, in a process whose kernels are those for GPUs."""
-    code = f"import sys, torch; from {__name__} import *; torch.save({code}, sys.stdout.buffer)"
+    code = f"import sys, torch, {__name__} as module; torch.save(module.{code}, sys.stdout.buffer)"
     variables = {"MOLLIFIELD_ISA": "cuda-source", "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1", **environment}
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | variables, capture_output=True)
     if done.returncode:
@@ -59,6 +58,10 @@ def equality() -> dict:
         "errors": errors(),
         "changed": changed_edges(),
     }
+
+
+def deviations() -> dict[str, float]:
+    return worst_deviations(WIDTHS)
 
 
 def changed_edges() -> list[torch.Tensor]:
@@ -117,7 +120,7 @@ def test_what_was_remembered_of_changed_tensors_is_forgotten(found: dict) -> Non
 
 
 def test_widths_equal_the_reference(cache: Path) -> None:
-    worst = run(f"worst_deviations({WIDTHS})", cache)
+    worst = run("deviations()", cache)
     assert len(worst) == 8 * len(WIDTHS) * len(DTYPES)
     assert {case: ratio for case, ratio in worst.items() if not ratio < 1.0} == {}
 

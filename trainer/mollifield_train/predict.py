@@ -13,7 +13,7 @@ from mollifield import contract
 from mollifield.gradients import differentiate, forces_of, virials_of_frames
 from mollifield.neighbours import find_edges
 
-from .data.batches import Batch, Graph, collate, concatenate_edges
+from .data.batches import Batch, Graph, concatenate_edges
 from .loss.surface import Displaced, Surface
 
 if TYPE_CHECKING:  # whoever evaluates a file has no need of what models are made of
@@ -85,7 +85,7 @@ def mean_of(prediction: BatchPrediction) -> BatchPrediction:
 
 def first_frames(prediction: BatchPrediction, batch: Batch, n_frames: int) -> tuple[BatchPrediction, Batch]:
     """A batch's first frames, and what was predicted for them."""
-    first = collate(batch.graphs[:n_frames]).to(batch.types.device)
+    first = batch.first(n_frames)
     virials = None if prediction.virials is None else prediction.virials[:, :n_frames]
     forces = prediction.forces[:, : len(first.types)]
     return BatchPrediction(prediction.energies[:, :n_frames], forces, virials), first

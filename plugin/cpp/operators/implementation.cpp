@@ -6,6 +6,7 @@
 
 #include "operators/cpu/implementation.hpp"
 #include "operators/cpu/instruction_sets.hpp"
+#include "operators/cuda/device_compiler.hpp"
 #include "operators/cuda/implementation.hpp"
 #include "operators/reference/implementation.hpp"
 
@@ -27,6 +28,15 @@ std::string instruction_set()
   for (const char *name : {kReference, kSource})
     if (asked_for(name)) return name;
   return cpu::instruction_set();
+}
+
+// For people: what there is for a GPU, and what would run the operators there.
+c10::Dict<std::string, std::string> device_report()
+{
+  c10::Dict<std::string, std::string> report;
+  for (const auto &[key, value] : cuda::device_report()) report.insert(key, value);
+  report.insert("operators", !asked_for(kReference) && cuda::implementation() ? "kernels" : kReference);
+  return report;
 }
 
 }  // namespace
@@ -77,4 +87,5 @@ TORCH_LIBRARY_FRAGMENT(mollifield, library)
 {
   library.def("instruction_sets() -> str[]", mollifield::operators::cpu::instruction_sets);
   library.def("instruction_set() -> str", mollifield::operators::instruction_set);
+  library.def("device_report() -> Dict(str, str)", mollifield::operators::device_report);
 }

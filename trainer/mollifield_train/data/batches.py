@@ -5,7 +5,7 @@ E edges of all frames together.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -88,12 +88,26 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """A copy with its tensors on `device`."""
-        moved: dict[str, Any] = {
-            field.name: value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
-            for field in fields(self)
-            for value in [getattr(self, field.name)]
+        return self._with(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Batch":
+        """A copy from which a GPU takes tensors while the CPU goes on; loaders ask for it."""
+        return self._with(Tensor.pin_memory)
+
+    def first(self, n_frames: int) -> "Batch":
+        """Views of the first frames; asks no device."""
+        graphs = self.graphs[:n_frames]
+        n_atoms, n_edges = sum(g.n_atoms for g in graphs), sum(g.edge_index.shape[1] for g in graphs)
+        of_atoms = {name: getattr(self, name)[:n_atoms] for name in ("types", "frame_of_atom", "forces")}
+        edges = {"edge_index": self.edge_index[:, :n_edges], "edge_vectors": self.edge_vectors[:n_edges]}
+        return replace(self._with(lambda tensor: tensor[:n_frames]), **of_atoms, **edges, graphs=graphs)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {
+            name: change(value) if isinstance(value, Tensor) else value for name, value in values.items()
         }
-        return replace(self, **moved)
+        return replace(self, **changed)
 
 
 def build_graphs(

@@ -45,10 +45,11 @@ class ZBLRepulsion(nn.Module):
 
     def forward(self, lengths: Tensor, edge_index: Tensor, types: Tensor, n_centres: int) -> Tensor:
         """`lengths [G, E]` (Å) -> energy `[G, n_centres]` (eV) of each atom: half of its pairs'."""
-        near = (lengths.amin(dim=0) < self.reach).nonzero().squeeze(1)
-        if near.numel() == 0:  # mostly; thirty operators on nothing would take a sixth of a small model's time
-            return lengths.new_zeros(lengths.shape[0], n_centres)
-        lengths, edge_index = lengths.index_select(1, near), edge_index.index_select(1, near)
+        if lengths.is_cpu:  # elsewhere to ask how many there are would mean to wait
+            near = (lengths.amin(dim=0) < self.reach).nonzero().squeeze(1)
+            if near.numel() == 0:  # mostly; thirty operators on nothing would take a sixth of a small model's time
+                return lengths.new_zeros(lengths.shape[0], n_centres)
+            lengths, edge_index = lengths.index_select(1, near), edge_index.index_select(1, near)
         t_i, t_j = types[edge_index[0]], types[edge_index[1]]
         x = lengths / self.screening[t_i, t_j]
         screened = (self.phi[0] * torch.exp(-self.phi[1] * x.unsqueeze(-1))).sum(-1)

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
-from mollifield.artefact import choose_device
+from mollifield.devices import choose_device
 
 from ..config import TrainConfig
 from ..interruption import SIGNALS

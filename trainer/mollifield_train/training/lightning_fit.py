@@ -26,12 +26,13 @@ from ..predict import BatchPrediction, Evaluable, first_frames
 from .beside import Beside, Corrected, beside_of
 from .dropout import Dropout
 from .error_sums import ErrorSums
+from .finite import FiniteLosses
 from .frame_weights import frame_weights
 from .heads import objective_of
 from .loading import TrainingData
 from .member_gradients import Ascent, Balance, balanced_gradients, clip_members
 from .members import pack
-from .objective import Objective, require_finite
+from .objective import Objective
 from .ranks import ALONE, Ranks, batch_loader
 from .run_directory import Checkpoint, FitFolder, Row
 from .schedules import PATIENT_ABOVE, BestMembers, MovingAverage, Plateau, between, cosine_rate
@@ -82,6 +83,7 @@ class CommitteeFit(lightning.LightningModule):
         self.seconds = seconds
         self.ranks = ranks
         self.clock = ranks.clock(0.0)
+        self.finite = FiniteLosses(ranks)
         self.register_buffer("frame_weights", frame_weights, persistent=False)
         self.finished_epochs = 0
         self.steps = 0
@@ -115,13 +117,17 @@ class CommitteeFit(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Graph]:
         """Batches in an order that depends on seed and epoch."""
-        return batch_loader(self.training_sets, self.order, self.ranks)
+        return batch_loader(self.training_sets, self.order, self.ranks, pinned=self.device.type == "cuda")
 
     def val_dataloader(self) -> DataLoader[Graph]:
         """Validation frames in file order."""
         n_frames, size = len(self.validation_graphs), VALID_BATCH * self.settings.batch_size
         in_order = BatchSampler(range(n_frames), size, drop_last=False)
-        return batch_loader([self.validation_graphs], in_order, self.ranks)
+        return batch_loader([self.validation_graphs], in_order, self.ranks, pinned=self.device.type == "cuda")
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """From pinned memory, so that the next batch is made and sent while the device works on this one."""
+        return batch.to(device, non_blocking=True)
 
     def on_train_start(self) -> None:
         """The time that counts begins."""
@@ -177,10 +183,10 @@ class CommitteeFit(lightning.LightningModule):
         self._apart = None
 
     def on_after_backward(self) -> None:
-        """The whole batch's gradient, of a loss that is finite; back from where it was taken, if that was elsewhere."""
+        """The whole batch's gradient, of a loss that must be finite; back from where it was taken, if elsewhere."""
         losses, batch = self._step
         losses = self.ranks.add_up_gradients(list(self.parameters()), losses)
-        require_finite(losses, batch, self.ranks, f"epoch {self.finished_epochs + 1}, step {self.steps}")
+        self.finite.add(losses, batch, f"epoch {self.finished_epochs + 1}, step {self.steps}")
         if self._ascent is not None:
             self._ascent.undo()
             self._ascent = None
@@ -218,6 +224,7 @@ class CommitteeFit(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Validate the averaged weights."""
+        self.finite.require_all()
         self._swap_average()
         self._validated = True
 
@@ -237,6 +244,7 @@ class CommitteeFit(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Close the epoch: history, patience, checkpoint."""
+        self.finite.require_all()
         if not self._validated:
             self._swap_average()
             self.best.update(torch.full_like(self.best.losses, -self.finished_epochs), self._weights())

@@ -23,7 +23,7 @@ from ..predict import BatchPrediction, Evaluable, displaced_surface, predict, st
 from ..prior import make_prior
 from ..prior.surface import PriorSurface
 from .denoiser import Denoiser
-from .ranks import ALONE, STAND_IN, Ranks
+from .ranks import ALONE, Ranks
 
 VIRIAL_WEIGHT = 0.1
 """Weight of a squared virial an atom in (eV)² over that of a squared force component in (eV/Å)², with `stress: auto`.
@@ -47,20 +47,6 @@ _MOLLIFIER_STREAM = 1  # keeps its random numbers apart from the batch order's, 
 
 Averaged = Callable[[Displaced], Displaced]
 """From the surface of the model as it is to that of its averaged weights."""
-
-
-def require_finite(losses: Tensor, batch: Batch, ranks: Ranks, when: str) -> None:
-    """Raise ValueError, which names the frames of all ranks' parts, where a member's loss [M] is not finite."""
-    finite = torch.isfinite(losses)
-    if finite.all():
-        return
-    members = torch.nonzero(~finite).flatten().tolist()
-    parts = ranks.gathered([graph.frame.origin for graph in batch.graphs if graph.index != STAND_IN])
-    raise ValueError(
-        f"loss is not finite at {when} (members {', '.join(map(str, members))}; "
-        f"{', '.join(origin for part in parts for origin in part)}); "
-        "lower optimiser.learning_rate, or set optimiser.gradient_clip"
-    )
 
 
 class Units(NamedTuple):

@@ -9,7 +9,7 @@ from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
-from mollifield.artefact import choose_device
+from mollifield.devices import choose_device
 
 from ..clusters import executor_on
 from ..durable import one_after_another, write_bytes

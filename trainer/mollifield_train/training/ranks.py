@@ -185,15 +185,19 @@ class Parts(Sampler[list[int]]):
             yield part if any(frame < self._n_given for frame in part) else [len(self._sizes), *part]
 
 
-def batch_loader(sets: Sequence[Sequence[Graph]], batches: WholeBatches, ranks: Ranks) -> DataLoader[Graph]:
-    """Loads this rank's part of every batch from sets one after the other, of which the first has the given frames."""
+def batch_loader(
+    sets: Sequence[Sequence[Graph]], batches: WholeBatches, ranks: Ranks, pinned: bool = False
+) -> DataLoader[Graph]:
+    """Loads this rank's part of every batch from sets one after the other, of which the first has the given frames.
+
+    `pinned`: into memory from which a GPU takes them by itself."""
     mine: Sampler[list[int]] = batches
     if ranks.size > 1:
         sizes = np.concatenate([graph_set(graphs).n_edges for graphs in sets]).tolist()
         n_given = len(sets[0])
         mine = Parts(batches, sizes, n_given, ranks)
         sets = [*sets, [_without_labels(sets[0][min(range(n_given), key=sizes.__getitem__)])]]
-    return DataLoader(one_after_another(*sets), batch_sampler=mine, collate_fn=collate)
+    return DataLoader(one_after_another(*sets), batch_sampler=mine, collate_fn=collate, pin_memory=pinned)
 
 
 def _without_labels(graph: Graph) -> Graph:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mollifield.artefact import choose_device
+from mollifield.devices import choose_device
 
 from .. import __version__
 from ..clusters import LocalConfig

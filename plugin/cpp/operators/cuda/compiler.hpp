@@ -1,7 +1,7 @@
 // From the source of kernels to something that runs: on a GPU, or, to check the arithmetic without one, on the CPU.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <c10/core/Device.h>
 
 #include <memory>
 #include <string>
@@ -29,7 +29,7 @@ class Compiler {
 
   // `source` is CUDA C++ that includes nothing, with kernels as `extern "C" __global__`. Throws std::runtime_error with
   // the compiler's log. The same source on the same device comes from memory.
-  virtual std::shared_ptr<const Program> compile(const std::string &source, const at::Device &device) = 0;
+  virtual std::shared_ptr<const Program> compile(const std::string &source, const c10::Device &device) = 0;
 };
 
 }  // namespace mollifield::operators::cuda

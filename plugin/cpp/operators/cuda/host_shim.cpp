@@ -1,7 +1,5 @@
 #include "host_shim.hpp"
 
-#include <c10/util/hash.h>
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -18,6 +16,9 @@
 #include <sstream>
 #include <stdexcept>
 #include <vector>
+
+#include "binary_cache.hpp"
+#include "shared_library.hpp"
 
 extern char **environ;
 
@@ -41,6 +42,7 @@ constexpr const char *kPrelude = R"(
 #define THREADS for (threadIdx.x = 0; threadIdx.x < blockDim.x; ++threadIdx.x)
 #endif
 #define BARRIER
+#define OPAQUE(value)
 struct Index { unsigned x, y; };
 static thread_local Index threadIdx, blockIdx, blockDim, gridDim;
 template <class T> static inline T __ldg(const T *address) { return *address; }
@@ -87,12 +89,6 @@ std::string environment(const char *name, const std::string &otherwise)
 {
   const char *value = std::getenv(name);
   return value && *value ? value : otherwise;
-}
-
-fs::path cache_folder()
-{
-  const std::string home = environment("HOME", "/tmp");
-  return fs::path(environment("XDG_CACHE_HOME", home + "/.cache")) / "mollifield";
 }
 
 std::vector<std::string> compile_command()
@@ -148,20 +144,16 @@ void make_library(const std::string &text, std::vector<std::string> command, con
 
 class HostProgram : public Program {
  public:
-  HostProgram(const fs::path &library) : handle_(dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL))
-  {
-    if (!handle_) throw std::runtime_error(library.string() + ": " + dlerror());
-  }
+  explicit HostProgram(const fs::path &path) : library_({path}, "kernels for the CPU cannot be loaded") {}
   void launch(const std::string &kernel, const Grid &grid, void **arguments) const override
   {
-    using Entrance = void (*)(unsigned, unsigned, unsigned, void **);
-    const auto entrance = reinterpret_cast<Entrance>(dlsym(handle_, ("run_" + kernel).c_str()));
-    if (!entrance) throw std::runtime_error("no kernel " + kernel + " in its source");
-    entrance(grid.blocks, grid.threads, grid.blocks_y, arguments);
+    void (*run)(unsigned, unsigned, unsigned, void **) = nullptr;
+    library_.find(run, ("run_" + kernel).c_str());
+    run(grid.blocks, grid.threads, grid.blocks_y, arguments);
   }
 
  private:
-  void *handle_;  // stays open: tensors outlive everything here
+  SharedLibrary library_;
 };
 
 class HostCompiler : public Compiler {
@@ -181,7 +173,9 @@ class HostCompiler : public Compiler {
     const std::string text = kPrelude + source + entrances(source);
     std::string key = text;
     for (std::size_t k = 1; k < command.size(); ++k) key += '\0' + command[k];
-    const fs::path library = cache_folder() / ("host-" + c10::sha1(key).str() + ".so");
+    const std::string folder = cache_folder();
+    if (folder.empty()) throw std::runtime_error("no folder to compile kernels in: set HOME or XDG_CACHE_HOME");
+    const fs::path library = fs::path(folder) / ("host-" + digest(key) + ".so");
     if (!fs::exists(library)) {
       make_library(text, command, library);
       std::ofstream(fs::path(library).replace_extension(".cu")) << source;

@@ -1,7 +1,7 @@
 #include "implementation.hpp"
 
+#include "device_compiler.hpp"
 #include "implementation_parts.hpp"
-#include "operators/reference/implementation.hpp"
 
 namespace mollifield::operators::cuda {
 
@@ -11,6 +11,6 @@ const Implementation &from_source()
   return all;
 }
 
-const Implementation *implementation() { return nullptr; }
+const Implementation *implementation() { return device_compiler() ? &from_source() : nullptr; }
 
 }  // namespace mollifield::operators::cuda

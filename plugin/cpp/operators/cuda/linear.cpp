@@ -74,10 +74,11 @@ std::string sizes(const Map &map)
 std::string map_source(const std::vector<Map> &maps, at::ScalarType dtype)
 {
   const int64_t all = total(maps, n_outputs);
-  const auto work = [](const Map &map) {
+  const int unrolled = dtype == at::kFloat ? 4 : 2;  // with more, loads under way spill sums
+  const auto work = [unrolled](const Map &map) {
     return c10::str(sizes(map), "const int component = n / columns, j = n % columns;\nconst T *const from = x_ + ",
-                    map.in, " + component * depth;\nconst T *const matrix = weight_ + ", map.weight, R"( + j;
-#pragma unroll 4
+                    map.in, " + component * depth;\nconst T *const matrix = weight_ + ", map.weight,
+                    " + j;\n#pragma unroll ", unrolled, R"(
 for (int k = 0; k < depth; ++k) {
 const T value = __ldg(matrix + k * columns);
 #pragma unroll
@@ -96,11 +97,11 @@ const int id = static_cast<int>(number % ALL);
 const i64 atom = number / ALL * ROWS;
 if (atom < n_atoms) {
 const T *const x_ = x + m * member_stride + atom * atom_stride, *const weight_ = weight + m * n_weights;
-i64 last[ROWS];  // rows that are not there are the first one again
+int last[ROWS];  // rows that are not there are the first one again
 T sum[ROWS] = {}, scale = 0;
 int place = 0;
 #pragma unroll
-for (int r = 0; r < ROWS; ++r) last[r] = atom + r < n_atoms ? r * atom_stride : 0;
+for (int r = 0; r < ROWS; ++r) last[r] = atom + r < n_atoms ? static_cast<int>(r * atom_stride) : 0;
 )",
                   for_each_map(maps, n_outputs, work), R"(
 T *const to = out + (m * n_atoms + atom) * ALL + place;

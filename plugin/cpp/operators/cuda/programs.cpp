@@ -3,6 +3,7 @@
 #include <map>
 #include <mutex>
 
+#include "device_compiler.hpp"
 #include "host_shim.hpp"
 
 namespace mollifield::operators::cuda {
@@ -10,8 +11,10 @@ namespace {
 
 Compiler &compiler_for(const at::Device &device)
 {
-  TORCH_CHECK(device.is_cpu(), "nothing compiles kernels for ", device);
-  return host_compiler();
+  if (device.is_cpu()) return host_compiler();
+  Compiler *const compiler = device.is_cuda() ? device_compiler() : nullptr;
+  TORCH_CHECK(compiler, "nothing compiles kernels for ", device);
+  return *compiler;
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ using i64 = long long;
 #ifndef THREADS
 #define THREADS
 #define BARRIER __syncthreads();
+#define OPAQUE(value) asm volatile("" : "+l"(value));
 #endif
 constexpr int C = )",
                   n_channels, ";\n");

@@ -5,7 +5,8 @@
 // Kernels are `extern "C" __global__`, include nothing, and know what `beginning` declares: T, i64, C (channels), and
 //   THREADS { ... } BARRIER
 // around all that threads do: on a GPU the block of code and __syncthreads(), in the host shim a loop over the threads
-// of a block. So no thread may leave a kernel early, and no variable of a thread lives across a barrier.
+// of a block. So no thread may leave a kernel early, and no variable of a thread lives across a barrier. After
+// OPAQUE(value) the compiler does not know an i64 any more, so that what depends on it is not computed before a loop.
 #pragma once
 
 #include <ATen/ATen.h>

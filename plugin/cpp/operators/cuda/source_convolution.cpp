@@ -51,10 +51,11 @@ std::vector<std::vector<int>> rows_by_path(const CouplingTable &table)
   return rows;
 }
 
-// Paths of each kernel: with their rows' sums, 384 bytes of a thread's 1020 of registers.
+// Paths of each kernel: their rows' sums take at most 384 of the 1020 bytes of a thread's registers, and less where
+// tangents take room too.
 std::vector<std::vector<int>> parts(const CouplingTable &table, const ConvolutionShape &shape)
 {
-  const int most = 384 / static_cast<int>(c10::elementSize(shape.dtype));
+  const int most = (384 - 128 * shape.order) / static_cast<int>(c10::elementSize(shape.dtype));
   const auto rows = rows_by_path(table);
   std::vector<std::vector<int>> all(1);
   int n_rows = 0;
@@ -318,14 +319,15 @@ std::string by_edge(const CouplingTable &table, const ConvolutionShape &shape, c
   writer.text = beginning(shape.dtype, shape.n_channels) + head("by_edge", b.lanes * b.edges, kParameters);
   if (b.n_values) writer.add("__shared__ T lane_values[", b.n_values * b.stride, "];\n");
   writer.add("THREADS {\nconst unsigned slot = threadIdx.x / ", b.lanes, ", lane = threadIdx.x % ", b.lanes,
-             ";\nconst i64 e = static_cast<i64>(blockIdx.x) * ", b.edges,
-             " + slot, geometry = blockIdx.y * n_edges + e;\n");
+             ";\nconst i64 e = static_cast<i64>(blockIdx.x) * ", b.edges, " + slot;\n");
   for (const std::string &name : summed) writer.add("T ", name, " = 0;\n");
   writer.text += "if (e < n_edges) {\nconst i64 i = __ldg(centre + e);\n";
-  writer.harmonics(read.edge);
   writer.add("for (i64 m = n_geometries == 1 ? 0 : blockIdx.y; m < (n_geometries == 1 ? n_members : blockIdx.y + 1); "
              "++m)\nfor (int c = lane; c < C; c += ",
              b.lanes, ") {\n");
+  // Y is read again for each member: couplings that are kept from one to the next would not fit into registers.
+  writer.text += "i64 geometry = blockIdx.y * n_edges + e;\nOPAQUE(geometry)\n";
+  writer.harmonics(read.edge);
   writer.features(read.in);
   writer.gradients();
   writer.radial(wanted.lengths);
