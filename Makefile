@@ -1,4 +1,4 @@
-# make build | check | test | demo | asan. Each sets up all it needs in .venv and does nothing twice.
+# make build | check | test | demo | docs | asan. Each sets up all it needs in .venv and does nothing twice.
 # PIP_FLAGS: further options of `pip install`, such as another package index.
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ CPP_SOURCES := $(filter %.cpp %.hpp %.h %.inc,\
   $(wildcard $(addsuffix *.*,plugin/cpp/ plugin/cpp/*/ plugin/cpp/*/*/ lammps_interface/cpp/)))
 CPP := $(CPP_SOURCES) $(wildcard cmake/*.cmake) CMakeLists.txt
 
-.PHONY: build check test demo asan clean
+.PHONY: build check test demo docs asan clean
 .DELETE_ON_ERROR:
 
 build: $(VENV)/.built
@@ -30,6 +30,11 @@ test: check
 demo: build
 	@echo "== demo: active learning of ethanol"
 	OMP_NUM_THREADS=1 $(BIN)/mollifield loop examples/ethanol/loop.yaml
+
+# The site, into build/docs/html, with what the tutorials give when they are run: minutes once, then as long as they stay.
+docs: build
+	@echo "== site"
+	cd docs && OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python -m generator
 
 # The LAMMPS tests with both libraries under AddressSanitizer and UndefinedBehaviorSanitizer: any report ends `lmp`.
 # Programs without sanitizers load the sanitizer's library first; what python, torch and MPI keep is no leak of ours.

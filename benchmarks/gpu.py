@@ -61,7 +61,7 @@ def main() -> None:
     except ValueError as error:
         print(f"{error}\nwithout a GPU nothing is measured", file=sys.stderr)
         raise SystemExit(2) from None
-    machine = f"{environment()}\n{describe_devices()}"
+    machine = "\n".join([environment(), *(f"{name:<12}{text}" for name, text in describe_devices().items())])
     print(machine, flush=True)
     options.folder.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.device, options.tiny, options.rounds, options.nequip_python)

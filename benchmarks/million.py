@@ -64,7 +64,7 @@ def main() -> None:
     """One line a size and chunk."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cells", type=int, nargs="+", default=CELLS, help="unit cells along each axis")
-    parser.add_argument("--chunk", type=int, nargs="+", default=[2**18], help="edges at a time")
+    parser.add_argument("--chunk", type=int, nargs="+", default=[2**16], help="edges at a time")
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--once", help=argparse.SUPPRESS)
     options = parser.parse_args()

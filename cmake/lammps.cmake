@@ -75,6 +75,9 @@ else()
 endif()
 set(MPI_CXX_SKIP_MPICXX ON)
 find_package(MPI COMPONENTS CXX REQUIRED)
+if(MOLLIFIELD_MOVABLE)  # what loads the plugin has its MPI; mpicxx would add where this one lies
+  set_target_properties(MPI::MPI_CXX PROPERTIES INTERFACE_LINK_OPTIONS "")
+endif()
 
 option(LAMMPS_BIGBIG "LAMMPS was built with 64-bit atom IDs" ${LAMMPS_BIGBIG_DEFAULT})
 message(STATUS "LAMMPS: ${LAMMPS_INCLUDE_DIR}, version ${LAMMPS_VERSION_NUMBER}, MPI ${MPI_CXX_COMPILER}, "

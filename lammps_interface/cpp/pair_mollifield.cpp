@@ -1,3 +1,4 @@
+#include "element_masses.h"
 #include "pair_mollifield_state.h"
 
 #include "atom.h"
@@ -260,12 +261,34 @@ void PairMollifield::warn_of_null_types() const
                    utils::join_words(types, ", "));
 }
 
+// Elements in another order than atom types are the one mistake that nothing else tells. Isotopes and repartitioned
+// masses are no reason to warn: only where another element of pair_coeff would fit the mass better.
+void PairMollifield::warn_of_other_masses() const
+{
+  if (comm->me != 0 || atom->rmass || !atom->mass_setflag) return;
+  for (int type = 1; type <= atom->ntypes; type++) {
+    if (map[type] < 0 || !atom->mass_setflag[type]) continue;
+    const std::string symbol = state->type_symbols[type];
+    const double own = mollifield::mass_difference(atom->mass[type], symbol);
+    for (int other = 1; other <= atom->ntypes; other++) {
+      if (map[other] < 0 || 2.0 * mollifield::mass_difference(atom->mass[type], state->type_symbols[other]) >= own)
+        continue;
+      error->warning(FLERR,
+                     "Pair style mollifield: atom type {} has the mass {:.6g} of {}, but is element {} in pair_coeff; "
+                     "elements go in the order of atom types",
+                     type, atom->mass[type], state->type_symbols[other], symbol);
+      break;
+    }
+  }
+}
+
 void PairMollifield::init_style()
 {
   if (!state->potential) error->all(FLERR, "Pair style mollifield: {}", state->restart_problem);
   choose_units();
   check_neighbours();
   warn_of_unseen_stress();
+  warn_of_other_masses();
   choose_ghosts();
   const bool of_ghosts =
       state->ghosts == State::Ghosts::COMPUTE && comm->nprocs > 1 && state->potential->n_layers() > 1;

@@ -99,6 +99,7 @@ class PairMollifield : public Pair {
   void check_neighbours() const;
   void warn_of_exclusions() const;
   void warn_of_null_types() const;
+  void warn_of_other_masses() const;
   void warn_of_unseen_stress();
   bigint count_modelled(int) const;
   void learn_list();

@@ -65,7 +65,7 @@ struct PairMollifield::State {
   // here or, since ranks exchange alike, on another rank.
   bool knows_list = false, streams = false;
   bigint list_step = -1;
-  static constexpr std::int64_t DEFAULT_CHUNK = 1 << 18;
+  static constexpr std::int64_t DEFAULT_CHUNK = 1 << 16;
   std::int64_t chunk = DEFAULT_CHUNK;  // edges evaluated at a time
   Stream stream;
   // Where edges are cut from the neighbour list; BY_DEVICE: where the model runs, if that is a GPU.

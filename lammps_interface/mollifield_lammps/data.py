@@ -52,7 +52,8 @@ def _periodic_frame(atoms: Atoms) -> np.ndarray:
     """Right-handed [3, 3] cell of `atoms` whose non-periodic vectors are unit normals to all others."""
     cell = np.array(atoms.cell, dtype=float)
     periodic = [axis for axis in range(3) if atoms.pbc[axis]]
-    if np.linalg.matrix_rank(cell[periodic]) < len(periodic):
+    # NumPy up to 2.2, the last one of Python 3.10, knows no rank of an empty matrix.
+    if periodic and np.linalg.matrix_rank(cell[periodic]) < len(periodic):
         raise ValueError(f"cell {cell.tolist()} has no extent along a periodic axis; pbc: {atoms.pbc.tolist()}")
     free = [axis for axis in range(3) if axis not in periodic]
     for axis in free:

@@ -152,7 +152,7 @@ class Minimise:
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """fix mollifield/uncertainty; what is None is left to the fix. `docs/lammps.md` says what each keyword does."""
+    """fix mollifield/uncertainty; what is None is left to the fix. Keywords: `docs/fix_mollifield_uncertainty.md`."""
 
     every: int = 10
     """Steps between evaluations of the committee."""

@@ -46,7 +46,7 @@ class LammpsError(RuntimeError):
 class RunResult:
     """What a finished run left behind.
 
-    log: all that LAMMPS printed, commands included. thermo: one array per thermo column, all `run`s of
+    log: all that LAMMPS printed, commands included. thermo: one array per thermo column, all runs of
     the deck that print these columns one after the other, in LAMMPS units. stopped: fix
     mollifield/uncertainty ended the run before its last step.
     """

@@ -41,6 +41,9 @@ Partition::Partition(const Graph &graph, EdgeStream &stream, const Halo *halo) :
   for (std::int64_t i = 0; i < n_ghosts; ++i) row[n_centres + i] = static_cast<int>(i);
   needs.resize(size());
   n_users.assign(size(), 0);
+  first_user.resize(size());
+  std::iota(first_user.begin(), first_user.end(), 0);
+  last_user = first_user;
   asked.resize(size());
   if (halo)
     for (std::size_t k = 0; k < halo->asked().size(); ++k)
@@ -54,6 +57,8 @@ Partition::Partition(const Graph &graph, EdgeStream &stream, const Halo *halo) :
       seen_by[other] = c;
       needs[c].push_back(other);
       ++n_users[other];
+      first_user[other] = std::min(first_user[other], c);
+      last_user[other] = std::max(last_user[other], c);
     }
   }
 }
@@ -108,6 +113,14 @@ void ChunkedEvaluation::run()
   }
   if (parts.halo)
     for (int k = n_layers - 1; k > 0; --k) return_asked(k);
+}
+
+// Whether chunk `c` has so long to wait that others should have its memory.
+bool ChunkedEvaluation::is_long(std::size_t c, std::size_t from, std::size_t to) const
+{
+  constexpr std::size_t FEW = 16;
+  const std::size_t n = chunks.size();
+  return n_layers > 1 && n > FEW && (!parts.partition.asked[c].empty() || to - from > n / 2);
 }
 
 ChunkedEvaluation::Chunk &ChunkedEvaluation::open(std::size_t c)
@@ -168,9 +181,11 @@ void ChunkedEvaluation::forward(std::size_t c, int k)
     const int layer = chunk.n_layers_done;
     if (layer == 0) {
       chunk.stages->begin();
+      if (k == 0 && is_long(c, parts.partition.first_user[c], c)) chunk.stages->forget();
       continue;
     }
     for (const int other : parts.partition.needs[c]) forward(other, layer - 1);
+    chunk.stages->recall();
     chunk.stages->advance(gather(chunk, layer));
   }
 }
@@ -248,6 +263,7 @@ void ChunkedEvaluation::pull(std::size_t c)
       add_gradient(sender, k, rows, places);
   }
   add_gradient(c, k, found.narrow(2, 0, n), {});
+  if (k == 1 && chunks[c] && is_long(c, c, parts.partition.last_user[c])) chunks[c]->stages->forget();
 }
 
 // `places` among the chunk's own atoms; undefined: all in order.
@@ -265,6 +281,7 @@ void ChunkedEvaluation::add_gradient(std::size_t c, int k, const at::Tensor &row
   else
     sum.add_(rows);
   if (--chunk.n_missing[k] > 0) return;
+  chunk.stages->recall();
   chunk.stages->push(sum);
   sum = at::Tensor();
   pull(c);

@@ -1,7 +1,8 @@
 // Evaluation of a graph part by part. A chunk is some of the centres with all of their edges: a staged evaluation, to
 // which atoms of other chunks are what ghosts are to a process. Chunks live from when another needs their features to
 // when all gradients by these are known, so that with centres in the order of space memory goes by the area of a cut
-// through the system, and nothing is computed twice. Internal: needs torch.
+// through the system. Few wait for long: those at the far side of a periodic boundary, and those whose atoms other
+// processes have as ghosts. Their first layer is computed again, and nothing else is. Internal: needs torch.
 #pragma once
 
 #include "edge_stream.hpp"
@@ -23,10 +24,11 @@ class Partition {
 
   std::size_t size() const { return centres.size(); }
 
-  std::vector<std::vector<int>> centres, needs;  // of each chunk: its nodes; other chunks, without ghosts
-  std::vector<int> n_users;                      // chunks that need it
-  std::vector<std::vector<std::int64_t>> asked;  // of each chunk: places of its nodes in Halo::asked()
-  std::vector<int> chunk, row;                   // [N] of each node; of ghosts GHOST and their number
+  std::vector<std::vector<int>> centres, needs;    // of each chunk: its nodes; other chunks, without ghosts
+  std::vector<int> n_users;                        // chunks that need it
+  std::vector<std::size_t> first_user, last_user;  // of these and itself
+  std::vector<std::vector<std::int64_t>> asked;    // of each chunk: places of its nodes in Halo::asked()
+  std::vector<int> chunk, row;                     // [N] of each node; of ghosts GHOST and their number
   std::int64_t n_ghosts = 0;
 
  private:
@@ -69,6 +71,7 @@ class ChunkedEvaluation {
   std::vector<at::Tensor> ghosts, ghosts_gradient;  // [T, G, K, C], [S, T, G, K, C] of each layer's rows
   std::vector<int> number;                          // [N] of a node among the senders of a chunk that is being made
 
+  bool is_long(std::size_t c, std::size_t from, std::size_t to) const;
   Chunk &open(std::size_t c);
   void forward(std::size_t c, int k);
   at::Tensor gather(const Chunk &chunk, int k);

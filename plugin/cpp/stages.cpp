@@ -100,7 +100,25 @@ void StagedEvaluation::begin()
   receive();
 }
 
-at::Tensor StagedEvaluation::sent(int k) const { return layers.at(k).sent.detach(); }
+void StagedEvaluation::forget()
+{
+  first_sent = sent(1);
+  layers.clear();
+  embedded = geometry = {};
+  last = at::Tensor();
+}
+
+void StagedEvaluation::recall()
+{
+  if (!first_sent.defined()) return;
+  first_sent = at::Tensor();
+  begin();
+}
+
+at::Tensor StagedEvaluation::sent(int k) const
+{
+  return first_sent.defined() ? first_sent : layers.at(k).sent.detach();
+}
 
 void StagedEvaluation::advance(const at::Tensor &ghosts)
 {

@@ -39,6 +39,10 @@ class StagedEvaluation {
   StagedEvaluation(torch::jit::Module &module, int n_layers, const StageInputs &inputs, const Seeds &seeds);
 
   void begin();
+  // Between begin() and the second layer, and between pull() of that and push(): without what begin() made but sent(),
+  // which costs memory; recall() makes it again.
+  void forget();
+  void recall();
   at::Tensor sent(int k) const;            // [T, N, K, C] what neighbours of the centres receive in layer k > 0
   void advance(const at::Tensor &ghosts);  // [T, N' - N, K, C] sent by the others
   void read();
@@ -84,6 +88,7 @@ class StagedEvaluation {
 
   std::array<at::Tensor, 3> embedded, geometry;  // outputs of embed, and leaves of the same values
   std::vector<Layer> layers;
+  at::Tensor first_sent;                          // sent(1), where the rest of it was forgotten
   at::Tensor last;                                // leaf: features that are read
   std::vector<at::Tensor> from_above;             // of each seed: gradient by what the last layer of `layers` gave
   std::vector<Adjoint> adjoints;                  // of that layer, once it was pulled

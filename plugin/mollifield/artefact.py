@@ -134,7 +134,9 @@ def save_calibrated(
     Raises `ValueError` for a file of format version 1, which has no tables, and `OSError` as `save_artefact`.
     """
     if artefact.format_version == 1:
-        raise ValueError(f"{artefact.path}: format version 1 has no calibration tables; export the model again")
+        raise ValueError(
+            f"{artefact.path}: format version 1 has no calibration tables: `mollifield upgrade` gives it some"
+        )
     other = copy.deepcopy(artefact.whole)
     every = dict(getattr(other, contract.CALIBRATION_KEY)) | dict(tables)
     kept = {name: table for name, table in every.items() if table is not None}
@@ -172,8 +174,8 @@ def read_artefact(path: str | Path, device: str = "cpu") -> Artefact:
         raise ValueError(f"{path}: a TorchScript file, but not one exported by Mollifield")
     if version not in contract.READABLE_VERSIONS:
         raise ValueError(
-            f"{path}: format version {version}; this release reads "
-            f"{', '.join(map(str, contract.READABLE_VERSIONS))}: export the model again with this release"
+            f"{path}: format version {version}; this release of mollifield reads "
+            f"{', '.join(map(str, contract.READABLE_VERSIONS))}: the file is of a later one, which is to be installed"
         )
     summary = extra[contract.SUMMARY_FILE]
     species = list(getattr(module, contract.SPECIES_KEY))

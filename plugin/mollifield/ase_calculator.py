@@ -25,29 +25,30 @@ register()
 class MollifieldCalculator(Calculator):
     """Energy, forces, stress and their committee spread, for any periodicity and cell size.
 
-    =================  ==============  ================================================================
-    `energy`           eV              mean over members (`free_energy` is the same number)
-    `energies`         eV, [N]         mean over members, summing to `energy`
-    `forces`           eV/Å, [N, 3]    mean over members
-    `stress`           eV/Å³, [6]      mean; Voigt xx yy zz yz xz xy; see below for fewer than three periodic directions
-    `stresses`         eV/Å³, [N, 6]   mean, atom by atom, summing to `stress`; only when asked for
-    `energy_std`       eV              sample standard deviation over members, calibrated, and more where
-                                       atoms are outside of the training data (`uncertainty.spread`)
-    `forces_std`       eV/Å, [N]       sqrt of the trace of `forces_cov`
-    `forces_cov`       eV²/Å², [N,3,3] sample covariance over members, likewise; turns with the frame
-    `epistemic_std`    eV/Å, [N]       `forces_std` by another name
-    `aleatoric_std`    eV/Å, [N]       std of a force label's noise (`uncertainty.aleatoric`), as the file's noise head
-                                       tells it, or its number for the species; no part of `forces_std`
-    `aleatoric_cov`    eV²/Å², [N,3,3] its covariance; turns with the frame
-    `energy_aleatoric_std`  eV         the same of the total energy
-    `outside`          bool, [N]       whether no training atom resembles this one (`contract.LATENT_CENTRE`);
-                                       stds are warnings there, no measured errors. A single member knows it too
-    `energy_outside`   bool            whether any atom is outside, or the training frames do not determine the energy
-                                       of this composition
-    `energy_interval`  eV              half length of the interval in which the reference energy lies with probability
-                                       `level`: a multiple of `energy_std` that a calibration found
-    `forces_interval`  eV/Å, [N]       the same of the length of a force's error
-    =================  ==============  ================================================================
+    ======================  ===============  ====================================================================
+    `energy`                eV               mean over members (`free_energy` is the same number)
+    `energies`              eV, [N]          mean over members, summing to `energy`
+    `forces`                eV/Å, [N, 3]     mean over members
+    `stress`                eV/Å³, [6]       mean; Voigt xx yy zz yz xz xy; see below for fewer than three periodic
+                                             directions
+    `stresses`              eV/Å³, [N, 6]    mean, atom by atom, summing to `stress`; only when asked for
+    `energy_std`            eV               sample standard deviation over members, calibrated, and more where
+                                             atoms are outside of the training data (`uncertainty.spread`)
+    `forces_std`            eV/Å, [N]        sqrt of the trace of `forces_cov`
+    `forces_cov`            eV²/Å², [N,3,3]  sample covariance over members, likewise; turns with the frame
+    `epistemic_std`         eV/Å, [N]        `forces_std` by another name
+    `aleatoric_std`         eV/Å, [N]        std of a force label's noise (`uncertainty.aleatoric`), as the file's noise
+                                             head tells it, or its number for the species; no part of `forces_std`
+    `aleatoric_cov`         eV²/Å², [N,3,3]  its covariance; turns with the frame
+    `energy_aleatoric_std`  eV               the same of the total energy
+    `outside`               bool, [N]        whether no training atom resembles this one (`contract.LATENT_CENTRE`);
+                                             stds are warnings there, no measured errors. A single member knows it too
+    `energy_outside`        bool             whether any atom is outside, or the training frames do not determine the
+                                             energy of this composition
+    `energy_interval`       eV               half length of the interval in which the reference energy lies with
+                                             probability `level`: a multiple of `energy_std` that a calibration found
+    `forces_interval`       eV/Å, [N]        the same of the length of a force's error
+    ======================  ===============  ====================================================================
 
     The spread costs about M times a mean evaluation, so it is computed only when asked for:
     `calc.get_property("forces_std", atoms)`, or always with `always_std=True`; results then lie

@@ -201,7 +201,7 @@ FORCE_NOISE_STD = "force_noise_std"
 ENERGY_NOISE_STD = "energy_noise_std"  # [1] float64, eV/atom
 
 FORCE_REL_FLOOR = 0.1
-"""eV/Å. The relative force std of an atom is force_std / (|mean force| + this)."""
+"""eV/Å. The relative force std of an atom is force_std / (norm of the mean force + this)."""
 
 REFERENCE_TOLERANCE = {
     # Largest deviation allowed when an engine recomputes a reference frame: eV/atom for energies,

@@ -38,20 +38,20 @@ def why_no_gpu() -> str:
     return f"torch {torch.__version__} has CUDA {torch.version.cuda} and finds no GPU: {_driver()}"
 
 
-def describe_devices() -> str:
-    """Lines for people: torch's CUDA, GPUs, driver, compiler of kernels, and what runs the operators on a GPU."""
-    lines = [f"torch     {torch.__version__}, " + (f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA")]
-    names = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-    lines.append("GPUs      " + (", ".join(f"cuda:{k} {name}" for k, name in enumerate(names)) or "none"))
-    lines += [f"{key:<10}{value}" for key, value in _report().items()]
-    return "\n".join(lines)
+def describe_devices() -> dict[str, str]:
+    """For people: GPUs and torch's CUDA, `driver`, `nvrtc`, `cache` of kernels, what runs the operators there."""
+    names = [f"cuda:{k} {torch.cuda.get_device_name(k)}" for k in range(torch.cuda.device_count())]
+    cuda = f"torch has CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built for CPUs alone"
+    return {"GPUs": f"{', '.join(names) or 'none'}; {cuda}"} | _report()
 
 
 def _report() -> dict[str, str]:
-    """Of the native library: `driver`, `nvrtc`, `cache`, `operators`."""
-    if not has_native():
-        return {"operators": "not built: only models with `backend: e3nn` run"}
-    return dict(torch.ops.mollifield.device_report())
+    """Of the native library; nothing without it, nor where it cannot be loaded."""
+    try:
+        found = dict(torch.ops.mollifield.device_report()) if has_native() else {}
+    except OSError:
+        return {}
+    return {"on GPUs run" if key == "operators" else key: text for key, text in found.items()}
 
 
 def _driver() -> str:

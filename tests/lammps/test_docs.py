@@ -1,4 +1,4 @@
-"""Every example input of docs/lammps.md runs as it stands, one after the other in one folder."""
+"""Every example input of the pages on LAMMPS runs as it stands, one after the other in one folder."""
 
 import re
 import shutil
@@ -12,8 +12,9 @@ from mollifield_lammps import write_data
 from ..lammps_runner import run_deck
 from .conftest import SPECIES
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "lammps.md"
-EXAMPLES = dict(re.findall(r"`lammps (\S+)\n(.*?)`", PAGE.read_text(), re.DOTALL))
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = [DOCS / f"{name}.md" for name in ("lammps", "pair_style_mollifield", "fix_mollifield_uncertainty")]
+EXAMPLES = dict(re.findall(r"`lammps (\S+)\n(.*?)`", "".join(page.read_text() for page in PAGES), re.DOTALL))
 
 
 @pytest.fixture(scope="module")

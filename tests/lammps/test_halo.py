@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 
 from mollifield_lammps import LammpsError, lammps_boundary, write_data
 
-from ..conftest import ethanol, sheared_crystal, slab
+from ..conftest import R_MAX, ethanol, sheared_crystal, slab
 from ..lammps_runner import run_deck
 from .conftest import SPECIES, deck, lammps_answer
 from .test_pair import large_crystal, tiny_crystal
@@ -206,6 +207,58 @@ def test_work_of_ranks(model_file, tmp_path):
     assert exchange[:2] == alone[:2] and alone[1:] == [96, 0]
     assert exchange[2] > 96
     assert ghost[0] > 1.6 * alone[0] and ghost[1] > 1.6 * alone[1] and ghost[2] == 0
+
+
+TRAFFIC = """
+neigh_modify every 2 delay 0 check no
+compute w all pair mollifield
+thermo 1
+thermo_style custom step c_w[*]
+thermo_modify format float %.17g
+velocity all create 10 1
+fix n all nve
+timestep 1e-7
+run 3
+"""
+
+
+def traffic(model: Path, atoms: Atoms, grid: str, directory: Path, n_ranks: int) -> np.ndarray:
+    """[step, 3]: messages, bytes and collectives, summed over ranks."""
+    write_data(directory / "atoms.data", atoms, SPECIES)
+    thermo = run_deck(deck(model, "p p p", TRAFFIC, before=f"processors {grid}"), directory, n_ranks).thermo
+    return np.stack([thermo[f"c_w[{k}]"] for k in (4, 5, 6)], axis=1)
+
+
+def test_traffic_of_a_rank_is_constant(model_file, tmp_path):
+    """Ranks in a row, of one size each: from three on each has two neighbours. Collectives only with a new list."""
+    part = large_crystal()
+    found = {n: traffic(model_file, part * (1, 1, n), "1 1 *", tmp_path, n) / n for n in (1, 2, 4, 8)}
+    assert not found[1].any()
+    np.testing.assert_array_equal(found[8], found[4])
+    np.testing.assert_array_equal(found[4][:, 0] / found[2][:, 0], 2.0)
+    np.testing.assert_array_equal(found[4][:, 1], found[2][:, 1])
+    made, kept = found[4][[0, 2]], found[4][[1, 3]]
+    np.testing.assert_array_equal(kept, kept[:1].repeat(2, axis=0))
+    assert kept[0, 0] == 6 and kept[0, 2] == 0  # for each neighbour: what is asked, features, gradients
+    np.testing.assert_array_equal(made - kept, [[2, 0, 2]] * 2)
+
+
+def test_traffic_is_that_of_the_decomposition(model_file, monkeypatch, tmp_path):
+    """What `benchmarks/ranks.py --simulate` computes for thousands of ranks, at eight."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    from decomposition import Exchange, traffic_of
+
+    atoms = bulk("CO", "rocksalt", a=4.2, cubic=True) * (4, 4, 4)
+    atoms.rattle(0.1, seed=3)
+    atoms.wrap()
+    row_bytes = 3 * 9 * 8 * 8  # members, components, channels, bytes of a number
+    expected = [
+        traffic_of(rank, atoms.positions, atoms.cell.lengths(), (2, 2, 2), R_MAX, 2.0, Exchange((row_bytes,)))
+        for rank in range(8)
+    ]
+    found = traffic(model_file, atoms, "2 2 2", tmp_path, 8)[1]
+    assert found[0] == sum(t.messages for t in expected) and found[1] == sum(t.bytes for t in expected)
+    assert all(t.n_met == 7 for t in expected)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_what_is_global_is_not_reduced(tmp_path):
 
 
 def test_documentation_and_deck_have_the_same_rows():
-    page = (ROOT / "docs" / "lammps.md").read_text()
+    page = (ROOT / "docs" / "fix_mollifield_uncertainty.md").read_text()
     documented = re.findall(r"^\| `quantity (\w+)` \|.*?\| (\S+) \| (yes)? ?\|$", page, re.MULTILINE)
     expected = {key: UNITS[unit] for key, unit, *_ in ROWS}
     assert {key: unit for key, unit, _ in documented} == QUANTITY_UNIT == expected

@@ -1,6 +1,8 @@
 """Looking at a run and steering it: status, pause, resume, retry-failed, export-dataset."""
 
+import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import ase.io
 import pytest
 
 from mollifield_train.active.dataset import export_dataset
+from mollifield_train.active.live import live
 from mollifield_train.active.loop import run_loop
 from mollifield_train.active.parts import Parts, Paths
 from mollifield_train.active.rounds import ArmRun
@@ -146,3 +149,41 @@ def test_what_runs_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert status_of(config.directory)["state"] == "running"
         assert main(["resume", str(config.directory)]) == 2
     assert "another loop is running" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    """Says that it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_bars_show_labels_and_the_next_step(tmp_path: Path) -> None:
+    """In the loop's own terminal while it runs; a file gets none."""
+    config = make_config(tmp_path, rounds=1)
+    terminal, file = Terminal(), io.StringIO()
+    evaluate = ArmRun.evaluate
+
+    def seen(self: ArmRun, number: int) -> None:
+        before = len(terminal.getvalue())
+        while number == 1 and "evaluate, 3/3 labels" not in terminal.getvalue()[before:]:
+            time.sleep(0.01)
+        evaluate(self, number)
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        live(config.directory, terminal, 0.01),
+        live(config.directory, file, 0.01),
+    ):
+        patch.setattr(ArmRun, "evaluate", seen)
+        run_loop(config, False, parts)
+    text = terminal.getvalue()
+    for arm in ("active", "random"):
+        assert f"{arm}, round 1: evaluate, 3/3 labels |" in text
+    assert file.getvalue() == ""
+
+
+def test_following_ends_with_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = make_config(tmp_path, rounds=1)
+    run_loop(config, False, parts)
+    assert "run: done" in printed(capsys, "status", config.directory, "--follow")

@@ -9,8 +9,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.io import read
 
 from mollifield_lammps.locate import lammps_command
+from mollifield_train.active.config import load_loop_config
 from mollifield_train.oracle import make_calculator
 from mollifield_train.oracle.calculators import AnyAseConfig, EmtConfig, OracleConfig, TbliteConfig
 from mollifield_train.oracle.labels import compute_label
@@ -20,6 +22,7 @@ from tests.loop.test_labelling import HERE, crystal, label_all
 SCRIPT = """
 import sys, ase.io
 from ase.calculators.emt import EMT
+from ase.io import read
 atoms = ase.io.read(sys.argv[1])
 print("labelling", atoms.symbols)
 if "fail" in sys.argv:
@@ -156,6 +159,19 @@ def test_the_fingerprint_is_of_the_method_alone() -> None:
     assert one.fingerprint() == TbliteConfig(workers=7, timeout=3.0, retries=9).fingerprint()
     others = [TbliteConfig(method="GFN1-xTB"), TbliteConfig(arguments={"accuracy": 0.1}), EmtConfig()]
     assert len({one.fingerprint(), *(other.fingerprint() for other in others)}) == 4
+
+
+def test_the_example_with_density_functional_theory_is_whole() -> None:
+    """Its labels are of the settings that its config has today, wherever pw.x lies, and its frames are all there."""
+    example = Path(__file__).parents[2] / "examples/silicon"
+    config = load_loop_config(example / "loop.yaml")
+    labels = read(example / "labels.extxyz", ":")
+    assert {frame.info["settings"] for frame in labels} == {config.oracle.fingerprint()}
+    moved = config.oracle.model_copy(update={"command": "mpirun -n 4 /opt/pw.x", "pseudo_dir": Path("/opt/pseudo")})
+    assert moved.fingerprint() == config.oracle.fingerprint()
+    n_asked = 1 + config.start.n_frames + config.rounds * config.batch
+    assert len(labels) == n_asked and all(abs(frame.arrays["REF_forces"].sum(axis=0)).max() < 0.02 for frame in labels)
+    assert len(read(example / "start.extxyz", ":")) == 1 and len(read(example / "test.extxyz", ":")) == 24
 
 
 def test_forces_that_do_not_add_up_are_reported(tmp_path: Path) -> None:

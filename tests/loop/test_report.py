@@ -13,7 +13,8 @@ from mollifield_train.active import structures
 from mollifield_train.active.acquire.random import RandomConfig
 from mollifield_train.active.acquire.uncertain_then_diverse import UncertainThenDiverseConfig
 from mollifield_train.active.figures import gallery
-from mollifield_train.active.report import _reliability, losses, rounds_html, summary
+from mollifield_train.active.page_tables import losses, rounds_html
+from mollifield_train.active.report import _reliability, summary
 from mollifield_train.active.store import StoredFrame
 
 ARMS = {"active": UncertainThenDiverseConfig(), "random": RandomConfig()}

@@ -69,6 +69,7 @@ def many_kinds() -> list[Atoms]:
     found = [*moved_water(6), labelled(cell, -3.0, stress=np.zeros(6)), labelled(slab, -7.0), labelled(Atoms("O"))]
     found[1].info |= {"config_type": "wet", "config_weight": 2.0, "step": 17}
     found[3].calc.results.pop("forces")
+    found[4].arrays["forces_mask"] = np.array([True, False, True])
     return found
 
 

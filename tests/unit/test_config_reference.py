@@ -29,7 +29,7 @@ def complaints(name: str, values: dict[str, Any]) -> list[str]:
     return [error.json_path for error in validator.iter_errors(values)]
 
 
-@pytest.mark.parametrize("name", ["train", "loop", "sweep"])
+@pytest.mark.parametrize("name", sorted(configs()))
 def test_every_reference_is_there(name: str) -> None:
     schema = json_schema(configs()[name])
     jsonschema.Draft202012Validator.check_schema(schema)

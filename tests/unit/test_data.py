@@ -92,7 +92,8 @@ def test_frames_are_used_for_the_labels_that_they_have(tmp_path):
     assert (batch.forces[3:6] == 0.0).all() and (batch.forces[6:] == 1.0).all()
     path = written(tmp_path, water(), nothing)
     with pytest.raises(
-        ValueError, match=r"frame 1 of .*frames\.xyz: none of 'energy', 'forces', 'stress'; .*positions"
+        ValueError,
+        match=r"frame 1 of .*frames\.xyz: none of 'energy', 'forces', 'stress'; .*positions.*told by energy_key",
     ):
         read_frames(path)
     with pytest.raises(ValueError, match=r"frames\.xyz: no frame has 'dft_energy' \(energy\)"):

@@ -75,6 +75,16 @@ def test_a_strained_crystal_needs_no_forces() -> None:
     assert "positive under compression" in lines_of(images)[0]
 
 
+def test_strained_frames_without_a_stress_say_nothing_of_the_stress_of_others() -> None:
+    """Energies of these change by a work that is not known; taken for none, it would tilt the slope."""
+    images = copper(24)
+    for atoms in images[::3]:
+        del atoms.calc.results["stress"]
+    found = works(frames_from_atoms(images, "a.xyz"))
+    assert len(found.change) > 10 and (found.work["stress"] != 0.0).all()
+    assert lines_of(images) == []
+
+
 def test_files_are_judged_by_themselves_and_small_ones_together(tmp_path: Path) -> None:
     """The one origin with the other sign is not outvoted."""
     right, wrong = copper(30)[10:], relabelled(copper(10), "stress", lambda stress: -stress)

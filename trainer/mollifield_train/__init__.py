@@ -1,3 +1,1 @@
 """Everything that makes a model: data, model, loss, fit, export, and the active-learning loop."""
-
-__version__ = "0.1.0"

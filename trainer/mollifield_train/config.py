@@ -14,7 +14,7 @@ from .clusters import Cluster, LocalConfig
 from .data.frames import Reading
 from .data.keys import LabelKeys
 from .data.origins import Origin
-from .data.units import EnergyUnit, ForcesUnit, Sign, StressUnit
+from .data.unit_names import EnergyUnit, ForcesUnit, Sign, StressUnit
 from .loss.mollifier import DEFAULT_FORM, FORMS
 from .loss.mollifier.sections import FormConfig, TeacherConfig
 from .model import ARCHITECTURES, DEFAULT_KIND

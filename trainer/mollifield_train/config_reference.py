@@ -15,12 +15,13 @@ from .section import ANY_OF_KINDS, Section, Tagged
 
 
 def configs() -> dict[str, type[Section]]:
-    """The files by the command that reads them."""
+    """The files by the command that reads them, or its property."""
+    from .active.barrier_config import LearnConfig
     from .active.config import LoopConfig
     from .config import TrainConfig
     from .sweep.config import SweepConfig
 
-    return {"train": TrainConfig, "loop": LoopConfig, "sweep": SweepConfig}
+    return {"train": TrainConfig, "loop": LoopConfig, "sweep": SweepConfig, "neb": LearnConfig}
 
 
 def json_schema(config: type[Section]) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def _linked(part: Any) -> Any:
         return part
     found = {key: _linked(value) for key, value in part.items() if key != ANY_OF_KINDS}
     if ANY_OF_KINDS in part:
-        found["anyOf"] = [{"$ref": f"#/$defs/{name}"} for name in part[ANY_OF_KINDS]]
+        found["anyOf"] = [*({"$ref": f"#/$defs/{name}"} for name in part[ANY_OF_KINDS]), *part.get("anyOf", [])]
     return found
 
 

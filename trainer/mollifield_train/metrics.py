@@ -90,13 +90,16 @@ class FrameErrors:
     """Likewise; also where the training does not determine the energy of the composition."""
 
     def deviations(self, quantity: str) -> np.ndarray | None:
-        """Of 'energy' [M, 1], 'forces' [M, 3N] or 'stress' [M, 9]; None where there is no such label."""
+        """Of 'energy' [M, 1], 'forces' [M, 3n], n atoms whose forces count, or 'stress' [M, 9]; None: no such label."""
         predicted, label = getattr(self, {"energy": "energies"}.get(quantity, quantity)), getattr(self.frame, quantity)
         if predicted is None or label is None:
             return None
         if quantity == "energy":
             return energy_deviations(predicted[:, None], np.array(label), np.array(self.n_atoms))
-        return (predicted - label).reshape(len(predicted), -1)
+        deviations = predicted - label
+        if quantity == "forces":
+            deviations = deviations[:, self.frame.labelled_atoms]
+        return deviations.reshape(len(predicted), -1)
 
     def stated_variances(self, quantity: str) -> np.ndarray | None:
         """What the model states for them, flat; None where it states nothing, or there is no label."""
@@ -107,7 +110,7 @@ class FrameErrors:
         if getattr(self.frame, quantity) is None:
             return None
         if quantity == "forces":
-            return None if self.forces_variance is None else self.forces_variance.ravel()
+            return None if self.forces_variance is None else self.forces_variance[self.frame.labelled_atoms].ravel()
         return None if self.energy_std is None else np.array([self.energy_std / self.n_atoms]) ** 2
 
     @property

@@ -4,6 +4,7 @@ A field's docstring is its documentation. An unknown key is an error that names 
 and the full path of the key.
 """
 
+import contextlib
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple, TypeVar, get_origin
 import pydantic
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import CoreSchema, InitErrorDetails, core_schema
+
+from .kinds import Kinds
 
 TAG = "kind"
 """The key that tells the sections of a table apart."""
@@ -42,7 +45,8 @@ class Kind(NamedTuple):
     """A line of a table of kinds: what its block of the file may say, and what is made of it."""
 
     section: type[Any]
-    """A `Section` with a field `kind`, whose only value is the kind's name in the table."""
+    """A `Section` with a field `kind`, whose only value is the kind's name in the table; of a kind that is named by its
+    import path, any text."""
     make: Callable[..., Any]
 
 
@@ -51,7 +55,8 @@ class Tagged:
     """`Annotated[SerializeAsAny[Base], Tagged(table, "default")]`: one of the sections in a table, by its `kind`
     or another `tag`.
 
-    The table is asked when a file is read, not when this is written, so that kinds may be added to it at any time.
+    The table is asked when a file is read, not when this is written, so that kinds may be added to it at any time. Of a
+    table that is `Kinds`, `kind: my_module.MINE` is a `Kind` of somebody else's module.
     """
 
     table: Mapping[str, Kind]
@@ -63,8 +68,10 @@ class Tagged:
     def section(self, values: Any) -> type[Section] | None:
         """The class for a block of the file; None where there is no such kind."""
         name = values.get(self.tag, self.default) if isinstance(values, dict) else self.default
-        kind = self.table.get(name) if isinstance(name, str) else None
-        return None if kind is None else kind.section
+        with contextlib.suppress(KeyError, ValueError):
+            if isinstance(name, str):
+                return self.table[name].section
+        return None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(self._read, handler(source))
@@ -73,13 +80,19 @@ class Tagged:
         self, schema: CoreSchema, handler: pydantic.GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """Names of the sections, in whose place `config_reference.json_schema` puts references to them."""
-        return {ANY_OF_KINDS: [kind.section.__name__ for kind in self.table.values()]}
+        found: dict[str, Any] = {ANY_OF_KINDS: [kind.section.__name__ for kind in self.table.values()]}
+        if isinstance(self.table, Kinds):
+            path = {"type": "string", "pattern": r"\."}
+            found["anyOf"] = [{"type": "object", "required": [self.tag], "properties": {self.tag: path}}]
+        return found
 
     def _read(self, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
         section = self.section(values)
         if section is None:
+            with contextlib.suppress(KeyError, TypeError):
+                self.table[values[self.tag]]  # of an import path this says what is wrong
             names = " or ".join(repr(name) for name in self.table)
             problem = InitErrorDetails(
                 type="literal_error", loc=(self.tag,), input=values[self.tag], ctx={"expected": names}

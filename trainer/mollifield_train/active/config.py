@@ -125,6 +125,34 @@ class FinishConfig(Section):
     """In so many rounds, one after the other."""
 
 
+class CutConfig(Section):
+    """Frames that are too large for the oracle: the surroundings of their most uncertain atom are labelled instead."""
+
+    max_atoms: PositiveInt
+    """Frames with more atoms are cut, to no more than this."""
+    radius: PositiveFloat = 4.0
+    """Å. What is so near to the atom stays as it is. A crystal is cut to the largest smaller supercell of which that is
+    true; anything else becomes a cluster in vacuum, of which the forces on these atoms are learnt from."""
+    buffer: Annotated[float, Field(ge=0.0)] = 5.0
+    """Å. As much more is around them in a cluster, whose forces do not count; nor does the energy of any cluster. A
+    model's force on an atom depends on all others within twice its `n_layers` times its `r_max`, a reference method's
+    on more: what lies beyond the buffer is an error of the labels."""
+    vacuum: PositiveFloat = 6.0
+    """Å around a cluster, to the walls of its box."""
+
+
+class SystemConfig(Section):
+    """One of several systems of a run, which has trajectories, test frames and counts of its own."""
+
+    frames: Path
+    """The frames that it starts from, as `frames` of a run of one system."""
+    batch: PositiveInt | None = None
+    """New labels in a round for this system. Without it the system shares the run's `batch` with all others that have
+    none of their own, and the acquisition chooses among the candidates of all these."""
+    explorer: Explorer | None = None
+    """Its own, in place of the run's: all keys of it, its number of trajectories too."""
+
+
 class TrainingConfig(Section):
     """How models are trained: the sections of a training config."""
 
@@ -157,8 +185,14 @@ class LoopConfig(Section):
     """Everything random follows from this."""
     directory: Path
     """Where the run lives."""
-    frames: Path
+    store: Annotated[str, Field(pattern="^postgres(ql)?://")] | None = None
+    """URL of a PostgreSQL database in which the run's frames lie, one for each run, such as
+    `postgresql://me@server/copper`; the password belongs into `~/.pgpass`. null: `frames.db` in the directory."""
+    frames: Path | None = None
     """The frames to start from (extxyz), labelled or not. Isolated atoms among them set the energy shifts."""
+    systems: Annotated[dict[str, SystemConfig], Field(min_length=1)] | None = None
+    """Several systems by name in place of `frames`, such as `{ethanol: {frames: ethanol.extxyz}, water: {frames:
+    water.extxyz, batch: 5}}`: one model learns from all. Each has the trajectories of its explorer in every round."""
     energy_key: str = "auto"
     """Key of the energy in `frames`. `auto`: REF_energy where the file has it, else ASE's energy."""
     forces_key: str = "auto"
@@ -173,8 +207,9 @@ class LoopConfig(Section):
     """Explore, select, label, retrain: how often. May be raised to continue a finished run."""
     finish: FinishConfig = Field(default_factory=FinishConfig)
     batch: PositiveInt = 10
-    """New labels in a round, for each arm. A frame that the oracle fails on is replaced, by at most 3 times as
-    many attempts as labels; a round that still has fewer says so."""
+    """New labels in a round, for each arm; of `systems`, for all together that have no `batch` of their own. A frame
+    that the oracle fails on is replaced, by at most 3 times as many attempts as labels; a round that still has fewer
+    says so."""
     arms: Annotated[dict[str, Acquisition], Field(min_length=1)] = Field(
         default_factory=lambda: {"active": ACQUISITIONS[DEFAULT_ACQUISITION].section()}
     )
@@ -186,6 +221,8 @@ class LoopConfig(Section):
     oracle: Oracle = Field(default_factory=CALCULATORS[DEFAULT_CALCULATOR].section)
     explorer: Explorer = Field(default_factory=EXPLORERS[DEFAULT_EXPLORER].section)
     guard: GuardConfig = Field(default_factory=GuardConfig)
+    cut: CutConfig | None = None
+    """What is done with frames that are chosen and too large for the oracle; null: they go to it as they are."""
     test_set: TestSetConfig = Field(default_factory=TestSetConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
 
@@ -196,13 +233,16 @@ class LoopConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> LoopConfig:
-        for name in self.arms:
-            plain = re.fullmatch(r"[A-Za-z][\w-]*", name) and not name.startswith(SCRATCH)
-            if not plain or name.lower() in _RESERVED:
-                raise ValueError(
-                    f"'arms' has one named {name!r}, which is the name of a folder: letters, digits, _ and -, "
-                    f"a letter first; not {SCRATCH}…, {', '.join(sorted(_RESERVED))}"
-                )
+        if (self.frames is None) == (self.systems is None):
+            raise ValueError("one of 'frames' and 'systems' is needed, and not both")
+        for key, names in (("arms", self.arms), ("systems", self.systems or {})):
+            for name in names:
+                plain = re.fullmatch(r"[A-Za-z][\w-]*", name) and not name.startswith(SCRATCH)
+                if not plain or name.lower() in _RESERVED:
+                    raise ValueError(
+                        f"'{key}' has one named {name!r}, which is the name of a folder: letters, digits, _ and -, "
+                        f"a letter first; not {SCRATCH}…, {', '.join(sorted(_RESERVED))}"
+                    )
         uncertainty = self.training.uncertainty
         with_passes = uncertainty is not None and any(kind.kind == "mc_dropout" for kind in uncertainty.kinds)
         if self.training.committee.n_members < 2 and not with_passes:

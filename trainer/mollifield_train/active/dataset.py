@@ -8,19 +8,22 @@ import ase.io
 from ase import Atoms
 
 from ..data.keys import REFERENCE_KEYS
+from ..data.labels import FORCES_MASK
 from ..durable import replacing
+from ..oracle.labels import Label
 from .status import open_run
 from .store import LABELLED, TEST_SET, Store, label_of
 
-ORIGIN = ("arm", "round", "trajectory", "step", "source", "side", "std", "settings", "host", "seconds")
+ORIGIN = ("arm", "round", "trajectory", "step", "source", "system", "side", "cut", "std", "settings", "host", "seconds")
 """Columns of the store that go with a frame."""
 
 
 def export_dataset(directory: Path, output: Path, arm: str | None = None, test: bool = False) -> int:
     """Write all labelled frames of a run to an extxyz file; how many.
 
-    Labels are REF_energy (eV), REF_forces (eV/Å) and REF_stress (eV/Å^3, Voigt, where there is one); each geometry
-    comes once. `arm`: only what this one was trained on, with the given frames. `test`: the test set in their place.
+    Labels are REF_energy (eV; not of clusters that were cut out, which have `forces_mask` in its place), REF_forces
+    (eV/Å) and REF_stress (eV/Å^3, Voigt, where there is one); each geometry comes once. `arm`: only what this one was
+    trained on, with the given frames. `test`: the test set in their place.
     Raises ValueError: no run, no such arm, or no frames.
     """
     config, paths = open_run(directory)
@@ -35,15 +38,28 @@ def export_dataset(directory: Path, output: Path, arm: str | None = None, test: 
         if of_test != test or other or row.columns["content"] in seen or label is None:
             continue
         seen.add(row.columns["content"])
-        atoms = Atoms(row.atoms.numbers, row.atoms.get_positions(), cell=row.atoms.cell, pbc=row.atoms.pbc)
+        atoms = with_reference(row.atoms, label)
         atoms.info |= {name: row.columns[name] for name in ORIGIN if name in row.columns}
-        atoms.info[REFERENCE_KEYS["energy"]] = label.energy
-        atoms.arrays[REFERENCE_KEYS["forces"]] = label.forces
-        if label.stress is not None:
-            atoms.info[REFERENCE_KEYS["stress"]] = label.stress
         frames.append(atoms)
     if not frames:
         raise ValueError(f"{directory} has no labelled frames to export yet")
     with replacing(output) as temporary:
         ase.io.write(temporary, frames, format="extxyz")
     return len(frames)
+
+
+def with_reference(atoms: Atoms, label: Label, with_stress: bool = True) -> Atoms:
+    """The geometry with its label as REF_energy (eV), REF_forces (eV/Å) and REF_stress (eV/Å^3, where there is one).
+
+    A cluster that was cut out has its `forces_mask` in place of the energy.
+    """
+    found = Atoms(atoms.numbers, atoms.get_positions(), cell=atoms.cell, pbc=atoms.pbc)
+    mask = atoms.arrays.get(FORCES_MASK)
+    if mask is None:
+        found.info[REFERENCE_KEYS["energy"]] = label.energy
+    else:
+        found.arrays[FORCES_MASK] = mask
+    found.arrays[REFERENCE_KEYS["forces"]] = label.forces
+    if with_stress and label.stress is not None:
+        found.info[REFERENCE_KEYS["stress"]] = label.stress
+    return found

@@ -12,12 +12,14 @@ from ..processes import Job, run_together
 from .config import LoopConfig, check_same_run, load_loop_config
 from .finish import rounds_to_do
 from .label.spool import remove_stale_claims
+from .live import live
 from .log import say
-from .parts import GIVEN_KEYS, Parts, Paths
+from .parts import GIVEN_KEYS, Parts, Paths, paths_of
 from .rounds import ArmRun
 from .spelling import stored
 from .start import prepare_start, start_fingerprint
 from .store import GIVEN, Store
+from .systems import systems_of
 from .test_set import make_test_set
 
 MakeParts = Callable[[LoopConfig], Parts]
@@ -58,15 +60,16 @@ def default_parts(config: LoopConfig) -> Parts:
 def run_loop(config: LoopConfig, fresh: bool, make_parts: MakeParts) -> Path | None:
     """`run` with a config in hand. `make_parts` is called in every process: a plain function."""
     root = config.directory
-    _claim(root, config, fresh)
-    with only_process(Paths(root).lock):
+    paths = paths_of(config)
+    _claim(paths, fresh)
+    with only_process(paths.lock):
         remove_leftovers(root)
         _check_config(root, config)
-        paths = Paths(root)
         if _all_done(config, paths):
             say("loop", "all rounds are done; --fresh starts again")
         elif not paths.pause.exists():
-            _run_rounds(config, paths, make_parts)
+            with live(root):
+                _run_rounds(config, paths, make_parts)
         if not _all_done(config, paths):
             say("loop", f"paused; `mollifield resume {root}` goes on")
             return None
@@ -81,15 +84,20 @@ def _run_rounds(config: LoopConfig, paths: Paths, make_parts: MakeParts) -> None
     _work(config, [Job(arm, _run_arm, (arm, config, make_parts)) for arm in config.arms])
 
 
-def _claim(root: Path, config: LoopConfig, fresh: bool) -> None:
+def _claim(paths: Paths, fresh: bool) -> None:
     """Make the directory; with `fresh`, delete the run in it, but nothing that is not a run."""
+    root = paths.root
     marker = root / "config.json"
     occupied = root.exists() and any(root.iterdir())
-    if occupied and not marker.exists() and not (Paths(root).lock).exists():
+    if occupied and not marker.exists() and not paths.lock.exists():
         raise ValueError(f"{root} holds other things than a loop's run: choose another directory")
     if fresh and marker.exists():
-        with only_process(Paths(root).lock):
+        with only_process(paths.lock):
             shutil.rmtree(root)
+            if paths.database is not None:
+                Store(paths.store).clear()
+    if paths.database is not None and not marker.exists() and Store(paths.store).columns():
+        raise ValueError("store: the database holds frames, of another run: each run takes one of its own")
     root.mkdir(parents=True, exist_ok=True)
 
 
@@ -113,10 +121,14 @@ def _check_frames(root: Path, config: LoopConfig) -> None:
     content, frames = read_json(marker), start_fingerprint(config)
     if content.setdefault(_FRAMES, frames) != frames:
         raise ValueError(
-            f"{config.frames} has changed since the run in {root} was started with it; bring the old frames "
+            f"{_files(config)} has changed since the run in {root} was started with it; bring the old frames "
             "back, choose another directory, or start again with --fresh"
         )
     write_json(marker, content)
+
+
+def _files(config: LoopConfig) -> str:
+    return " or ".join(str(system.frames) for system in systems_of(config).values())
 
 
 def _prepare(config: LoopConfig, paths: Paths) -> None:
@@ -139,13 +151,13 @@ def _work(config: LoopConfig, jobs: list[Job]) -> None:
 
 
 def _arm_run(arm: str, config: LoopConfig, make_parts: MakeParts) -> ArmRun:
-    paths = Paths(config.directory)
+    paths = paths_of(config)
     parts = make_parts(config)
     return ArmRun(arm, config, paths, Store(paths.store), parts, lambda text: say(arm, text))
 
 
 def _make_test_set(config: LoopConfig) -> None:
-    paths = Paths(config.directory)
+    paths = paths_of(config)
     make_test_set(config, paths.store, paths.spool, lambda text: say("start", text))
 
 

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from .committee import LoadCommittee
 from .config import LoopConfig
+from .databases import Place
 from .explore.trajectory import Explorer
 
 CALIBRATION_FILE = "calibration.json"
@@ -50,15 +51,22 @@ class Parts:
     load_committee: LoadCommittee
 
 
+def paths_of(config: LoopConfig) -> Paths:
+    """Of a run."""
+    return Paths(config.directory, config.store)
+
+
 @dataclass(frozen=True)
 class Paths:
     """Where things lie in the directory of a run."""
 
     root: Path
+    database: str | None = None
+    """URL of the store."""
 
     @property
-    def store(self) -> Path:
-        return self.root / "frames.db"
+    def store(self) -> Place:
+        return self.database or self.root / "frames.db"
 
     @property
     def lock(self) -> Path:

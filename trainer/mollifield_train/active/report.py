@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import html
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.units import GPa
 from scipy.stats import spearmanr
 
 from ..durable import replacing
 from . import figures
 from .acquire.config import AcquisitionConfig
-from .acquire.descriptors import frame_descriptor
+from .acquire.descriptors import describe, labelled_atoms
 from .calibrations import HEAD, about_calibrations, calibrated_rows, picture
 from .committee import LoadCommittee
 from .config import LoopConfig
 from .explore.trajectory import MAX_STD, read_trace
 from .finish import rounds_to_do
+from .page_tables import losses, rounds_html, systems_html, table
 from .parts import Paths
 from .start import is_isolated_atom
-from .store import DISCARDED, FAILED, LABELLED, TEST_SET, Store, StoredFrame
+from .store import LABELLED, TEST_SET, Store
+from .systems import explorer_of, step_length, systems_of
+from .turning import turning
 
 _N_PICTURES, _N_CRYSTALS = 6, 3
 _ENDS = {
@@ -84,6 +85,7 @@ def write_report(
         rounds_html(metrics),
         f'<p class="note">{html.escape(_about_rounds(config, metrics, len(tests)))}</p>',
         f'<p class="note">{html.escape(f"The {arm} arm ended before its budget: {why_last}.")}</p>' if why_last else "",
+        systems_html(metrics),
         _learning(metrics),
         _parity(predictions, tests, arm, n_rounds),
         _reliability(predictions),
@@ -150,39 +152,6 @@ def _mev(value: float) -> str:
     """Three digits, in thousandths."""
     value *= 1000
     return f"{value:.0f}" if abs(value) >= 99.5 else f"{value:.3g}"
-
-
-_COLUMNS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
-    ("Arm", lambda row: row["arm"]),
-    ("Round", lambda row: str(row["round"])),
-    ("Labelled frames", lambda row: str(row["n_frames"])),
-    ("for validation", lambda row: str(row["n_valid"])),
-    ("New labels", lambda row: str(row["n_new"])),
-    ("Oracle calls", lambda row: str(row["oracle_calls"])),
-    ("Failed", lambda row: str(row["n_failed"])),
-    ("Force RMSE (meV/Å)", lambda row: f"{1000 * row['force_rmse']:.1f}"),
-    ("Energy RMSE (meV/atom)", lambda row: f"{1000 * row['energy_rmse_per_atom']:.2f}"),
-    ("its offset", lambda row: f"{1000 * row['energy_offset_per_atom']:.2f}"),
-    ("without offset", lambda row: f"{1000 * row['energy_rmse_per_atom_shifted']:.2f}"),
-    ("Stress RMSE (GPa)", lambda row: f"{row['stress_rmse'] / GPa:.3f}"),
-    ("Pressure error (GPa)", lambda row: f"{row['pressure_error'] / GPa:.3f}"),
-    ("Mean std (meV/Å)", lambda row: f"{1000 * row['mean_force_std']:.1f}"),
-    ("Largest std (meV/Å)", lambda row: f"{1000 * row['max_force_std']:.0f}"),
-]
-
-
-def rounds_html(metrics: list[dict[str, Any]]) -> str:
-    """The table of the rounds; stress where the test frames have one."""
-    with_stress = all("stress_rmse" in row for row in metrics)
-    columns = [column for column in _COLUMNS if with_stress or "GPa" not in column[0]]
-    return _table([name for name, _ in columns], [[write(row) for _, write in columns] for row in metrics])
-
-
-def _table(head: list[str], rows: list[list[str]], text: str = "") -> str:
-    """`text`: a class of the table."""
-    cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
-    lines = "".join("<tr>" + "".join(f"<td>{html.escape(x)}</td>" for x in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table class="{text}"><tr>{cells}</tr>{lines}</table></div>'
 
 
 def _about_rounds(config: LoopConfig, metrics: list[dict[str, Any]], n_tests: int) -> str:
@@ -261,7 +230,7 @@ def _calibrations(config: LoopConfig, paths: Paths, metrics: list[dict[str, Any]
     text = html.escape(about_calibrations(len(rows), config.training.calibrate_from))
     title = f"The last model of the {arm} arm on its validation frames, uncalibrated and calibrated."
     return (
-        f'<h2>How the stds were calibrated</h2>{_table(list(HEAD), rows) if rows else ""}<p class="note">{text}</p>'
+        f'<h2>How the stds were calibrated</h2>{table(list(HEAD), rows) if rows else ""}<p class="note">{text}</p>'
         f"{picture(paths.round(arm, n_rounds) / 'training', title)}"
     )
 
@@ -293,10 +262,10 @@ def _trajectories(config: LoopConfig, paths: Paths, arm: str, n_rounds: int) -> 
         " Where a line is interrupted the std is zero: all atoms are on sites of a perfect crystal, where members "
         "agree by symmetry."
     ) * any(std < figures.ZERO for std in stds)
-    about = config.explorer.about()
+    about = "; ".join(dict.fromkeys(filter(None, (explorer_of(config, s).about() for s in systems_of(config)))))
     return _figure(
         "Uncertainty along the trajectories",
-        figures.trajectories(traces, config.explorer.step_length),
+        figures.trajectories(traces, step_length(config)),
         f"Largest force std of an atom along the trajectories of the {arm} arm{about and '; '}{about}. Frames "
         f"above the dashed line are uncertain. Of {ends.total()} trajectories, {text}.{interrupted}",
     )
@@ -319,7 +288,7 @@ def _map(paths: Paths, store: Store, arm: str, n_rounds: int, load_committee: Lo
             number = frame.columns["round"]
             groups.setdefault(f"round {number}" if number else "starting frames", []).append(frame.atoms)
     rows = [
-        frame_descriptor(committee.predict(atoms).features, atoms.numbers, committee.species, "species_mean")
+        describe(atoms, committee.predict(atoms), committee.species, "species_mean")
         for frames in groups.values()
         for atoms in frames
     ]
@@ -351,39 +320,21 @@ def _gallery(
         number = frame.columns["round"]
         committee = load_committee(paths.round(arm, number - 1) / "model.pt")
         stds.append(committee.predict(frame.atoms).forces_std)
-        where = _when(frame.columns["step"], config.explorer.step_length)
-        titles.append(f"round {number}, {where}: {1000 * stds[-1].max():.0f} meV/Å")
-    view = "A molecule lies in its own principal plane."
+        of = f"{frame.system}, " * bool(frame.system)
+        where = of + _when(frame.columns["step"], explorer_of(config, frame.system).step_length)
+        largest = stds[-1][labelled_atoms(frame.atoms)].max()
+        titles.append(f"round {number}, {where}: {1000 * largest:.0f} meV/Å")
+    atoms = [frame.atoms for frame in worst]
+    view = "a molecule lies in its own principal plane."
     if any(frame.atoms.pbc.any() for frame in worst):
         view = (
-            "A crystal is seen along an axis of its cell (dashed), layer by layer from the bottom, so that no atom "
+            "a crystal is seen along an axis of its cell (dashed), layer by layer from the bottom, so that no atom "
             "hides another; bonds to atoms beyond the cell end half way, and those between layers are left out."
         )
     return _figure(
         "The most uncertain frames that were labelled",
-        figures.gallery([frame.atoms for frame in worst], stds, titles),
+        turning(atoms, stds, titles, figures.gallery(atoms, stds, titles)),
         f"{len(worst)} frames with the largest force std among those labelled in the {arm} arm; colour is the force "
-        f"std of the atom under the model that found the frame, and the number above is its largest. {view}",
-    )
-
-
-def losses(frames: Sequence[StoredFrame]) -> str:
-    """What was discarded and what failed, by reason: a table, or a sentence where there is nothing."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for frame in frames:
-        columns = frame.columns
-        if columns["status"] in (DISCARDED, FAILED):
-            alike = re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "…", columns["reason"])
-            key = columns["arm"], columns["status"], alike
-            groups.setdefault(key, []).append(columns["reason"])
-    title = "<h2>Frames that were lost</h2>"
-    if not groups:
-        return f"{title}<p>No frame was discarded and none failed.</p>"
-    rows = [
-        [arm, status, str(len(reasons)), reasons[0] if len(set(reasons)) == 1 else f"{reasons[0]} (for example)"]
-        for (arm, status, _), reasons in sorted(groups.items(), key=lambda item: (*item[0][:2], -len(item[1])))
-    ]
-    return (
-        f"{title}{_table(['Arm', 'Status', 'Frames', 'Reason'], rows, 'text')}"
-        '<p class="note">Discarded frames never reached the oracle; failed ones gave no label after all attempts.</p>'
+        f"std of the atom under the model that found the frame, and the number with it is its largest. Where frames do "
+        f"not turn, {view}",
     )

@@ -23,6 +23,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,20 +35,19 @@ from .acquire import acquisition
 from .acquire.scene import Scene
 from .committee import Committee, mean_force_std
 from .config import LoopConfig
+from .cut import CLUSTER, Cut, cut_out
 from .explore.config import TimesTraining
-from .explore.trajectory import Exploration, Task, write_trace
+from .explore.trajectory import Exploration, Task, system_of, write_trace
 from .finish import FRESH_STD, fresh_std, rounds_to_do
 from .guard import Guard
 from .label.labelling import label_chosen
 from .parts import CALIBRATION_FILE, Parts, Paths, TrainTask
-from .scores import predict_frames, summarise
+from .scores import force_rmse_by, predict_frames, summarise
 from .sides import side_rule
 from .start import is_isolated_atom
 from .starts import start_order
 from .store import (
     CANDIDATE,
-    DISCARDED,
-    DUPLICATE,
     FAILED,
     GIVEN,
     LABELLED,
@@ -60,6 +60,8 @@ from .store import (
     Store,
     StoredFrame,
 )
+from .systems import Pool, explorer_of, labels_a_round, next_to_walk, planned, pools, systems_of
+from .tallies import counts, counts_by_system
 
 Say = Callable[[str], None]
 MAX_TRIES = 3
@@ -94,8 +96,12 @@ class ArmRun:
 
     def explore(self, number: int) -> None:
         """Run the trajectories that are missing and store their frames as candidates."""
-        done = self._n_trajectories(number)
-        self._run_trajectories(number, range(done, self.config.explorer.n_trajectories))
+        plan = planned(self.config)
+        for system in systems_of(self.config):
+            self._run_trajectories(number, system, [index for index in self._missing(number) if plan[index] == system])
+
+    def _missing(self, number: int) -> range:
+        return range(len(self._walked(number)), len(planned(self.config)))
 
     def _folder(self, number: int) -> Path:
         return self.paths.round(self.arm, number)
@@ -104,56 +110,61 @@ class ArmRun:
         """The one that a round explores and chooses with."""
         return self.parts.load_committee(self._folder(number - 1) / "model.pt")
 
-    def _n_trajectories(self, number: int) -> int:
-        index = 0
-        while (self._folder(number) / f"trajectory-{index}.json").exists():
-            index += 1
-        return index
+    def _walked(self, number: int) -> list[str]:
+        """The system of each trajectory of a round that is done."""
+        files = (self._folder(number) / f"trajectory-{index}.json" for index in count())
+        return [system_of(file) for file in takewhile(Path.exists, files)]
 
-    def _run_trajectories(self, number: int, indices: Sequence[int]) -> None:
+    def _run_trajectories(self, number: int, system: str, indices: Sequence[int]) -> None:
+        """`indices`: among all trajectories of the round, those that are done and those planned before them."""
         if not indices:
             return
-        settings = self.config.explorer
+        settings = explorer_of(self.config, system)
         committee = self._committee(number)
-        given, found = self._starts(number)
+        given, found = self._starts(number, system)
         training_std = mean_force_std(committee, given + found)
         select = threshold(settings.select, training_std)
         stop = None if settings.stop is None else threshold(settings.stop, training_std)
         if stop is not None and stop < select:
             self.say(f"round {number}: stop ({stop:.3f} eV/Å) is below select ({select:.3f} eV/Å)")
-        began_with = [frame.atoms for frame in self.store.labelled_frames(GIVEN, 0)]
-        guard = Guard(self.config.guard, began_with)
+        guard = self._guard(system)
         starts = start_order(given, found, self.config.seed, number)
-        for index in indices:
+        position = list(systems_of(self.config)).index(system)
+        plan = planned(self.config)
+        before = (plan if indices[0] < len(plan) else self._walked(number))[: indices[0]]
+        for own, index in enumerate(indices, start=before.count(system)):
             # The same for every arm: arms differ in what they learnt, not in their luck.
-            seed = np.random.SeedSequence([self.config.seed, number, index]).generate_state(1)[0]
+            seed = np.random.SeedSequence([self.config.seed, number, own, position]).generate_state(1)[0]
             work = self._folder(number) / f"trajectory-{index}"
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
             task = Task(
                 model=self._folder(number - 1) / "model.pt",
-                start=starts[index % len(starts)],
+                start=starts[own % len(starts)],
                 directory=work,
                 seed=int(seed) % 900_000_000 + 1,
                 select=select,
                 stop=stop,
                 why_unphysical=guard,
                 device=self.config.training.device,
-                index=index,
+                index=own,
             )
-            self._keep(number, index, self.parts.explore(task, settings), task, committee)
+            self._keep(number, index, system, self.parts.explore(task, settings), task, committee)
 
-    def _starts(self, number: int) -> tuple[list[Atoms], list[Atoms]]:
-        """Frames that trajectories of a round may start from: given ones, and those found before."""
-        frames = [
-            frame for frame in self.store.training_frames(self.arm, number - 1) if not is_isolated_atom(frame.atoms)
-        ]
+    def _starts(self, number: int, system: str) -> tuple[list[Atoms], list[Atoms]]:
+        """Frames that trajectories of a round may start from: given ones, and those found before.
+
+        Those that are trained on; a system whose few frames are all for validation starts from these.
+        """
+        labelled = [f for f in self.store.labelled_frames(self.arm, number - 1) if f.system == system]
+        labelled = [f for f in labelled if not is_isolated_atom(f.atoms) and f.columns.get("cut") != CLUSTER]
+        frames = [frame for frame in labelled if frame.columns["side"] == TRAIN] or labelled
         return (
             [frame.atoms for frame in frames if frame.columns["arm"] == GIVEN],
             [frame.atoms for frame in frames if frame.columns["arm"] != GIVEN],
         )
 
-    def _keep(self, number: int, index: int, found: Exploration, task: Task, committee: Committee) -> None:
+    def _keep(self, number: int, index: int, system: str, found: Exploration, task: Task, committee: Committee) -> None:
         """Store what a trajectory found; its trace, written last, says that it is done."""
         saved = [(frame, THRESHOLD) for frame in found.uncertain] + [(frame, REGULAR) for frame in found.regular]
         candidates = []
@@ -163,11 +174,11 @@ class ArmRun:
             reason = task.why_unphysical(frame)
             std = -1.0 if reason else float(committee.predict(frame).forces_std.max())
             candidates.append(Candidate(frame, int(frame.info["step"]), std, source, reason))
-        self.store.replace_candidates(self.arm, number, index, candidates)
-        write_trace(self._folder(number) / f"trajectory-{index}.json", found.trace, task.select)
+        self.store.replace_candidates(self.arm, number, index, candidates, system)
+        write_trace(self._folder(number) / f"trajectory-{index}.json", found.trace, task.select, system)
         n_discarded = len({candidate.step for candidate in candidates if candidate.reason is not None})
         self.say(
-            f"round {number}: trajectory {index + 1}: {found.trace.n_steps} steps, "
+            f"round {number}: trajectory {index + 1}{f' ({system})' * bool(system)}: {found.trace.n_steps} steps, "
             f"{found.trace.end}; {len(found.uncertain)} frames above {task.select:.3f} eV/Å, {n_discarded} discarded"
         )
 
@@ -179,55 +190,92 @@ class ArmRun:
         """
         if (self._folder(number) / "model.pt").exists():
             return
-        why = ""
-        while not why:
+        self._end_further_trajectory(number)
+        unspent = pools(self.config)
+        while unspent:
             label_chosen(self.store, self.config.oracle, self.paths.spool, self.arm, report=self.say)
-            frames = self.store.frames(arm=self.arm, round=number)
-            status = Counter(frame.columns["status"] for frame in frames)
-            short = self.config.batch - status[LABELLED]
-            left = MAX_TRIES * self.config.batch - status[LABELLED] - status[FAILED]
-            if short <= 0:
-                why = "the budget is spent"
-            elif left <= 0:
-                why = f"{short} MISSING: the oracle failed too often"
-            elif status[CANDIDATE] and self._choose(number, frames, min(short, left)):
-                continue
-            elif not self._explore_further(number):
-                n_trajectories = self._n_trajectories(number)
-                why = f"{short} MISSING: no candidates left in {n_trajectories} trajectories"
-        self.say(f"round {number}: {status[LABELLED]} new labels, {status[FAILED]} frames failed; {why}")
+            unspent = [pool for pool in unspent if self._goes_on(number, pool)]
 
-    def _explore_further(self, number: int) -> bool:
+    def _goes_on(self, number: int, pool: Pool) -> bool:
+        """Choose frames or look for more, where a pool has neither spent its budget nor run out of both."""
+        frames = [frame for frame in self.store.frames(arm=self.arm, round=number) if frame.system in pool.systems]
+        status = Counter(frame.columns["status"] for frame in frames)
+        short = pool.batch - status[LABELLED]
+        left = MAX_TRIES * pool.batch - status[LABELLED] - status[FAILED]
+        if short <= 0:
+            why = "the budget is spent"
+        elif left <= 0:
+            why = f"{short} MISSING: the oracle failed too often"
+        else:
+            if status[CANDIDATE] and self._choose(number, pool, frames, min(short, left)):
+                return True
+            if self._explore_further(number, pool):
+                return True
+            n_trajectories = sum(system in pool.systems for system in self._walked(number))
+            why = f"{short} MISSING: no candidates left in {n_trajectories} trajectories"
+        self.say(f"round {number}: {pool.prefix}{status[LABELLED]} new labels, {status[FAILED]} frames failed; {why}")
+        return False
+
+    def _explore_further(self, number: int, pool: Pool) -> bool:
         """One more trajectory, if the round may have one."""
-        settings, index = self.config.explorer, self._n_trajectories(number)
-        if index >= settings.n_trajectories + settings.extra_trajectories:
+        walked = self._walked(number)
+        system = next_to_walk(self.config, pool, walked)
+        if system is None:
             return False
-        self.say(f"round {number}: too few candidates, another trajectory")
-        self._run_trajectories(number, [index])
+        self.say(f"round {number}: {pool.prefix}too few candidates, another trajectory")
+        self._run_trajectories(number, system, [len(walked)])
         return True
 
-    def _choose(self, number: int, frames: Sequence[StoredFrame], n_batch: int) -> int:
+    def _end_further_trajectory(self, number: int) -> None:
+        """Run again what was killed between its candidates and its trace, before any of these is chosen."""
+        index = len(self._walked(number))
+        for frame in self.store.frames(arm=self.arm, round=number, trajectory=index)[:1]:
+            self._run_trajectories(number, frame.system, [index])
+
+    def _choose(self, number: int, pool: Pool, frames: Sequence[StoredFrame], n_batch: int) -> int:
         """Mark frames of the round for labelling, each for training or for validation; how many."""
-        pool = [frame for frame in frames if frame.columns["status"] == CANDIDATE]
-        pool.sort(key=lambda frame: (frame.columns["trajectory"], frame.columns["step"]))
+        found = [frame for frame in frames if frame.columns["status"] == CANDIDATE]
+        found.sort(key=lambda frame: (frame.columns["trajectory"], frame.columns["step"]))
         known = [frame.atoms for frame in self.store.labelled_frames(self.arm, number)]
         scene = Scene(
-            frames=[frame.atoms for frame in pool],
-            std=np.array([frame.columns["std"] for frame in pool]),
-            above=np.array([frame.columns["source"] == THRESHOLD for frame in pool]),
+            frames=[frame.atoms for frame in found],
+            std=np.array([frame.columns["std"] for frame in found]),
+            above=np.array([frame.columns["source"] == THRESHOLD for frame in found]),
             known=[atoms for atoms in known if not is_isolated_atom(atoms)],
             committee=self._committee(number),
             validation=self._labelled(number, VALIDATION),
         )
         n_tried = sum(frame.columns["status"] in (LABELLED, FAILED) for frame in frames)
-        rng = np.random.default_rng([self.config.seed, _STREAM, number, n_tried])
+        of_pool = [pools(self.config).index(pool)] if pool.name else []
+        rng = np.random.default_rng([self.config.seed, _STREAM, number, n_tried, *of_pool])
         choose = acquisition(self.config.arms[self.arm])
-        chosen = [pool[index] for index in choose(scene, n_batch, rng)]
+        chosen = [found[index] for index in choose(scene, n_batch, rng)]
         n_start = len(self.store.frames(arm=GIVEN, status=LABELLED))
-        n_before = n_start + (number - 1) * self.config.batch
-        self.store.choose([frame.id for frame in chosen], side_rule(self.config, n_before))
-        self.say(f"round {number}: {len(chosen)} of {len(pool)} candidates chosen")
+        n_before = n_start + (number - 1) * labels_a_round(self.config)
+        self.store.choose(
+            [frame.id for frame in chosen], side_rule(self.config, n_before), self._cuts(number, scene, chosen)
+        )
+        self.say(f"round {number}: {pool.prefix}{len(chosen)} of {len(found)} candidates chosen")
         return len(chosen)
+
+    def _cuts(self, number: int, scene: Scene, chosen: Sequence[StoredFrame]) -> dict[int, Cut]:
+        """What is labelled in place of chosen frames that are too large, by the number of the row."""
+        settings = self.config.cut
+        found: dict[int, Cut] = {}
+        large = [] if settings is None else [f for f in chosen if len(f.atoms) > settings.max_atoms]
+        for frame in large:
+            assert settings is not None
+            centre = int(scene.committee.predict(frame.atoms).forces_std.argmax())
+            cut = found[frame.id] = cut_out(frame.atoms, centre, settings, self._guard(frame.system))
+            self.say(
+                f"round {number}: frame {frame.id} of {len(frame.atoms)} atoms is cut around atom {centre} to "
+                f"{len(cut.atoms)} ({cut.kind}){': WARNING: ' * bool(cut.warning)}{cut.warning}"
+            )
+        return found
+
+    def _guard(self, system: str) -> Guard:
+        began_with = [frame.atoms for frame in self.store.labelled_frames(GIVEN, 0) if frame.system == system]
+        return Guard(self.config.guard, began_with)
 
     def train(self, number: int) -> None:
         """Train on all labels so far, warm from the round before."""
@@ -252,39 +300,22 @@ class ArmRun:
         if (folder / "metrics.json").exists():
             return
         committee = self.parts.load_committee(folder / "model.pt")
-        tests = [frame.atoms for frame in self.store.frames(arm=TEST_SET, status=LABELLED)]
-        arrays = predict_frames(committee, tests)
+        tests = self.store.frames(arm=TEST_SET, status=LABELLED)
+        arrays = predict_frames(committee, [frame.atoms for frame in tests])
         with replacing(folder / "predictions.npz") as temporary:
             np.savez(temporary, **cast(dict[str, Any], arrays))
-        metrics: dict[str, Any] = {"arm": self.arm, "round": number} | self._counts(number) | summarise(arrays)
+        metrics: dict[str, Any] = {"arm": self.arm, "round": number} | counts(self.store, self.config, self.arm, number)
+        metrics |= summarise(arrays)
+        if self.config.systems is not None:
+            of_systems = [frame.system for frame in tests]
+            errors = force_rmse_by(arrays, of_systems)
+            metrics["systems"] = counts_by_system(self.store, self.config, self.arm, number, errors)
         if (folder / "training" / CALIBRATION_FILE).exists():
             metrics["calibration"] = read_json(folder / "training" / CALIBRATION_FILE)
         if number and (std := fresh_std(folder)) is not None:
             metrics[FRESH_STD] = std
         write_json(folder / "metrics.json", metrics)
         self.say(f"round {number}: test force RMSE {1000 * metrics['force_rmse']:.0f} meV/Å")
-
-    def _counts(self, number: int) -> dict[str, int]:
-        """What the arm has after a round and what it cost, from the beginning of the run."""
-        frames = [] if self.arm == GIVEN else self.store.frames(arm=self.arm)
-        own = [frame.columns for frame in frames if frame.columns["round"] <= number]
-        new = [columns for columns in own if columns["status"] == LABELLED]
-        reasons = [c["reason"] for c in own if c["status"] == DISCARDED]
-        n_duplicates = sum(reason.startswith(DUPLICATE) for reason in reasons)
-        given = self.store.frames(arm=GIVEN, status=FAILED)
-        return {
-            "n_frames": sum(
-                not is_isolated_atom(frame.atoms) for frame in self.store.labelled_frames(self.arm, number)
-            ),
-            "n_valid": len(self.store.labelled_frames(self.arm, number, VALIDATION)),
-            "n_new": len(new),
-            "n_missing": number * self.config.batch - len(new),
-            "oracle_calls": self.store.oracle_calls(self.arm, number),
-            "n_shared": sum(columns.get("shared", 0) for columns in new),
-            "n_failed": len(given) + sum(columns["status"] == FAILED for columns in own),
-            "n_discarded": len(reasons) - n_duplicates,
-            "n_duplicates": n_duplicates,
-        }
 
 
 def threshold(setting: float | TimesTraining, training_std: float) -> float:

@@ -49,6 +49,13 @@ def predict_frames(committee: Committee, frames: Sequence[Atoms]) -> Arrays:
     return arrays
 
 
+def force_rmse_by(arrays: Arrays, names: Sequence[str]) -> dict[str, float]:
+    """Force RMSE (eV/Å) of `predict_frames` over the frames of each name; `names`: F."""
+    of_atom = np.repeat(np.array(names), arrays["n_atoms"].astype(int))
+    deviations = arrays["forces"] - arrays["forces_reference"]
+    return {name: rmse(deviations[of_atom == name]) for name in dict.fromkeys(names)}
+
+
 def summarise(arrays: Arrays) -> dict[str, float]:
     """Errors and standard deviations of `predict_frames`, in the same units.
 

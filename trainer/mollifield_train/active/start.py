@@ -24,6 +24,7 @@ from .label.labelling import label_again, label_chosen
 from .label.spool import spool_file
 from .sides import side_rule
 from .store import GIVEN, LABELLED, PERTURBED, TRAIN, VALIDATION, Store, StoredFrame, content_key, label_of
+from .systems import explorer_of, systems_of
 
 Say = Callable[[str], None]
 ENERGY_TOLERANCE = 1e-3
@@ -44,31 +45,34 @@ def prepare_start(config: LoopConfig, store: Store, spool: Path, say: Say) -> No
 
     Raises ValueError: the frames cannot be read or labelled, or their labels are not the oracle's.
     """
-    frames = read_start(config)
-    calls = {}
-    if config.check_labels and not store.frames(arm=GIVEN):
-        calls = check_labels(frames, config.frames, config, spool)
-    store.add_given(frames, side_of=_sides(frames, config).__getitem__, calls=calls)
+    n_frames = {}
+    for system, settings in systems_of(config).items():
+        frames = read_loop_frames(settings.frames, config)
+        n_frames[system] = len(frames)
+        calls = {}
+        if config.check_labels and not _given(store, system):
+            calls = check_labels(frames, settings.frames, config, spool)
+        store.add_given(frames, side_of=_sides(frames, config).__getitem__, calls=calls, system=system)
     for frame in store.frames(arm=GIVEN, status=LABELLED):  # the label that was computed again
         spool_file(spool, frame.columns["content"]).unlink(missing_ok=True)
     label_chosen(store, config.oracle, spool, GIVEN, report=say)
-    labelled = _teaching(store)
-    if not labelled:
-        raise ValueError(f"{config.frames}: none of {len(frames)} frames could be labelled")
-    reason = why_perturb([frame.atoms for frame in labelled], config.start)
-    if reason is not None:
-        _add_perturbed(reason, labelled, config, store, spool, say)
+    for system, settings in systems_of(config).items():
+        labelled = [f for f in _given(store, system, source=GIVEN, status=LABELLED) if not is_isolated_atom(f.atoms)]
+        if not labelled:
+            raise ValueError(f"{settings.frames}: none of {n_frames[system]} frames could be labelled")
+        reason = why_perturb([frame.atoms for frame in labelled], config.start)
+        if reason is not None:
+            _add_perturbed(reason, labelled, config, store, say, system)
+    label_chosen(store, config.oracle, spool, GIVEN, report=say)
 
 
-def _teaching(store: Store) -> list[StoredFrame]:
-    """Labelled frames of the file with forces to learn from."""
-    frames = store.frames(arm=GIVEN, source=GIVEN, status=LABELLED)
-    return [frame for frame in frames if not is_isolated_atom(frame.atoms)]
+def _given(store: Store, system: str, **where: str) -> list[StoredFrame]:
+    return [frame for frame in store.frames(arm=GIVEN, **where) if frame.system == system]
 
 
 def read_start(config: LoopConfig) -> list[Atoms]:
-    """The frames that the run starts from; see `read_loop_frames`."""
-    return read_loop_frames(config.frames, config)
+    """The frames that the run starts from, system by system; see `read_loop_frames`."""
+    return [atoms for system in systems_of(config).values() for atoms in read_loop_frames(system.frames, config)]
 
 
 def read_loop_frames(path: Path, config: LoopConfig) -> list[Atoms]:
@@ -197,15 +201,14 @@ def perturbed_frames(
 
 
 def _add_perturbed(
-    reason: str, labelled: Sequence[StoredFrame], config: LoopConfig, store: Store, spool: Path, say: Say
+    reason: str, labelled: Sequence[StoredFrame], config: LoopConfig, store: Store, say: Say, system: str
 ) -> None:
-    """Store shaken copies of the given frames and have them labelled; again: only what is missing."""
+    """Store shaken copies of the given frames of a system, to be labelled; again: only what is missing."""
     frames = [frame.atoms for frame in labelled]
     guard = Guard(config.guard, frames)
-    cold = config.explorer.first_temperature
+    cold = explorer_of(config, system).first_temperature
     shaken = perturbed_frames(frames, config.start, cold, guard, config.seed)
-    if not store.frames(arm=GIVEN, source=PERTURBED):
-        say(f"{reason}: {len(shaken)} shaken copies are labelled too")
+    if not _given(store, system, source=PERTURBED):
+        say(f"{system}{': ' * bool(system)}{reason}: {len(shaken)} shaken copies are labelled too")
     side = side_rule(config, len(frames) + len(shaken))
-    store.add_given(shaken, source=PERTURBED, side_of=side)
-    label_chosen(store, config.oracle, spool, GIVEN, report=say)
+    store.add_given(shaken, source=PERTURBED, side_of=side, system=system)

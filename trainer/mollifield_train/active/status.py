@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import Any
 from ..durable import claimed, read_json
 from ..section import validated
 from .config import LoopConfig
+from .databases import is_there
 from .finish import rounds_to_do
-from .parts import GIVEN_KEYS, Paths
+from .parts import GIVEN_KEYS, Paths, paths_of
 from .spelling import stored
-from .store import CANDIDATE, CHOSEN, DISCARDED, FAILED, GIVEN, LABELLED, TEST_SET, Store, StoredFrame
+from .store import CANDIDATE, CHOSEN, DISCARDED, FAILED, GIVEN, LABELLED, TEST_SET, Store, without_numbers
+from .systems import labels_a_round, planned
 
 STEPS = ("explore", "label", "train", "evaluate")
-_NUMBERS = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
 def open_run(directory: Path) -> tuple[LoopConfig, Paths]:
@@ -27,7 +27,8 @@ def open_run(directory: Path) -> tuple[LoopConfig, Paths]:
         raise ValueError(f"{directory} holds no run of the loop (there is no {whole.name} in it)")
     path = given if given.exists() else whole  # of an earlier release
     values = {key: value for key, value in stored(read_json(path)).items() if key in LoopConfig.model_fields}
-    return validated(LoopConfig, values | {"directory": str(directory)}, str(path)), Paths(directory)
+    config = validated(LoopConfig, values | {"directory": str(directory)}, str(path))
+    return config, paths_of(config)
 
 
 def is_running(paths: Paths) -> bool:
@@ -41,20 +42,19 @@ def is_running(paths: Paths) -> bool:
 def status_of(directory: Path) -> dict[str, Any]:
     """Plain values: what `lines` makes words of."""
     config, paths = open_run(directory)
-    frames = Store(paths.store).frames() if paths.store.exists() else []
-    columns = [frame.columns for frame in frames]
+    columns = Store(paths.store).columns() if is_there(paths.store) else []
     settings = Counter(c["settings"] for c in columns if "settings" in c)
     return {
         "directory": str(directory),
         "state": _state(config, paths),
         "rounds": config.rounds,
-        "batch": config.batch,
+        "batch": labels_a_round(config),
         "test_frames": sum(c["arm"] == TEST_SET and c["status"] == LABELLED for c in columns),
         "arms": {arm: _arm(arm, config, paths, columns) for arm in (GIVEN, *config.arms)},
         "oracle_settings": dict(settings),
         "oracle_seconds": sum(c.get("seconds", 0.0) for c in columns),
-        "failed": _reasons(frames, FAILED),
-        "discarded": _reasons(frames, DISCARDED),
+        "failed": _reasons(columns, FAILED),
+        "discarded": _reasons(columns, DISCARDED),
     }
 
 
@@ -75,9 +75,15 @@ def _arm(arm: str, config: LoopConfig, paths: Paths, columns: Sequence[dict[str,
     errors = list(_errors(arm, config, paths))
     return found | {
         "calls": sum(c.get("calls", 0) for c in own),
+        "systems": {system: _of_system(own, system) for system in config.systems or ()},
         "next": _next_step(arm, config, paths, own),
         "force_rmse": errors,
     }
+
+
+def _of_system(own: Sequence[dict[str, Any]], system: str) -> dict[str, int]:
+    counts = Counter(c["status"] for c in own if c.get("system") == system)
+    return {status: counts[status] for status in (LABELLED, CHOSEN, FAILED, CANDIDATE, DISCARDED)}
 
 
 def _next_step(arm: str, config: LoopConfig, paths: Paths, own: Sequence[dict[str, Any]]) -> str:
@@ -89,10 +95,10 @@ def _next_step(arm: str, config: LoopConfig, paths: Paths, own: Sequence[dict[st
         if (folder / "model.pt").exists():
             return where + STEPS[3]
         n_trajectories = len(list(folder.glob("trajectory-*.json")))
-        if number and n_trajectories < config.explorer.n_trajectories:
-            return where + f"{STEPS[0]} ({n_trajectories} of {config.explorer.n_trajectories} trajectories)"
+        if number and n_trajectories < (n_planned := len(planned(config))):
+            return where + f"{STEPS[0]} ({n_trajectories} of {n_planned} trajectories)"
         n_labelled = sum(c["round"] == number and c["status"] == LABELLED for c in own)
-        n_wanted = config.batch if number else sum(c["status"] in (LABELLED, CHOSEN) for c in own)
+        n_wanted = labels_a_round(config) if number else sum(c["status"] in (LABELLED, CHOSEN) for c in own)
         if n_labelled < n_wanted:
             return where + f"{STEPS[1]} ({n_labelled} of {n_wanted} labels)"
         return where + STEPS[2]
@@ -107,10 +113,10 @@ def _errors(arm: str, config: LoopConfig, paths: Paths) -> Iterator[float]:
             yield float(read_json(path)["force_rmse"])
 
 
-def _reasons(frames: Sequence[StoredFrame], status: str) -> dict[str, int]:
+def _reasons(columns: Sequence[dict[str, Any]], status: str) -> dict[str, int]:
     """How often each reason was given, numbers in it left out."""
-    found = (frame.columns.get("reason", "") for frame in frames if frame.columns["status"] == status)
-    return dict(Counter(_NUMBERS.sub("#", reason) for reason in found).most_common())
+    found = (c.get("reason", "") for c in columns if c["status"] == status)
+    return dict(Counter(without_numbers(reason) for reason in found).most_common())
 
 
 def lines(status: dict[str, Any]) -> list[str]:
@@ -124,6 +130,10 @@ def lines(status: dict[str, Any]) -> list[str]:
             f"{arm:<{width}} {row[LABELLED]:>7} {row[CHOSEN]:>8} {row[FAILED]:>7} {row[CANDIDATE]:>11} "
             f"{row['calls']:>13}  {errors or '-':<27} next: {row['next']}"
         )
+    for arm, row in status["arms"].items():
+        for system, counts in row["systems"].items():
+            numbers = ", ".join(f"{n} {word}" for word, n in counts.items())
+            found.append(f"{arm}, {system}: {numbers}")
     found.append(f"test set: {status['test_frames']} labelled frames")
     if len(status["oracle_settings"]) > 1:
         several = ", ".join(f"{name} ({n} labels)" for name, n in status["oracle_settings"].items())

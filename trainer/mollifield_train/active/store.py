@@ -1,31 +1,35 @@
-"""Every frame of a run and what became of it, in one `ase.db` SQLite database.
+"""Every frame of a run and what became of it, in one database of `ase.db`: an SQLite file, or PostgreSQL by its URL.
 
-Columns (key-value pairs of each row): `status`, `content` (hash of the geometry), `arm`,
-`round`, `trajectory`, `step`, `std` (largest force std when it was found, eV/Å), `source`
-(`given`, `perturbed`, `threshold` or `regular`), `calls` (oracle calls spent on it), `shared`
-(1 where the label came from another arm), `side` (`train` or `validation`, decided when a frame is
-chosen), `reason` (why it was discarded or failed), and of a label that the run computed `settings` (fingerprint of
-the oracle's), `host` and `seconds`. Labels are the row's own energy (eV), forces (eV/Å) and
-stress (eV/Å^3).
+Columns (key-value pairs of each row): `status`, `content` (hash of the geometry), `arm`, `round`, `trajectory`, `step`,
+`std` (largest force std when it was found, eV/Å), `source` (`given`, `perturbed`, `threshold` or `regular`), `system`
+(where a run has several), `calls` (oracle calls spent on it), `shared` (1 where the label came from another arm),
+`side` (`train` or `validation`, decided when a frame is chosen), `cut` (`periodic` or `cluster`) and `cut_from` (atoms)
+where it was cut out of a larger one, `reason` (why it was discarded or failed), and of a label that the run computed
+`settings` (fingerprint of the oracle's), `host` and `seconds`. Labels are the row's own energy (eV), forces (eV/Å) and
+stress (eV/Å^3); which atoms' forces count is in its data, where not all do.
 
-Each method is one SQLite transaction, so a killed process leaves either all of it or nothing.
+Each method is one transaction, so a killed process leaves either all of it or nothing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ase.db
+import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ..data import content as geometry
-from ..durable import NamedDatabase, replacing
+from ..data.labels import FORCES_MASK
 from ..oracle.labels import Label, Origin
+from .databases import Place, open_database
 from .duplicates import Geometries
+
+if TYPE_CHECKING:
+    from .cut import Cut
 
 CANDIDATE, CHOSEN, LABELLED = "candidate", "chosen", "labelled"
 FAILED, DISCARDED = "failed", "discarded"
@@ -55,11 +59,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class StoredFrame:
-    """A row of the store; `atoms` carries its label, if any, as a calculator."""
+    """A row of the store; `atoms` carries its label, if any, as a calculator, and `FORCES_MASK` if need be."""
 
     id: int
     atoms: Atoms
     columns: dict[str, Any] = field(repr=False)
+
+    @property
+    def system(self) -> str:
+        """Its name; empty in a run of one."""
+        return str(self.columns.get("system", ""))
 
 
 def always_train(content: str) -> str:
@@ -73,28 +82,13 @@ def content_key(atoms: Atoms) -> str:
 
 
 class Store:
-    """The frames of one run. Any number of processes may open the same file.
+    """The frames of one run. Any number of processes may open the same place.
 
-    Every method raises ValueError with the file's name if it is damaged, or the disk full.
+    Every method raises ValueError with the place's name if it is damaged, or the disk full.
     """
 
-    def __init__(self, path: Path) -> None:
-        if not path.exists():
-            # ase.db creates its tables one by one; a kill in between would leave a broken file.
-            with replacing(path) as temporary, self._connect(temporary) as database:
-                database.count()
-        elif path.stat().st_size == 0:  # SQLite would take it for a new database
-            raise ValueError(f"{path}: damaged, an empty file")
-        # A lock file would outlive a killed process; SQLite's own locks do not.
-        self._database = NamedDatabase(self._connect(path), path)
-        with self._database as database:
-            found = database.connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise ValueError(f"{path}: damaged: {' '.join(found.split())}")
-
-    @staticmethod
-    def _connect(path: Path) -> Any:
-        return ase.db.connect(path, type="db", use_lock_file=False)
+    def __init__(self, place: Place) -> None:
+        self._database = open_database(place)
 
     def add_given(
         self,
@@ -103,6 +97,7 @@ class Store:
         side_of: SideOf = always_train,
         calls: Mapping[str, int] | None = None,
         arm: str = GIVEN,
+        system: str = "",
     ) -> None:
         """Add frames that the run starts from, or (`arm`) is judged by; those already there are left alone.
 
@@ -128,9 +123,10 @@ class Store:
                     source=source,
                     calls=(calls or {}).get(content, 0),
                     side=side_of(content),
+                    **_named(system),
                 )
 
-    def add_test_frame(self, atoms: Atoms, index: int) -> None:
+    def add_test_frame(self, atoms: Atoms, index: int, system: str = "") -> None:
         """Add a labelled test frame, with the momenta from which its dynamics continues."""
         with self._database as database:
             database.write(
@@ -143,9 +139,12 @@ class Store:
                 step=index,
                 source=TEST_SET,
                 calls=1,
+                **_named(system),
             )
 
-    def replace_candidates(self, arm: str, round_: int, trajectory: int, candidates: Iterable[Candidate]) -> None:
+    def replace_candidates(
+        self, arm: str, round_: int, trajectory: int, candidates: Iterable[Candidate], system: str = ""
+    ) -> None:
         """Store what one trajectory found, instead of what an interrupted one left behind.
 
         A frame that the arm has already, or that it is judged by, is discarded with that reason.
@@ -180,6 +179,7 @@ class Store:
                     calls=0,
                     **where,
                     **columns,
+                    **_named(system),
                 )
 
     def _known(self, arm: str, round_: int, trajectory: int) -> Geometries:
@@ -195,17 +195,26 @@ class Store:
         frames = self.frames(arm=GIVEN) + self.frames(arm=TEST_SET) + self.frames(arm=arm)
         return Geometries((f"frame {f.id} ({f.columns['arm']})", f.atoms) for f in frames if counts(f.columns))
 
-    def choose(self, ids: Iterable[int], side_of: SideOf = always_train) -> None:
+    def choose(self, ids: Iterable[int], side_of: SideOf = always_train, cuts: Mapping[int, Cut] | None = None) -> None:
         """Mark candidates as the batch to label: all of them or, if killed, none.
 
-        This is where a frame's side is decided, unless another arm has decided it.
+        `cuts`, by the number of a row, take the place of frames that they are cut out of. This is where a frame's side
+        is decided, unless another arm has decided it.
         """
         with self._database as database:
             for id_ in ids:
-                content = database.get(id=int(id_)).content
+                row = database.get(id=int(id_))
+                content, changes = row.content, {}
+                if cuts and id_ in cuts:
+                    cut = cuts[id_]
+                    content = content_key(cut.atoms)
+                    mask = cut.atoms.arrays.get(FORCES_MASK)
+                    changes = {"atoms": _bare(cut.atoms, None), "content": content}
+                    changes |= {"cut": cut.kind, "cut_from": row.natoms}
+                    changes |= {} if mask is None else {"data": {FORCES_MASK: mask.astype(int)}}
                 sides = {row.get("side") for row in database.select(content=content)} - {None}
                 side = sides.pop() if sides else side_of(content)
-                database.update(int(id_), status=CHOSEN, side=side)
+                database.update(int(id_), status=CHOSEN, side=side, **changes)
 
     def record_label(self, id_: int, label: Label, calls: int, shared: bool = False) -> None:
         """Store a label in the row of its frame; `shared`: another arm had it computed."""
@@ -227,6 +236,11 @@ class Store:
                 database.update(frame.id, delete_keys=["reason"], status=CHOSEN)
         return len(failed)
 
+    def clear(self) -> None:
+        """Delete all frames."""
+        with self._database as database:
+            database.delete([row.id for row in database.select(columns=["id"], include_data=False)])
+
     def find_label(self, content: str) -> tuple[Label, int] | None:
         """A label that any arm already has for this geometry, and the calls that it took."""
         with self._database as database:
@@ -239,9 +253,15 @@ class Store:
         """Rows whose columns equal `where`, in the order in which they were added."""
         with self._database as database:
             return [
-                StoredFrame(row.id, row.toatoms(), dict(row.key_value_pairs))
+                StoredFrame(row.id, _atoms_of(row), dict(row.key_value_pairs))
                 for row in database.select(sort="id", **where)
             ]
+
+    def columns(self) -> list[dict[str, Any]]:
+        """Of all rows, in the order in which they were added, without their atoms: much less to read."""
+        with self._database as database:
+            rows = database.select(sort="id", columns=["id", "key_value_pairs"], include_data=False)
+            return [dict(row.key_value_pairs) for row in rows]
 
     def labelled_frames(self, arm: str, round_: int, side: str | None = None) -> list[StoredFrame]:
         """What `arm` knows after `round_`; with `side`, only the frames of that side."""
@@ -260,6 +280,24 @@ class Store:
         """Oracle calls spent on an arm (and on the given frames) up to and including a round."""
         frames = self.frames(arm=GIVEN) + ([] if arm == GIVEN else self.frames(arm=arm))
         return sum(f.columns["calls"] for f in frames if f.columns["round"] <= round_)
+
+
+def _atoms_of(row: Any) -> Atoms:
+    atoms: Atoms = row.toatoms()
+    mask = row.data.get(FORCES_MASK) if row.get("cut") else None
+    if mask is not None:
+        atoms.set_array(FORCES_MASK, np.asarray(mask, dtype=bool))
+    return atoms
+
+
+def _named(system: str) -> dict[str, str]:
+    """The column of a system; a run of one has none."""
+    return {"system": system} if system else {}
+
+
+def without_numbers(reason: str) -> str:
+    """The same for reasons that differ in their numbers alone."""
+    return re.sub(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?", "#", reason)
 
 
 def label_of(atoms: Atoms) -> Label | None:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import ase.io
 import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from ..calibrate.fitting import TooFewFramesError, calibrate_file
 from ..calibrate.picture import draw
 from ..config import DataConfig, TrainConfig
+from ..data.labels import FORCES_MASK
 from ..durable import replacing, write_json
 from ..training.run import train
 from ..training.run_directory import LAST_CHECKPOINT, MODEL_FILE
@@ -39,7 +42,7 @@ def train_committee(task: TrainTask, config: LoopConfig) -> None:
     for name, frames in ((VALID_FILE, task.valid), (TRAIN_FILE, task.frames)):
         if frames and not (task.directory / name).exists():
             with replacing(task.directory / name) as temporary:
-                ase.io.write(temporary, list(frames), format="extxyz")
+                ase.io.write(temporary, [_to_learn(atoms) for atoms in frames], format="extxyz")
     started = (task.directory / LAST_CHECKPOINT).exists()
     result = train(
         train_config(task, config),
@@ -52,6 +55,15 @@ def train_committee(task: TrainTask, config: LoopConfig) -> None:
     # Copied last: this file's existence says that the round is trained.
     with replacing(task.model) as temporary:
         temporary.write_bytes(model.read_bytes())
+
+
+def _to_learn(atoms: Atoms) -> Atoms:
+    """A frame with the labels that count: the energy of a cluster that was cut out is that of its surface too."""
+    if FORCES_MASK not in atoms.arrays:
+        return atoms
+    learnt = atoms.copy()
+    learnt.calc = SinglePointCalculator(learnt, forces=atoms.get_forces())
+    return learnt
 
 
 def _calibrated(model: Path, task: TrainTask, config: LoopConfig) -> Path:

@@ -194,7 +194,8 @@ def observe(artefact: Artefact, frames: Sequence[Frame]) -> tuple[Observed, Obse
             raw = uncertainty.forces_std(uncertainty.forces_covariance(members))
             about = [raw, types, np.full(len(raw), number), distance**2]
             rows = np.column_stack([*about, members.mean(axis=0) - frame.forces])
-            forces.append(rows[inside & (raw > 0.0)])
+            among = frame.labelled_atoms
+            forces.append(rows[among][inside[among] & (raw[among] > 0.0)])
         determined = uncertainty.composition_std(artefact.undetermined_compositions, out.types) == 0.0
         if frame.energy is not None and inside.all() and determined:
             std = float(uncertainty.energy_std(out.energies.cpu().numpy()))

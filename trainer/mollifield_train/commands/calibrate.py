@@ -8,16 +8,18 @@ from .labelled_frames import add_frames, reading_of
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("model", type=Path, help="exported model file of a committee")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="model file of a committee, or of samples")
     add_frames(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the calibrated model file")
     parser.add_argument(
-        "--map", default="factor", help="kind of map (default: factor); a name that is none lists them all"
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="the calibrated model file to write"
+    )
+    parser.add_argument(
+        "--map", default="factor", help="from raw stds to calibrated ones: factor (default) or isotonic"
     )
     parser.add_argument(
         "--floor",
         default="forces",
-        help="stds that grow with the distance to the training data: forces (default), all, none",
+        help="whose stds grow with the distance to the training data as well: forces (default), all or none",
     )
 
 

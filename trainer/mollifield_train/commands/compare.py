@@ -11,10 +11,14 @@ from .tables import print_table
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("first", type=Path, metavar="a.pt", help="exported model file")
-    parser.add_argument("second", type=Path, metavar="b.pt", help="another")
+    parser.add_argument("first", type=Path, metavar="A.PT", help="model file")
+    parser.add_argument("second", type=Path, metavar="B.PT", help="another")
     add_frames(parser)
-    parser.add_argument("--by", metavar="KEY", help="compare groups too: config_type, another word, file, composition")
+    parser.add_argument(
+        "--by",
+        metavar="KEY",
+        help="compare groups too: by config_type, any other word in the files, file or composition",
+    )
     parser.add_argument(
         "--block",
         type=int,
@@ -22,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="successive frames that count as one in standard errors, for frames of a trajectory; default: 1",
     )
-    parser.add_argument("--json", type=Path, metavar="differences.json", help="also write all numbers")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all numbers")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "counts, labels, ranges, and what is odd: outliers, copies, contacts, net forces, signs; changes nothing"
     check = actions.add_parser("check", help=text, description=text)
     add_files(check)
-    check.add_argument("--png", type=Path, metavar="frames.png", help="also draw a picture")
-    check.add_argument("--json", type=Path, metavar="frames.json", help="also write all numbers")
+    check.add_argument("--png", type=Path, metavar="PNG", help="also draw a picture")
+    check.add_argument("--json", type=Path, metavar="FILE", help="also write all numbers")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -14,14 +14,18 @@ N_GROUPS = 40
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("model", type=Path, help="exported model file")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="model file, such as runs/mine/model.pt")
     add_frames(parser)
     parser.add_argument(
-        "--by", metavar="KEY", help="errors of groups: config_type, any other word in the files, file or composition"
+        "--by",
+        metavar="KEY",
+        help="errors of groups too: by config_type, any other word in the files, file or composition",
     )
-    parser.add_argument("--largest", type=int, default=5, metavar="N", help="largest errors to name; default: 5")
-    parser.add_argument("--parity", type=Path, metavar="parity.png", help="also draw errors and calibration")
-    parser.add_argument("--json", type=Path, metavar="errors.json", help="also write all numbers")
+    parser.add_argument(
+        "--largest", type=int, default=5, metavar="N", help="how many of the largest errors to name; default: 5"
+    )
+    parser.add_argument("--parity", type=Path, metavar="PNG", help="also draw errors and calibration")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all numbers")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -6,8 +6,15 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("directory", type=Path, help="directory of the run")
-    parser.add_argument("-o", "--output", type=Path, default=Path("model.pt"), help="default: model.pt")
+    parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="directory of a training, finished or not")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("model.pt"),
+        metavar="FILE",
+        help="model file to write; default: model.pt",
+    )
 
 
 def run(options: argparse.Namespace) -> None:

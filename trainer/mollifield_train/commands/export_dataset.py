@@ -6,9 +6,11 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("directory", type=Path, help="directory of a loop's run")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="extxyz file with REF_energy, REF_forces, ...")
-    parser.add_argument("--arm", help="what this arm was trained on; default: of all arms, each geometry once")
+    parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="directory of a loop's run")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="extxyz file with REF_energy, REF_forces, ..."
+    )
+    parser.add_argument("--arm", help="what this arm was trained on; default: all arms, each geometry once")
     parser.add_argument("--test", action="store_true", help="the test set instead")
 
 

@@ -13,10 +13,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
     parser.add_argument(
         "what",
-        choices=BEGINNINGS,
-        help="own-data: a training on labelled frames; molecule, crystal: active learning from a structure",
+        choices=tuple(BEGINNINGS),
+        metavar="WHAT",
+        help="own-data: a training on labelled frames; molecule: active learning against GFN2-xTB; crystal: against "
+        "Quantum ESPRESSO; from one structure each",
     )
-    parser.add_argument("--folder", type=Path, default=Path(), help="where the files go; default: here")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(), help="where the files go; made where it is missing; default: here"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -6,13 +6,22 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("model", type=Path, help="exported model file")
-    parser.add_argument("structure", type=Path, help="species and periodicity of the atoms, in i-PI's order")
-    parser.add_argument("--unix", metavar="NAME", help="UNIX socket /tmp/ipi_NAME")
-    parser.add_argument("--address", default="localhost", help="host of an internet socket; default: localhost")
-    parser.add_argument("--port", type=int, default=31415, help="default: 31415")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="model file, such as runs/mine/model.pt")
     parser.add_argument(
-        "--mean-only", action="store_true", help="no members along: committee_pot, committee_force, committee_virial"
+        "structure",
+        type=Path,
+        metavar="STRUCTURE",
+        help="file that ASE reads, with the atoms in i-PI's order: their species and periodicity are taken",
+    )
+    parser.add_argument(
+        "--unix", metavar="NAME", help="connect through the UNIX socket /tmp/ipi_NAME, in place of the internet"
+    )
+    parser.add_argument("--address", default="localhost", help="host that i-PI runs on; default: localhost")
+    parser.add_argument("--port", type=int, default=31415, help="port that i-PI listens to; default: 31415")
+    parser.add_argument(
+        "--mean-only",
+        action="store_true",
+        help="send the mean alone, without what members say (committee_pot, committee_force, committee_virial)",
     )
 
 

@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from ..data.units import SIGNS, StressUnit
+from ..data.unit_names import SIGNS, StressUnit
 
 if TYPE_CHECKING:
     from ..data.frames import Reading
@@ -16,7 +16,14 @@ KEYS = ("energy", "forces", "stress", "virial")
 def add_frames(parser: argparse.ArgumentParser) -> None:
     """The files, where to evaluate them, and what their labels are called and mean."""
     add_files(parser)
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or auto")
+    add_device(parser)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where the model runs."""
+    parser.add_argument(
+        "--device", default="cpu", help="cpu (default), cuda, cuda:1, ..., or auto: a GPU if there is one"
+    )
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -24,18 +31,29 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "frames",
         nargs="+",
-        help="files of frames with labels, or patterns: extended xyz, ASE databases and trajectories, LAMMPS dumps, "
-        "vasprun.xml, OUTCAR, Quantum ESPRESSO outputs",
+        metavar="FRAMES",
+        help="files of frames with labels, or quoted patterns such as 'run-*.xyz': extended xyz, ASE databases and "
+        "trajectories, LAMMPS dumps, vasprun.xml, OUTCAR, Quantum ESPRESSO outputs",
     )
+    labels = parser.add_argument_group("labels", "What they are called, and what they mean, where it is not as usual.")
     for label in KEYS:
-        parser.add_argument(f"--{label}-key", metavar="KEY", help=f"key of the {label} in the files")
-    parser.add_argument("--stress-unit", choices=get_args(StressUnit), help="default: eV/Å^3")
-    parser.add_argument("--stress-sign", choices=SIGNS, help="under what a stress is positive; default: tension")
-    parser.add_argument(
+        labels.add_argument(
+            f"--{label}-key",
+            metavar="KEY",
+            help=f"name of the {label} in the files, if it is neither REF_{label} nor ASE's own",
+        )
+    units = ", ".join(get_args(StressUnit))
+    labels.add_argument(
+        "--stress-unit", choices=get_args(StressUnit), metavar="UNIT", help=f"one of {units}; default: eV/Å^3"
+    )
+    labels.add_argument(
+        "--stress-sign", choices=SIGNS, help="under which of these a stress is positive; default: tension"
+    )
+    labels.add_argument(
         "--config",
         type=Path,
-        metavar="train.yaml",
-        help="read labels as the `data` of this config says (keys, origins)",
+        metavar="TRAIN.YAML",
+        help="read labels as the `data` of this config says (keys, units, origins), in place of the options above",
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("model", type=Path, help="exported model file")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="model file, such as runs/mine/model.pt")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,8 +8,14 @@ from ..interruption import naming_what_is_kept
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("config", type=Path, help="YAML file; keys: mollifield_train.active.config.LoopConfig")
-    parser.add_argument("--fresh", action="store_true", help="delete the run in the config's directory and start again")
+    parser.add_argument(
+        "config", type=Path, metavar="CONFIG", help="YAML file; `mollifield schema loop --markdown` has all its keys"
+    )
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="delete the run in the directory that the config names, labels too, and start again",
+    )
 
 
 def run(options: argparse.Namespace) -> None:

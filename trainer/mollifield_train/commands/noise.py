@@ -8,11 +8,19 @@ from .labelled_frames import add_files, reading_of
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("model", type=Path, help="model file of a training, or with samples of a posterior")
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="model file of a training, or with samples of a posterior"
+    )
     add_files(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the same model, with the noise")
-    parser.add_argument("--kind", default="head", help="default: head; a name that is none lists them all")
-    parser.add_argument("--seed", type=int, default=0, help="of a head's weights and held-back frames; default: 0")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="file to write: the same model, with the noise"
+    )
+    parser.add_argument(
+        "--kind", default="head", help="head (default): atom by atom; homoscedastic: one number a species"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of a head's initial weights and held-back frames; default: 0"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -12,13 +12,26 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("model", type=Path, help="model file of a training; of a committee one member is taken")
+    parser.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="model file of a training; one member is enough, and of several one is taken",
+    )
     add_files(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the model file with samples")
-    parser.add_argument("--kind", default="laplace", help="default: laplace; a name that is none lists them all")
-    parser.add_argument("--samples", type=int, default=16, metavar="S", help="an even number; default: 16")
-    parser.add_argument("--member", type=int, default=0, metavar="K", help="of a committee, from 0; default: 0")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws; default: 0")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="the model file with samples to write"
+    )
+    parser.add_argument(
+        "--kind",
+        default="laplace",
+        help="laplace (default), pops, which knows that the model is wrong, or the import path of your own",
+    )
+    parser.add_argument("--samples", type=int, default=16, metavar="S", help="how many, an even number; default: 16")
+    parser.add_argument(
+        "--member", type=int, default=0, metavar="K", help="which member of a committee, from 0; default: 0"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random draws; default: 0")
     parser.add_argument(
         "--noise-from",
         nargs="+",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from .labelled_frames import add_device
 from .tables import print_table
 
 if TYPE_CHECKING:
@@ -13,30 +14,52 @@ if TYPE_CHECKING:
 
     from mollifield.properties import Property, Report
 
+    from ..active.barrier import Measure
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("name", help="which property; a name that is none lists them all")
-    parser.add_argument("model", type=Path, help="exported model file of a committee, or of samples")
-    parser.add_argument("structures", nargs="+", help="files that ASE reads; file.xyz@0 is the first structure in it")
-    parser.add_argument("-o", "--output", type=Path, help="folder for the numbers and the picture; default: the name")
+    parser.add_argument(
+        "name", metavar="NAME", help="eos, elastic, phonons, defect, neb, md or pimd (docs/properties.md)"
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="model file of a committee, or of samples")
+    parser.add_argument(
+        "structures",
+        nargs="+",
+        metavar="STRUCTURE",
+        help="files that ASE reads; file.xyz@0 is the first structure in it",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="for the numbers and the picture; default: ./NAME"
+    )
     parser.add_argument(
         "--set",
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="settings of the property; a key that is none lists them all",
+        help="settings of the property; `--set help` lists them with their defaults",
     )
-    parser.add_argument("--level", type=float, default=0.9, help="of the intervals; default: 0.9")
+    parser.add_argument(
+        "--level", type=float, default=0.9, help="part of the errors that intervals are to hold; default: 0.9"
+    )
     parser.add_argument(
         "--tolerance",
         type=float,
         default=0.25,
         metavar="PART",
-        help="half an interval by the size of its quantity, above which it is not to be believed; default: 0.25",
+        help="a quantity is `not to be believed` where half its interval is more than this part of it; default: 0.25",
     )
-    parser.add_argument("--no-error-bar", action="store_true", help="the value of the mean potential alone")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or auto")
+    parser.add_argument(
+        "--learn",
+        type=Path,
+        metavar="FILE",
+        help="neb only: YAML file by which an oracle labels uncertain images and the model is trained on; "
+        "keys: mollifield_train.active.barrier_config.LearnConfig",
+    )
+    parser.add_argument(
+        "--no-error-bar", action="store_true", help="values by the mean potential alone; for model files of one member"
+    )
+    add_device(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -51,18 +74,44 @@ def run(options: argparse.Namespace) -> None:
 
     calculation = calculation_of(options.name, options.set)
     structures = [_structure(text) for text in options.structures]
-    samples = samples_of(MollifieldCalculator(options.model, options.device), not options.no_error_bar)
-    report = calculation.measure(samples, structures, options.level, options.tolerance, counted)
-    print_report(report)
     folder = options.output if options.output is not None else Path(options.name)
-    numbers, picture = folder / f"{options.name}.json", folder / f"{options.name}.png"
+
+    def measure(calculator: MollifieldCalculator, structures: "Sequence[Atoms]") -> "Report":
+        samples = samples_of(calculator, not options.no_error_bar)
+        return calculation.measure(samples, structures, options.level, options.tolerance, counted)
+
     facts = {"property": options.name, "model": str(options.model), "structures": options.structures}
+    if options.learn is None:
+        report = measure(MollifieldCalculator(options.model, options.device), structures)
+    else:
+        report, learnt = _learnt(options, structures, folder, measure)
+        facts |= learnt
+    print_report(report)
+    numbers, picture = folder / f"{options.name}.json", folder / f"{options.name}.png"
     write_json(numbers, {**facts, "settings": dataclasses.asdict(calculation), **report.as_dict()})
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     calculation.draw(report, figure)
     with replacing(picture) as temporary:
         figure.savefig(temporary, dpi=130)
     print(f"written: {numbers}, {picture}")
+
+
+def _learnt(
+    options: argparse.Namespace, structures: "Sequence[Atoms]", folder: Path, measure: "Measure"
+) -> "tuple[Report, dict[str, Any]]":
+    """What is reported of the last of the models that were learnt on the way, and the way."""
+    from ..active.barrier import learn_barrier
+    from ..active.barrier_config import LearnConfig
+    from ..section import validated
+    from ..yaml_values import read_yaml
+
+    if options.name != "neb" or options.no_error_bar:
+        raise ValueError("--learn is for neb with error bars: it asks the oracle where these are large")
+    config = validated(LearnConfig, read_yaml(options.learn), str(options.learn))
+    rounds = learn_barrier(options.model, structures, config, folder / "learn", measure, print, options.device)
+    last = rounds[-1]
+    print(f"model: {last.model}")
+    return last.report, {"learnt": [one.as_dict() for one in rounds]}
 
 
 def calculation_of(name: str, settings: Sequence[str]) -> "Property":

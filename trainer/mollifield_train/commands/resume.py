@@ -8,7 +8,7 @@ from ..interruption import naming_what_is_kept
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("directory", type=Path, help="directory of a loop's run")
+    parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="directory of a loop's run")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("directory", type=Path, help="directory of a loop's run")
+    parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="directory of a loop's run")
     parser.add_argument("--reason", metavar="TEXT", default="", help="only those whose reason has this text in it")
 
 

@@ -4,13 +4,19 @@ import argparse
 import json
 import sys
 
-CONFIGS = ("train", "loop", "sweep")
+CONFIGS = ("train", "loop", "sweep", "neb")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("config", choices=CONFIGS, help="the file of which command")
-    parser.add_argument("--markdown", action="store_true", help="tables of all keys in the place of a JSON schema")
+    parser.add_argument(
+        "config", choices=CONFIGS, metavar="COMMAND", help="whose config: train, loop, sweep, or neb (of its --learn)"
+    )
+    parser.add_argument(
+        "--markdown",
+        action="store_true",
+        help="tables of all keys, their meaning and default, in the place of a JSON schema",
+    )
 
 
 def run(options: argparse.Namespace) -> None:

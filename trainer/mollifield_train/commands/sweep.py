@@ -8,8 +8,12 @@ from ..interruption import naming_what_is_kept
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("config", type=Path, help="YAML file; keys: mollifield_train.sweep.config.SweepConfig")
-    parser.add_argument("--table", action="store_true", help="print the table of what there is, and train nothing")
+    parser.add_argument(
+        "config", type=Path, metavar="CONFIG", help="YAML file; `mollifield schema sweep --markdown` has all its keys"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="print the table of the trainings so far, and train nothing"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

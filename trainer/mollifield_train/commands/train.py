@@ -9,20 +9,23 @@ from .errors_table import print_errors
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("config", type=Path, help="YAML file; keys: mollifield_train.config.TrainConfig")
-    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
+    parser.add_argument(
+        "config", type=Path, metavar="CONFIG", help="YAML file; `mollifield schema train --markdown` has all its keys"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, exactly")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
-        metavar="key=value",
-        help="override a key of the file, e.g. optimiser.epochs=10; may be repeated",
+        metavar="KEY=VALUE",
+        help="take another value for a key of the file, such as optimiser.epochs=10; may be repeated",
     )
     parser.add_argument(
         "--initial",
         type=Path,
-        metavar="path",
-        help="takes the place of the file's 'initial': a run's directory, members.pt, a checkpoint or a model.pt",
+        metavar="PATH",
+        help="begin with these weights: directory of a run, its model.pt, members.pt or a checkpoint; in place of "
+        "the key `initial`",
     )
 
 

@@ -9,9 +9,13 @@ from .posterior import print_made
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    parser.add_argument("model", type=Path, help="model file that `mollifield posterior` or this command wrote")
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="model file that `mollifield posterior` or this command wrote"
+    )
     add_files(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the updated model file")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="the updated model file to write"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -66,6 +66,8 @@ class Batch:
     """[N, 3] float64, eV/Å."""
     has_forces: Tensor
     """[B] bool."""
+    forces_mask: Tensor | None
+    """[N] bool: atoms whose forces count; None where all do."""
     stress: Tensor
     """[B, 3, 3] float64, eV/Å^3."""
     has_stress: Tensor
@@ -196,12 +198,20 @@ def collate(graphs: Sequence[Graph]) -> Batch:
         has_energy=torch.tensor([f.energy is not None for f in frames]),
         forces=torch.from_numpy(np.concatenate(forces)),
         has_forces=torch.tensor([f.forces is not None for f in frames]),
+        forces_mask=_forces_mask(frames),
         stress=torch.from_numpy(np.array(stresses)),
         has_stress=torch.tensor([f.stress is not None for f in frames]),
         index=torch.tensor([graph.index for graph in graphs]),
         weights=_weights(frames),
         graphs=graphs,
     )
+
+
+def _forces_mask(frames: Sequence[Frame]) -> Tensor | None:
+    if all(frame.forces_mask is None for frame in frames):
+        return None
+    masks = [np.ones(f.n_atoms, dtype=bool) if f.forces_mask is None else f.forces_mask for f in frames]
+    return torch.from_numpy(np.concatenate(masks))
 
 
 def _weights(frames: Sequence[Frame]) -> Tensor | None:

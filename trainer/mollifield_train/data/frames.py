@@ -20,7 +20,7 @@ from ..progress import counted
 from .content import content_key
 from .files import find_files, iterate_atoms
 from .keys import LabelKeys, Presence, presence, resolve_keys
-from .labels import labels_of, require_finite
+from .labels import forces_mask_of, labels_of, require_finite
 from .origins import PLAIN, Origin, origin_of, require_files
 from .summary import Summary
 
@@ -59,6 +59,13 @@ class Frame:
     """Weight in the loss."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Words and whole numbers that the file says of it, by their keys: what it may be grouped by."""
+    forces_mask: np.ndarray | None = None
+    """[N] bool: the atoms whose forces count, in losses, errors and calibrations; None: all."""
+
+    @property
+    def labelled_atoms(self) -> np.ndarray:
+        """[n] int64: the atoms whose forces count, where there are forces."""
+        return np.arange(self.n_atoms) if self.forces_mask is None else np.flatnonzero(self.forces_mask)
 
     @classmethod
     def unlabelled(cls, atoms: ase.Atoms, origin: str) -> "Frame":
@@ -90,12 +97,12 @@ class Frame:
     @property
     def mean_square_force(self) -> float | None:
         """(eV/Å)^2, over components."""
-        return None if self.forces is None else float(np.mean(self.forces**2))
+        return None if self.forces is None else float(np.mean(self.forces[self.labelled_atoms] ** 2))
 
     @property
     def largest_force(self) -> float | None:
         """eV/Å: length of the longest force."""
-        return None if self.forces is None else float(np.linalg.norm(self.forces, axis=1).max())
+        return None if self.forces is None else float(np.linalg.norm(self.forces[self.labelled_atoms], axis=1).max())
 
     @property
     def is_stress_zero(self) -> bool:
@@ -295,6 +302,7 @@ def read_frame(atoms: ase.Atoms, where: str, names: Mapping[str, str], origin: O
         * origin.weight
         * reading.group_weights.get(tags.get(CONFIG_TYPE, ""), 1.0),
         tags=tags,
+        forces_mask=forces_mask_of(atoms, where),
     )
 
 
@@ -321,6 +329,7 @@ def _numbers(atoms: ase.Atoms, where: str) -> np.ndarray:
         raise ValueError(f"{where}: atom {unknown[0]} has no chemical element (symbol 'X')")
     cell = atoms.cell.array
     periodic = cell[atoms.pbc]
-    if not np.isfinite(cell).all() or np.linalg.matrix_rank(periodic) < len(periodic):
+    # NumPy up to 2.2, the last one of Python 3.10, knows no rank of an empty matrix.
+    if not np.isfinite(cell).all() or (len(periodic) and np.linalg.matrix_rank(periodic) < len(periodic)):
         raise ValueError(f"{where}: periodic, but its lattice vectors are not: {cell.tolist()}")
     return np.array(atoms.numbers, dtype=np.int64)

@@ -11,6 +11,9 @@ from .keys import find_label, present
 from .origins import Origin
 from .units import ENERGY, FORCES, STRESS
 
+FORCES_MASK = "forces_mask"
+"""Key of an array that says of each atom whether its force counts."""
+
 
 class Labels(NamedTuple):
     """What is known of a frame; None where there is no such label."""
@@ -40,7 +43,9 @@ def labels_of(atoms: ase.Atoms, names: Mapping[str, str], origin: Origin, where:
     forces = _forces(atoms, names["forces"], where)
     if energy is None and forces is None and stress is None:
         keys = ", ".join(f"'{key}'" for key in names.values())
-        raise ValueError(f"{where}: none of {keys}; {present(atoms)}")
+        raise ValueError(
+            f"{where}: none of {keys}; {present(atoms)}. Other names are told by energy_key, forces_key, ..."
+        )
     return Labels(
         None if energy is None else energy * ENERGY[origin.energy_unit],
         None if forces is None else forces * FORCES[origin.forces_unit],
@@ -71,6 +76,22 @@ def _forces(atoms: ase.Atoms, key: str, where: str) -> np.ndarray | None:
         raise ValueError(f"{where}: '{key}' has shape {value.shape}, expected ({len(atoms)}, 3)")
     require_finite(value, key, atoms, where)
     return value
+
+
+def forces_mask_of(atoms: ase.Atoms, where: str) -> np.ndarray | None:
+    """[N] bool, the array `FORCES_MASK`; None where it is missing, or true of all atoms.
+
+    Raises ValueError: it is something else, or no atom is left.
+    """
+    value = atoms.arrays.get(FORCES_MASK)
+    if value is None:
+        return None
+    if value.shape != (len(atoms),) or not np.isin(value, (0, 1)).all() or not value.any():
+        raise ValueError(
+            f"{where}: '{FORCES_MASK}' must be true or false (1 or 0) for each atom, and true for some; found "
+            f"shape {value.shape}, {value.ravel()[:4].tolist()} at its beginning"
+        )
+    return None if value.all() else value.astype(bool)
 
 
 def _stress(atoms: ase.Atoms, key: str, where: str) -> np.ndarray | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .keys import LabelKeys
-from .units import EnergyUnit, ForcesUnit, Sign, StressUnit
+from .unit_names import EnergyUnit, ForcesUnit, Sign, StressUnit
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def _works(axes: Any, found: Survey, frames: Sequence[Frame], by: str, groups: d
 
 
 def _lengths(frame: Frame) -> np.ndarray:
-    return np.zeros(0) if frame.forces is None else np.linalg.norm(frame.forces, axis=1)
+    return np.zeros(0) if frame.forces is None else np.linalg.norm(frame.forces[frame.labelled_atoms], axis=1)
 
 
 def _short(name: str) -> str:

@@ -74,7 +74,7 @@ def net_forces(frames: Sequence[Frame]) -> list[str]:
     """Frames whose forces do not sum to zero, by `NET_FORCE`: of constrained atoms left out, or not converged."""
     found = []
     for frame in frames:
-        if frame.forces is not None:
+        if frame.forces is not None and frame.forces_mask is None:
             error = float(np.linalg.norm(frame.forces.sum(axis=0)) / np.sqrt(3.0 * len(frame.numbers)))
             found.append((error, frame))
     odd = sorted((pair for pair in found if pair[0] > NET_FORCE), key=lambda pair: -pair[0])

@@ -1,14 +1,8 @@
-"""Units that labels may come in, and what positive means; all is eV and Å from there on."""
-
-from typing import Literal, get_args
+"""Units that labels may come in; all is eV and Å from there on."""
 
 from ase import units
 
-EnergyUnit = Literal["eV", "meV", "Hartree", "Ry", "kcal/mol", "kJ/mol"]
-ForcesUnit = Literal["eV/Å", "meV/Å", "Hartree/Bohr", "Ry/Bohr", "kcal/mol/Å"]
-StressUnit = Literal["eV/Å^3", "GPa", "kbar", "bar", "Hartree/Bohr^3", "Ry/Bohr^3"]
-Sign = Literal["tension", "compression"]
-"""Under which of the two a diagonal element is positive; ASE's stress under tension, virials under compression."""
+from .unit_names import EnergyUnit, ForcesUnit, StressUnit
 
 ENERGY: dict[EnergyUnit, float] = {
     "eV": 1.0,
@@ -36,4 +30,3 @@ STRESS: dict[StressUnit, float] = {
     "Ry/Bohr^3": units.Rydberg / units.Bohr**3,
 }
 """In eV/Å^3."""
-SIGNS: tuple[Sign, ...] = get_args(Sign)

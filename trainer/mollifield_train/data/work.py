@@ -25,6 +25,8 @@ STILL = 1e-3
 FARTHEST = 0.5
 """Å. Atoms that move by more between two frames may have crossed a barrier."""
 LARGEST_STRAIN = 0.15
+UNSTRAINED = 1e-4
+"""Cells that differ by less need no stress."""
 TURNED = 0.01
 """Rotation of a cell (radians) above which forces of two frames are not in one frame of reference."""
 LEAST_WORK = 1e-3
@@ -165,14 +167,18 @@ def _works_of(first: Frame, second: Frame) -> tuple[float, float, float] | None:
         displacement = fractions @ mean
     displacement = displacement - displacement.mean(axis=0)
     farthest, forces = np.linalg.norm(displacement, axis=1).max(), 0.0
-    if first.forces is not None and second.forces is not None:
+    masked = first.forces_mask is not None or second.forces_mask is not None
+    if first.forces is not None and second.forces is not None and not masked:
         forces = -float(np.sum(0.5 * (first.forces + second.forces) * displacement))
     elif farthest > STILL:
         return None
     if farthest > FARTHEST:
         return None
     stress = 0.0
-    if first.stress is not None and second.stress is not None:
+    if first.stress is None or second.stress is None:
+        if np.abs(strain).max() > UNSTRAINED:
+            return None
+    else:
         volumes = [abs(float(np.linalg.det(frame.cell))) for frame in (first, second)]
         stress = float(np.sum(0.5 * (volumes[0] * first.stress + volumes[1] * second.stress) * strain))
     return second.energy - first.energy, forces, stress

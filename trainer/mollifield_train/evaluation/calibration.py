@@ -27,7 +27,7 @@ def observed(frames: Sequence[FrameErrors], quantity: str) -> tuple[np.ndarray, 
             continue
         mean = found.mean(axis=0)
         if quantity == "forces" and frame.forces_variance is not None:
-            stds.append(np.sqrt(frame.forces_variance.sum(axis=1)))
+            stds.append(np.sqrt(frame.forces_variance[frame.frame.labelled_atoms].sum(axis=1)))
             errors.append(np.linalg.norm(mean.reshape(-1, 3), axis=1))
         elif quantity == "energy" and frame.energy_std is not None:
             stds.append(np.array([frame.energy_std / frame.n_atoms]))

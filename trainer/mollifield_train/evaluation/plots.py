@@ -59,7 +59,9 @@ def pairs(frames: Sequence[FrameErrors], quantity: str) -> tuple[np.ndarray, np.
     if quantity == "energy":
         _, reference = energies_beside_composition([frame for frame, _ in some])
         return reference, reference + deviations - deviations.mean()
-    reference = np.concatenate([np.ravel(getattr(frame, quantity)) for frame, _ in some])
+    rows = [frame.labelled_atoms if quantity == "forces" else slice(None) for frame, _ in some]
+    labels = [getattr(frame, quantity)[row] for (frame, _), row in zip(some, rows, strict=True)]
+    reference = np.concatenate([np.ravel(label) for label in labels])
     return reference, reference + deviations
 
 

@@ -92,12 +92,13 @@ def forces_by_species(frames: Sequence[FrameErrors]) -> dict[str, Measures]:
         found = frame.deviations("forces")
         if found is None:
             continue
-        symbols, mean = np.array(frame.frame.symbols), found.mean(axis=0).reshape(-1, 3)
+        atoms = frame.frame.labelled_atoms
+        symbols, mean = np.array(frame.frame.symbols)[atoms], found.mean(axis=0).reshape(-1, 3)
         for symbol in sorted(set(symbols)):
             rows = symbols == symbol
             pieces[symbol].append(mean[rows].ravel())
             if frame.forces_variance is not None:
-                variances[symbol].append(frame.forces_variance[rows].ravel())
+                variances[symbol].append(frame.forces_variance[atoms[rows]].ravel())
     table = {}
     for symbol, some in sorted(pieces.items()):
         deviations = np.concatenate(some)
@@ -123,9 +124,9 @@ def largest(frames: Sequence[FrameErrors], quantity: str, n: int) -> list[dict[s
         row: dict[str, Any] = {"file": frame.frame.file, "frame": frame.frame.number}
         if quantity == "forces":
             lengths = np.linalg.norm(mean.reshape(-1, 3), axis=1)
-            atom = int(lengths.argmax())
+            atom = int(frame.frame.labelled_atoms[lengths.argmax()])
             assert frame.frame.forces is not None
-            row |= {"error": MILLI * float(lengths[atom]), "atom": atom, "symbol": frame.frame.symbols[atom]}
+            row |= {"error": MILLI * float(lengths.max()), "atom": atom, "symbol": frame.frame.symbols[atom]}
             row["force"] = MILLI * float(np.linalg.norm(frame.frame.forces[atom]))
             if frame.forces_variance is not None:
                 row["std"] = MILLI * float(np.sqrt(frame.forces_variance[atom].sum()))

@@ -8,7 +8,8 @@ The loss is, for each member,
 
     L = λ_E/B_E Σ_f (Ê_f - E_f)² + λ_F/B_F Σ_f 1/(3 N_f) Σ_{i in f} |F̂_i - F_i|² + λ_S/(9 B_S) Σ_f |s_f (σ̂_f - σ_f)|²
 
-each sum over those frames of the batch that have the label, B_E, B_F and B_S of them. Where all B frames have it and
+each sum over those frames of the batch that have the label, B_E, B_F and B_S of them. Where not all forces of a frame
+count (`counted` [N], bool), N_f and the sum over i are of those that do. Where all B frames have it and
 N atoms, the force term is λ_F/(3BN) Σ |F̂ - F|². s_f is 1, or V_f/N_f, which makes a virial an atom of the stress.
 """
 
@@ -30,13 +31,14 @@ def force_term(
     n_atoms: Tensor,
     weights: Tensor | None = None,
     labelled: Tensor | None = None,
+    counted: Tensor | None = None,
 ) -> Tensor:
     """1/B_F Σ_f 1/(3 N_f) Σ_i |F̂_i - F_i|²: predicted [M, N, 3], reference [N, 3] -> [M] in (eV/Å)².
 
     Zero without a label.
     """
-    squares = (predicted.double() - reference.double()).square().sum(dim=-1)
-    per_frame = sum_over_atoms(squares, frame_of_atom, len(n_atoms)) / (3.0 * n_atoms)
+    squares = (predicted.double() - reference.double()).square().mean(dim=-1)
+    per_frame = mean_over_atoms(squares, frame_of_atom, n_atoms, counted)
     return mean_over_frames(per_frame, weights, labelled)
 
 
@@ -57,6 +59,14 @@ def sum_over_atoms(values: Tensor, frame_of_atom: Tensor, n_frames: int) -> Tens
     """Sum [M, N] over the atoms of each frame -> [M, n_frames]."""
     sums = torch.zeros(values.shape[0], n_frames, dtype=values.dtype, device=values.device)
     return sums.index_add(1, frame_of_atom, values)
+
+
+def mean_over_atoms(values: Tensor, frame_of_atom: Tensor, n_atoms: Tensor, counted: Tensor | None) -> Tensor:
+    """Mean [M, N] over those atoms of each frame that are `counted` [N] (bool), or over all -> [M, B]."""
+    if counted is None:
+        return sum_over_atoms(values, frame_of_atom, len(n_atoms)) / n_atoms
+    n_counted = sum_over_atoms(counted[None].double(), frame_of_atom, len(n_atoms))
+    return sum_over_atoms(torch.where(counted, values, 0.0), frame_of_atom, len(n_atoms)) / n_counted
 
 
 def mean_over_frames(per_frame: Tensor, weights: Tensor | None, labelled: Tensor | None) -> Tensor:

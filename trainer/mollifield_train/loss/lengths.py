@@ -11,7 +11,7 @@ Frobenius norm of the stress. Nequix (Koker et al., arXiv 2508.16067) and others
 import torch
 from torch import Tensor
 
-from .energy_force import mean_over_frames, sum_over_atoms
+from .energy_force import mean_over_atoms, mean_over_frames
 
 SOFT = 1e-6
 """Lengths are sqrt(x² + SOFT²) - SOFT, in the unit of x: smooth where an error is zero."""
@@ -32,10 +32,11 @@ def force_term(
     n_atoms: Tensor,
     weights: Tensor | None = None,
     labelled: Tensor | None = None,
+    counted: Tensor | None = None,
 ) -> Tensor:
     """1/B_F Σ_f 1/N_f Σ_i |F̂_i - F_i|: predicted [M, N, 3], reference [N, 3] -> [M] in eV/Å; zero without a label."""
     lengths = _length((predicted.double() - reference.double()).square().sum(dim=-1))
-    per_frame = sum_over_atoms(lengths, frame_of_atom, len(n_atoms)) / n_atoms
+    per_frame = mean_over_atoms(lengths, frame_of_atom, n_atoms, counted)
     return mean_over_frames(per_frame, weights, labelled)
 
 

@@ -15,7 +15,7 @@ learnt as ever. (This is β-NLL with β = p/2, Seitzer et al., arXiv 2203.09168.
 import torch
 from torch import Tensor
 
-from .energy_force import mean_over_frames, sum_over_atoms
+from .energy_force import mean_over_atoms, mean_over_frames
 
 ENERGY_FLOOR = 1e-4
 """eV an atom: less than any labels are worth, so that no frame that was learnt by heart pulls without bounds."""
@@ -51,6 +51,7 @@ def force_term(
     weights: Tensor | None = None,
     labelled: Tensor | None = None,
     power: int = 0,
+    counted: Tensor | None = None,
 ) -> Tensor:
     """Mean over a frame's components, and over frames: samples [H, N, 3], reference [N, 3], in eV/Å -> [1].
 
@@ -59,7 +60,7 @@ def force_term(
     samples = samples.double()
     squares = (samples.mean(dim=0) - reference.double()).square().mean(dim=-1)
     found = _likelihood(squares, samples.var(dim=0).mean(dim=-1), FORCE_FLOOR, power)
-    per_frame = sum_over_atoms(found[None], frame_of_atom, len(n_atoms)) / n_atoms
+    per_frame = mean_over_atoms(found[None], frame_of_atom, n_atoms, counted)
     return mean_over_frames(per_frame, weights, labelled)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ase.calculators.calculator import Calculator
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from .. import kinds
 from ..clusters import Cluster, LocalConfig
 from ..section import Section
 
@@ -22,7 +22,11 @@ HOW_IT_IS_RUN = ("workers", "retries", "timeout", "cluster", "ladder")
 
 
 class OracleConfig(Section):
-    """Every reference method. Subclasses make `kind` a `Literal` with the name of their line in the table."""
+    """Every reference method. Subclasses in the table make `kind` a `Literal` with the name of their line;
+    those that are named by an import path leave it as it is."""
+
+    PLACES: ClassVar[tuple[str, ...]] = ()
+    """Keys that say where programs and files lie, on which no number depends."""
 
     kind: str
     """`tblite` (GFN-xTB), `pyscf`, `espresso`, `gpaw`, `vasp`, `cp2k`, `lammps` (a classical potential), `command` (any
@@ -69,7 +73,7 @@ class OracleConfig(Section):
 
     def fingerprint(self) -> str:
         """Of all that the numbers of a label depend on: the kind and 12 hexadecimal digits."""
-        method = self.model_dump(mode="json", exclude=set(HOW_IT_IS_RUN))
+        method = self.model_dump(mode="json", exclude={*HOW_IT_IS_RUN, *self.PLACES})
         return f"{self.kind}-{hashlib.sha256(json.dumps(method, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
@@ -140,9 +144,8 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def imported(name: str, arguments: dict[str, Any]) -> Calculator:
     """A calculator by its import path. Raises ValueError where there is no such module or class."""
-    module_name, _, class_name = name.rpartition(".")
     try:
-        calculator = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"oracle: cannot import the calculator {name!r}: {error}") from error
+        calculator = kinds.imported(name)
+    except ValueError as error:
+        raise ValueError(f"oracle: the calculator: {error}") from error
     return calculator(**arguments)

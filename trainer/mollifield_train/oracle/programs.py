@@ -50,6 +50,8 @@ class Cp2kConfig(ProgramConfig):
 class EspressoConfig(OracleConfig):
     """Quantum ESPRESSO's pw.x, by ASE; `arguments` are its `input_data`, `kpts`, and the like."""
 
+    PLACES = ("command", "pseudo_dir")
+
     kind: Literal["espresso"] = "espresso"
     command: str = "pw.x"
     """How it is started, `mpirun -n 4 pw.x` for example."""
@@ -61,6 +63,8 @@ class EspressoConfig(OracleConfig):
 
 class LammpsOracleConfig(OracleConfig):
     """A classical potential in LAMMPS, by ASE; `arguments` are its `pair_style`, `pair_coeff`, `files`, and so on."""
+
+    PLACES = ("command",)
 
     kind: Literal["lammps"] = "lammps"
     command: str = "lmp"

@@ -50,8 +50,11 @@ def fit_springs(config: SpringsConfig, graphs: Sequence[Graph]) -> Evaluate:
     for graph in graphs:
         if graph.frame.forces is None:
             continue
+        atoms = graph.frame.labelled_atoms
         design = _design(graph, basis, n_species)
-        normal, right = normal + design.T @ design, right + design.T @ np.asarray(graph.frame.forces).ravel()
+        design = design.reshape(graph.n_atoms, 3, -1)[atoms].reshape(3 * len(atoms), -1)
+        labels = np.asarray(graph.frame.forces)[atoms].ravel()
+        normal, right = normal + design.T @ design, right + design.T @ labels
     ridge = RIDGE * np.trace(normal) / len(normal) * np.eye(len(normal))
     coefficients = np.linalg.solve(normal + ridge, right).reshape(-1, len(basis.centres))
 

@@ -25,13 +25,17 @@ class ErrorSums:
         energy = energy_deviations(prediction.energies.detach(), batch.energies, batch.n_atoms)
         forces = prediction.forces.detach().double() - batch.forces
         has_forces = batch.has_forces[batch.frame_of_atom]
+        if batch.forces_mask is not None:
+            has_forces = has_forces & batch.forces_mask
         self._squares["energy"] += (energy.square() * batch.has_energy).sum(dim=1)
         self._squares["forces"] += (forces.square().sum(dim=2) * has_forces).sum(dim=1)
         n_frames = self._ranks.counts(batch).frames
         self._loss += losses.detach() * n_frames
         self._n_frames += n_frames
         self._counts["energy"] += batch.count("energy")
-        self._counts["forces"] += sum(3 * g.n_atoms for g in batch.graphs if g.frame.forces is not None)
+        self._counts["forces"] += sum(
+            3 * len(g.frame.labelled_atoms) for g in batch.graphs if g.frame.forces is not None
+        )
         n_stress = batch.count("stress")
         if prediction.virials is not None and n_stress:
             deviation = stress(prediction, batch).detach().double() - batch.stress

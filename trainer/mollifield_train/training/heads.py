@@ -53,7 +53,14 @@ class HeadsObjective(Objective):
         if not every_head:
             return mean, loss
         forces = likelihood.force_term(
-            found.forces, batch.forces, batch.frame_of_atom, batch.n_atoms, weights, batch.has_forces, power
+            found.forces,
+            batch.forces,
+            batch.frame_of_atom,
+            batch.n_atoms,
+            weights,
+            batch.has_forces,
+            power,
+            batch.forces_mask,
         )
         return mean, loss + forces * (part["forces"] * of_forces)
 

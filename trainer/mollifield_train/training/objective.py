@@ -85,6 +85,12 @@ def _kernel(term: FormConfig, units: Units) -> Kernel:
     return KERNELS[term.kernel](term.width * units.length)
 
 
+def _with_all_forces(batch: Batch) -> Tensor:
+    """[B] bool: what the mollified term takes for labelled, which asks for the forces of all atoms."""
+    whole = torch.tensor([graph.frame.forces_mask is None for graph in batch.graphs])
+    return batch.has_forces & whole.to(batch.has_forces.device)
+
+
 class Objective:
     """L = λ_E, λ_F, λ_S terms (`loss.energy_force`) + the mollified term (`loss.mollifier`)."""
 
@@ -162,7 +168,13 @@ class Objective:
         part = self._parts(batch)
         loss = loss * (part["energy"] * energy_weight / units.energy**power)
         forces = terms.force_term(
-            prediction.forces, batch.forces, batch.frame_of_atom, batch.n_atoms, weights, batch.has_forces
+            prediction.forces,
+            batch.forces,
+            batch.frame_of_atom,
+            batch.n_atoms,
+            weights,
+            batch.has_forces,
+            batch.forces_mask,
         )
         loss = loss + forces * (part["forces"] * config.forces / units.force**power)
         if not self.needs_virials(batch):
@@ -246,7 +258,7 @@ class Objective:
             n_atoms=batch.n_atoms,
             model=displaced_surface(model, batch),
             at_rest=at_rest,
-            labels=Labels(batch.energies, batch.has_energy, -batch.forces, batch.has_forces),
+            labels=Labels(batch.energies, batch.has_energy, -batch.forces, _with_all_forces(batch)),
             kernel=_kernel(term, self.units),
             rng=rng,
             prior=None if prior is None else lambda s: Surface(*prior.displaced(batch.graphs, s)),

@@ -202,5 +202,5 @@ def batch_loader(
 
 def _without_labels(graph: Graph) -> Graph:
     """The stand-in: a copy of a frame that counts nowhere."""
-    frame = replace(graph.frame, energy=None, forces=None, stress=None, weight=1.0)
+    frame = replace(graph.frame, energy=None, forces=None, stress=None, weight=1.0, forces_mask=None)
     return replace(graph, frame=frame, index=STAND_IN)

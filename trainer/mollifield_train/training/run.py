@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mollifield import __version__
 from mollifield.devices import choose_device
 
-from .. import __version__
 from ..clusters import LocalConfig
 from ..config import TrainConfig, load_train_config
 from ..data.batches import Graph

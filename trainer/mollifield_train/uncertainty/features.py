@@ -7,6 +7,7 @@ E = E_0 + phi_E . v and forces F = F_0 + Phi_F v, Phi_F = -d phi_E / dr, for wei
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -85,12 +86,20 @@ def _forces(energy: Tensor, vectors: Tensor, batch: Batch) -> Tensor:
 
 
 def _of_frame(graph: Graph, energy: Tensor, forces: Tensor) -> FrameFeatures:
-    """The last column is the trained model's own energy and forces."""
+    """The last column is the trained model's own energy and forces.
+
+    Of forces that do not count features and residuals are zero, which say nothing.
+    """
     frame = graph.frame
+    if frame.forces_mask is not None:
+        forces = forces * torch.from_numpy(frame.forces_mask)[:, None, None]
+    labels = frame.forces
+    if labels is not None and frame.forces_mask is not None:
+        labels = np.where(frame.forces_mask[:, None], labels, 0.0)
     return FrameFeatures(
         types=graph.types,
         energy=energy[:-1],
         forces=forces[..., :-1].contiguous(),
         energy_residual=None if frame.energy is None else frame.energy - float(energy[-1]),
-        forces_residual=None if frame.forces is None else torch.from_numpy(frame.forces) - forces[..., -1],
+        forces_residual=None if labels is None else torch.from_numpy(labels) - forces[..., -1],
     )

@@ -85,7 +85,7 @@ def make_posterior(
     `frames` do. Raises ValueError for a file that does not hold the weights as trained, an unknown kind, an odd
     number of samples, an unknown species, and frames without forces.
     """
-    if kind not in KINDS:
+    if kind not in KINDS and "." not in kind:
         raise ValueError(f"posterior '{kind}' isn't known; known are {', '.join(KINDS)}")
     if n_samples < 2 or n_samples % 2:
         raise ValueError(f"{n_samples} samples; allowed are even numbers from 2, as they come in pairs")
@@ -118,10 +118,11 @@ def update_posterior(
     if kept is None:
         raise ValueError(f"{model}: holds no posterior to update; make one with `mollifield posterior`")
     facts, state = kept
-    if KINDS[facts["kind"]].looks_at_frames:
+    kind = KINDS.get(facts["kind"])  # never by an import path, which the file would choose
+    if kind is None or kind.looks_at_frames:
+        why = "is no kind of this release" if kind is None else "depends on all frames at once"
         raise ValueError(
-            f"{model}: a posterior of kind {facts['kind']} depends on all frames at once: make it again with "
-            "`mollifield posterior`"
+            f"{model}: a posterior of kind {facts['kind']} {why}: make it again with `mollifield posterior`"
         )
     given = bound_frames(frames, reading)
     known = set(facts["frames"])

@@ -64,16 +64,19 @@ Compiler *device_compiler()
 std::map<std::string, std::string> device_report()
 {
   std::map<std::string, std::string> report;
+  bool complete = true;
   const auto tell = [&](const char *key, auto describe) {
     try {
       report[key] = describe();
     } catch (const std::exception &error) {
       report[key] = error.what();
+      complete = false;
     }
   };
   tell("driver", [] { return "for CUDA " + dotted(Driver::get().version()); });
   tell("nvrtc", [] { return Nvrtc::get().version() + ", " + Nvrtc::get().path(); });
   report["cache"] = cache_folder();
+  report["operators"] = complete ? "kernels" : "reference";
   return report;
 }
 

@@ -2,6 +2,7 @@
 
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/version.h>
 
 #include <cstdlib>
 #include <map>
@@ -16,6 +17,22 @@ std::vector<std::string> places()
 {
   const char *const wish = std::getenv("MOLLIFIELD_LIBCUDA");
   return {wish ? wish : "libcuda.so.1"};
+}
+
+// Of this thread, as torch has it.
+void *current_stream(c10::Device device)
+{
+#if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 11
+  const c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
+  return guard.getStreamNativeHandle(guard.getStream(device));
+#else
+  static const SharedLibrary torch({"libtorch_cuda.so"}, "torch has no libtorch_cuda.so");
+  int (*get)(std::int32_t, void **) = nullptr;
+  torch.find(get, "aoti_torch_get_current_cuda_stream");
+  void *stream = nullptr;
+  if (get(device.index(), &stream) != 0) throw std::runtime_error("torch tells no current stream of " + device.str());
+  return stream;
+#endif
 }
 
 }  // namespace
@@ -36,10 +53,8 @@ class LoadedProgram : public Program {
   {
     if (grid.blocks == 0 || grid.threads == 0 || grid.blocks_y == 0 || grid.threads_y == 0) return;
     const Current current(*this);
-    const c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
-    void *const stream = guard.getStreamNativeHandle(guard.getStream(device));
     const int result = driver.launch_kernel(function(kernel), grid.blocks, grid.blocks_y, 1, grid.threads,
-                                            grid.threads_y, 1, 0, stream, arguments, nullptr);
+                                            grid.threads_y, 1, 0, current_stream(device), arguments, nullptr);
     driver.check(result, ("cuLaunchKernel of " + kernel).c_str());
   }
 

@@ -9,7 +9,8 @@ from ..store import REGULAR, THRESHOLD
 
 
 class AcquisitionConfig(Section):
-    """Every acquisition. Subclasses make `kind` a `Literal` with the name of their line in the table."""
+    """Every acquisition. Subclasses in the table make `kind` a `Literal` with the name of their line;
+    those that are named by an import path leave it as it is."""
 
     kind: str
     """Which acquisition."""

@@ -5,9 +5,25 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
+from ...data.labels import FORCES_MASK
+from ..committee import Prediction
+
 Averaged = Literal["mean", "species_mean"]
+
+
+def labelled_atoms(atoms: Atoms) -> NDArray[np.int64]:
+    """`[n]` atoms of a frame whose forces count: all but those in the buffer of a cluster."""
+    mask = atoms.arrays.get(FORCES_MASK)
+    return np.arange(len(atoms)) if mask is None else np.flatnonzero(mask)
+
+
+def describe(atoms: Atoms, predicted: Prediction, species: list[int], averaged: Averaged) -> NDArray[np.float64]:
+    """`frame_descriptor` of a frame as the committee sees it, over the atoms whose forces count."""
+    among = labelled_atoms(atoms)
+    return frame_descriptor(predicted.features[among], atoms.numbers[among], species, averaged)
 
 
 def frame_descriptor(

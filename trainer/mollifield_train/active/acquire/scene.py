@@ -11,7 +11,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ..committee import Committee, Prediction
-from .descriptors import Averaged, frame_descriptor
+from .descriptors import Averaged, describe
 
 Indices = NDArray[np.int64]
 
@@ -60,7 +60,7 @@ class Scene:
         self, frames: Sequence[Atoms], predictions: Sequence[Prediction], averaged: Averaged
     ) -> NDArray[np.float64]:
         rows = [
-            frame_descriptor(predicted.features, atoms.numbers, self.committee.species, averaged)
+            describe(atoms, predicted, self.committee.species, averaged)
             for atoms, predicted in zip(frames, predictions, strict=True)
         ]
         return np.array(rows)

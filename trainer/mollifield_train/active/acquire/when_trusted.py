@@ -9,6 +9,7 @@ import numpy as np
 import scipy.stats
 from pydantic import Field, PositiveInt
 
+from .descriptors import labelled_atoms
 from .farthest_points import FarthestPoints, FarthestPointsConfig
 from .information import DistantGainConfig, Informative
 from .scene import Indices, Scene
@@ -47,9 +48,9 @@ class WhenTrusted:
         """Whether the committee's stds passed the test on the frames for validation."""
         stds, errors = [np.zeros(0)], [np.zeros(0)]
         for atoms in scene.validation:
-            found = scene.committee.predict(atoms)
-            stds.append(found.forces_std)
-            errors.append(np.linalg.norm(found.forces - atoms.get_forces(), axis=1))
+            found, among = scene.committee.predict(atoms), labelled_atoms(atoms)
+            stds.append(found.forces_std[among])
+            errors.append(np.linalg.norm(found.forces - atoms.get_forces(), axis=1)[among])
         std, error = np.concatenate(stds), np.concatenate(errors)
         std, error = std[std > 0.0], error[std > 0.0]
         if len(std) < self.settings.n_atoms or np.ptp(std) == 0.0 or np.ptp(error) == 0.0:

@@ -1,6 +1,7 @@
 """Explorers: each runs a trajectory with a committee and brings home frames; it knows no store and no oracle.
 
-Another one is a file with a config class and a function like those below, and a line in the table.
+Another one is a file with a config class and a function like those below, and a line in the table; or a `Kind` of a
+module of your own, named by its import path (docs/howto/extend.md).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SerializeAsAny
 
+from ...kinds import Kinds
 from ...section import Kind, Tagged
 from .band import BandConfig, explore_band
 from .beads import BeadsConfig, explore_beads
@@ -26,18 +28,21 @@ from .trajectory import Exploration, Task
 
 __all__ = ["DEFAULT_EXPLORER", "EXPLORERS", "explore"]
 
-EXPLORERS: dict[str, Kind] = {
-    "lammps": Kind(LammpsConfig, explore_with_lammps),
-    "ase": Kind(MdConfig, explore_with_ase),
-    "beads": Kind(BeadsConfig, explore_beads),
-    "script": Kind(ScriptConfig, explore_by_script),
-    "shaken": Kind(ShakenConfig, explore_by_shaking),
-    "modes": Kind(ModesConfig, explore_modes),
-    "strained": Kind(StrainedConfig, explore_by_straining),
-    "defects": Kind(DefectsConfig, explore_defects),
-    "band": Kind(BandConfig, explore_band),
-    "file": Kind(FileConfig, explore_file),
-}
+EXPLORERS = Kinds(
+    {
+        "lammps": Kind(LammpsConfig, explore_with_lammps),
+        "ase": Kind(MdConfig, explore_with_ase),
+        "beads": Kind(BeadsConfig, explore_beads),
+        "script": Kind(ScriptConfig, explore_by_script),
+        "shaken": Kind(ShakenConfig, explore_by_shaking),
+        "modes": Kind(ModesConfig, explore_modes),
+        "strained": Kind(StrainedConfig, explore_by_straining),
+        "defects": Kind(DefectsConfig, explore_defects),
+        "band": Kind(BandConfig, explore_band),
+        "file": Kind(FileConfig, explore_file),
+    },
+    of=Kind,
+)
 """By the `kind` of the config: its class, and the `trajectory.Explorer` that runs by it."""
 
 DEFAULT_EXPLORER = "lammps"

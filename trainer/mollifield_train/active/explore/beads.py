@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
-from ase.data import chemical_symbols
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from mollifield_lammps import (
-    Deck,
-    LammpsError,
-    PathIntegral,
-    Uncertainty,
-    lammps_boundary,
-    read_uncertain,
-    run_lammps,
-    write_data,
-)
+from mollifield_lammps import Deck, PathIntegral, Uncertainty, lammps_boundary, read_uncertain, run_lammps
 
 from .config import ExplorerConfig
+from .in_lammps import DATA, end_of, write_start
 from .judged import judged
 from .trajectory import Exploration, Task, cut_unphysical
 
-_DATA, _FRAMES = "start.data", "beads.extxyz"
+_FRAMES = "beads.extxyz"
 
 
 class BeadsConfig(ExplorerConfig):
@@ -60,29 +52,21 @@ class BeadsConfig(ExplorerConfig):
 
 def explore_beads(task: Task, settings: BeadsConfig) -> Exploration:
     """See `trajectory.Explorer`. Raises LammpsError where LAMMPS never came to a frame."""
-    species = [chemical_symbols[number] for number in sorted(set(task.start.numbers))]
-    task.directory.mkdir(parents=True, exist_ok=True)
-    rotation = write_data(task.directory / _DATA, task.start, species)
+    species, rotation = write_start(task)
     deck = Deck(
         model=task.model.resolve(),
         species=species,
         boundary=lammps_boundary(task.start),
         dynamics=PathIntegral(settings.temperature, settings.damping),
         n_steps=settings.n_steps,
-        data=_DATA,
+        data=DATA,
         timestep=settings.timestep,
         initial_temperature=settings.temperature,
         seed=task.seed,
         uncertainty=Uncertainty(every=settings.regular_every, file=_FRAMES, select=0.0),
     )
-    end = "complete"
     files = [task.directory / f"beads.{bead}.extxyz" for bead in range(settings.n_beads)]
-    try:
-        run_lammps(deck.text(), task.directory, n_partitions=settings.n_beads)
-    except LammpsError as error:
-        if not all(file.exists() for file in files):
-            raise
-        end = f"failed: {error}"
+    end = end_of(partial(run_lammps, deck.text(), task.directory, n_partitions=settings.n_beads), files)
     rings = [read_uncertain(file, rotation) for file in files]
     # All beads of a moment, then the next moment.
     frames = (

@@ -17,7 +17,8 @@ class TimesTraining(Section):
 
 
 class ExplorerConfig(Section):
-    """Every explorer. Subclasses make `kind` a `Literal` with the name of their line in the table."""
+    """Every explorer. Subclasses in the table make `kind` a `Literal` with the name of their line;
+    those that are named by an import path leave it as it is."""
 
     kind: str
     """Which explorer."""

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ase.data import chemical_symbols
 from pydantic import PositiveFloat, PositiveInt
 
-from mollifield_lammps import (
-    Deck,
-    LammpsError,
-    Langevin,
-    Npt,
-    Uncertainty,
-    lammps_boundary,
-    read_thermo,
-    read_uncertain,
-    run_lammps,
-    write_data,
-)
+from mollifield_lammps import Deck, Langevin, Npt, Uncertainty, lammps_boundary, read_thermo, read_uncertain, run_lammps
 
 from .config import DynamicsConfig
+from .in_lammps import DATA, end_of, write_start
 from .trajectory import MAX_STD, MEAN_STD, STEP, TEMPERATURE, Exploration, Task, Trace, cut_unphysical
 
-_LOG, _DATA, _UNCERTAIN, _REGULAR = "log.lammps", "start.data", "uncertain.extxyz", "regular.extxyz"
+_LOG, _UNCERTAIN, _REGULAR = "log.lammps", "uncertain.extxyz", "regular.extxyz"
 _THERMO = {STEP: "Step", TEMPERATURE: "Temp", MAX_STD: "f_watch", MEAN_STD: "f_watch[2]"}
 """The columns of the trace in LAMMPS's words."""
 
@@ -46,20 +36,12 @@ class LammpsConfig(DynamicsConfig):
 def explore_with_lammps(task: Task, settings: LammpsConfig) -> Exploration:
     """See `trajectory.Explorer`.
 
-    A run that LAMMPS ends with an error (atoms lost, say) is not an error of the loop: what it
-    wrote before counts, and the trace says how it ended.
+    Raises LammpsError as `in_lammps.end_of`.
     """
-    species = [chemical_symbols[number] for number in sorted(set(task.start.numbers))]
-    task.directory.mkdir(parents=True, exist_ok=True)
-    rotation = write_data(task.directory / _DATA, task.start, species)
-    end = "complete"
-    try:
-        result = run_lammps(make_deck(task, settings, species).text(), task.directory, n_ranks=settings.n_ranks)
-        end = "stopped" if result.stopped else end
-    except LammpsError as error:
-        if not (task.directory / _UNCERTAIN).exists():
-            raise  # it never started: a mistake, not a trajectory that went wrong
-        end = f"failed: {error}"
+    species, rotation = write_start(task)
+    deck = make_deck(task, settings, species).text()
+    run = partial(run_lammps, deck, task.directory, n_ranks=settings.n_ranks)
+    end = end_of(run, [task.directory / _UNCERTAIN])
     found = Exploration(
         _read_trace(task.directory / _LOG, end),
         read_uncertain(task.directory / _UNCERTAIN, rotation),
@@ -79,7 +61,7 @@ def make_deck(task: Task, settings: LammpsConfig, species: list[str]) -> Deck:
         boundary=lammps_boundary(task.start),
         dynamics=_dynamics(settings),
         n_steps=settings.n_steps,
-        data=_DATA,
+        data=DATA,
         timestep=settings.timestep,
         skin=0.5,
         initial_temperature=settings.temperature[0],

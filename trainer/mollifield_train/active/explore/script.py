@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ase.data import chemical_symbols
 from pydantic import Field, PositiveInt
 
-from mollifield_lammps import LammpsError, read_uncertain, run_lammps, write_data
+from mollifield_lammps import read_uncertain, run_lammps
 
 from .config import ExplorerConfig
+from .in_lammps import DATA, end_of, write_start
 from .judged import judged
 from .trajectory import Exploration, Task, cut_unphysical
 
@@ -45,20 +46,11 @@ def explore_by_script(task: Task, settings: ScriptConfig) -> Exploration:
     text = settings.input.read_text(encoding="utf-8")
     if "${potential}" not in text:
         raise ValueError(f"explorer script: {settings.input} has no ${{potential}} in it; variables: {VARIABLES}")
-    species = [chemical_symbols[number] for number in sorted(set(task.start.numbers))]
-    task.directory.mkdir(parents=True, exist_ok=True)
-    rotation = write_data(task.directory / "start.data", task.start, species)
-    values = {"potential": task.model.resolve(), "data": "start.data", "elements": " ".join(species), "seed": task.seed}
-    end = "complete"
-    try:
-        run = run_lammps(
-            settings.input, task.directory, settings.n_ranks, settings.variables | values | {"select": task.select}
-        )
-        end = "stopped" if run.stopped else end
-    except LammpsError as error:
-        if not (task.directory / _FRAMES).exists():
-            raise
-        end = f"failed: {error}"
+    species, rotation = write_start(task)
+    values = {"potential": task.model.resolve(), "data": DATA, "elements": " ".join(species), "seed": task.seed}
+    variables = settings.variables | values | {"select": task.select}
+    run = partial(run_lammps, settings.input, task.directory, settings.n_ranks, variables)
+    end = end_of(run, [task.directory / _FRAMES])
     if not (task.directory / _FRAMES).exists():
         raise ValueError(f"explorer script: {settings.input} wrote no {_FRAMES}; its fix must: file {_FRAMES}")
     frames = read_uncertain(task.directory / _FRAMES, rotation)

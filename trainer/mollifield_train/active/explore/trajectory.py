@@ -39,7 +39,7 @@ class Task:
     device: str = "cpu"
     """Where the model runs, for explorers that evaluate it in this process."""
     index: int = 0
-    """Which trajectory of its round."""
+    """Which trajectory of its round and system."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,14 @@ class Trace:
         return replace(self, columns={name: [column[k] for k in kept] for name, column in self.columns.items()})
 
 
-def write_trace(path: Path, trace: Trace, select: float) -> None:
-    """Put a trace into a file, with the threshold (eV/Å) above which frames were uncertain."""
-    write_json(path, {"columns": dict(trace.columns), "end": trace.end, "select": select})
+def write_trace(path: Path, trace: Trace, select: float, system: str = "") -> None:
+    """Put a trace into a file, with the threshold (eV/Å) above which frames were uncertain, and the system's name."""
+    write_json(path, {"columns": dict(trace.columns), "end": trace.end, "select": select, "system": system})
+
+
+def system_of(path: Path) -> str:
+    """The name of the system whose trace is in a file; empty in a run of one."""
+    return str(read_json(path).get("system", ""))
 
 
 def read_trace(path: Path) -> tuple[Trace, float]:

@@ -28,8 +28,8 @@ MAGIC = b"MFSHARD1"
 _FLOAT, _INDEX = np.dtype("<f8"), np.dtype("<i4")
 _PREFIX = np.dtype([("magic", "S8"), ("length", "<u4"), ("crc", "<u4")])
 
-ENERGY, FORCES, STRESS, STRESS_IS_ZERO, ISOLATED, PERIODIC = (1 << k for k in range(6))
-"""Bits of `flags`; the last says that all three directions are periodic."""
+ENERGY, FORCES, STRESS, STRESS_IS_ZERO, ISOLATED, PERIODIC, MASKED = (1 << k for k in range(7))
+"""Bits of `flags`; the last two say that all three directions are periodic, and that not all forces count."""
 
 ROW = np.dtype(
     [
@@ -61,7 +61,7 @@ PAIR = np.dtype([("frame", "<u4"), ("pair", "<u4"), ("distance", "<f8")])
 def record_size(n_atoms: int, n_listed: int, n_tags: int, flags: int) -> int:
     """Bytes of a record."""
     n_vectors = n_atoms + 3 + n_listed + (n_atoms if flags & FORCES else 0) + (3 if flags & STRESS else 0)
-    return 24 * n_vectors + 8 * n_listed + n_atoms + n_tags
+    return 24 * n_vectors + 8 * n_listed + (2 if flags & MASKED else 1) * n_atoms + n_tags
 
 
 def record_arrays(content: np.ndarray, n_atoms: int, n_listed: int, flags: int) -> dict[str, np.ndarray]:
@@ -85,7 +85,11 @@ def record_arrays(content: np.ndarray, n_atoms: int, n_listed: int, flags: int) 
     found["edge_index"] = np.ndarray((2, n_listed), _INDEX, content, end)
     end += 8 * n_listed
     found["numbers"] = content[end : end + n_atoms]
-    found["tags"] = content[end + n_atoms :]
+    end += n_atoms
+    if flags & MASKED:
+        found["forces_mask"] = content[end : end + n_atoms]
+        end += n_atoms
+    found["tags"] = content[end:]
     return found
 
 
@@ -154,6 +158,7 @@ def _flags(frame: Frame) -> int:
         STRESS_IS_ZERO: frame.is_stress_zero,
         ISOLATED: frame.is_isolated_atom,
         PERIODIC: bool(frame.pbc.all()),
+        MASKED: frame.forces_mask is not None,
     }
     return sum(bit for bit, is_set in bits.items() if is_set)
 

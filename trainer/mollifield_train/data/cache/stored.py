@@ -11,7 +11,18 @@ from typing import TypeVar, overload
 import numpy as np
 
 from ..frames import LABELS, Frame, Reading
-from .shard import ENERGY, FORCES, ISOLATED, PERIODIC, STRESS, STRESS_IS_ZERO, open_shard, record_arrays, record_size
+from .shard import (
+    ENERGY,
+    FORCES,
+    ISOLATED,
+    MASKED,
+    PERIODIC,
+    STRESS,
+    STRESS_IS_ZERO,
+    open_shard,
+    record_arrays,
+    record_size,
+)
 from .source import Source
 
 Value = TypeVar("Value")
@@ -99,6 +110,7 @@ class Store:
             origin=self.origin(k),
             weight=weight,
             tags=json.loads(arrays["tags"].tobytes()) if n_tags else {},
+            forces_mask=arrays["forces_mask"].astype(bool) if flags & MASKED else None,
         )
         return frame, arrays["edge_index"].astype(np.int64), arrays["edge_vectors"]
 

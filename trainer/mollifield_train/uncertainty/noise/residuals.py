@@ -48,8 +48,9 @@ class Residuals:
 
 
 def residuals_of(model: Potential, artefact: Artefact, graphs: Sequence[Graph]) -> Residuals:
-    """`model` is the one in the file `artefact`, before it was exported. Raises ValueError for no frame with forces."""
-    graphs = [graph for graph in graphs if graph.frame.forces is not None]
+    """`model` is the one in the file `artefact`, before it was exported. Frames of which not all forces count are left
+    out. Raises ValueError for no frame with forces."""
+    graphs = [graph for graph in graphs if graph.frame.forces is not None and graph.frame.forces_mask is None]
     if not graphs:
         raise ValueError("no frame has forces: the noise of their labels, and of energies, is told from them")
     l_max = model.give_noise_features() if isinstance(model, NoiseFeatured) else -1
