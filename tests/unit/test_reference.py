@@ -138,14 +138,14 @@ def errors() -> dict[str, str]:
     return found
 
 
+def all_answers() -> dict[tuple, dict[str, list[torch.Tensor]]]:
+    """By members, geometries and dtype."""
+    return {(*both, dtype): answers(*both, dtype) for both in MEMBERS_GEOMETRIES for dtype in DTYPES}
+
+
 def write_results() -> None:
     """What the tests ask of the reference, whose process this is."""
-    results = {
-        "name": OPS.instruction_set(),
-        "answers": {(*both, dtype): answers(*both, dtype) for both in MEMBERS_GEOMETRIES for dtype in DTYPES},
-        "checked": checked(),
-        "errors": errors(),
-    }
+    results = {"name": OPS.instruction_set(), "answers": all_answers(), "checked": checked(), "errors": errors()}
     torch.save(results, sys.stdout.buffer)
 
 

@@ -64,7 +64,7 @@ class Derivatives : public Function<Derivatives> {
     ctx->set_materialize_grads(false);
     Tensor dx, dy, dw;
     implementation(x).convolution.backward(
-        {x, harmonics, weights, edge_index, grad_out.size(1), {}, {}}, CouplingTable(terms, coefficients), grad_out,
+        {x, harmonics, weights, edge_index, grad_out.size(1), {}, {}}, *coupling_table(terms, coefficients), grad_out,
         {wanted[0] ? &dx : nullptr, wanted[1] ? &dy : nullptr, wanted[2] ? &dw : nullptr});
     const Tensor none = at::empty({0}, x.options());  // autograd takes no undefined outputs
     return {wanted[0] ? dx : none, wanted[1] ? dy : none, wanted[2] ? dw : none};
@@ -83,7 +83,7 @@ class Derivatives : public Function<Derivatives> {
       for (int slot = 0; slot < 3; ++slot)
         if (!v[slot].defined()) v[slot] = at::zeros_like(arguments[slot]);
       forms.double_backward({saved[0], saved[1], saved[2], saved[4], grad_out.size(1), {}, {}},
-                            CouplingTable(saved[5], saved[6]), grad_out, v,
+                            *coupling_table(saved[5], saved[6]), grad_out, v,
                             {&total[0], &total[1], &total[2], nullptr, &total[3]});
       return {total[0], total[1], total[2], total[3], {}, {}, {}, {}};
     }
@@ -114,7 +114,7 @@ class ConvolutionFunction : public Function<ConvolutionFunction> {
                         const Tensor &coefficients)
   {
     ctx->save_for_backward({x, harmonics, weights, edge_index, terms, coefficients});
-    return run_forward({x, harmonics, weights, edge_index, n_centres, {}, {}}, CouplingTable(terms, coefficients));
+    return run_forward({x, harmonics, weights, edge_index, n_centres, {}, {}}, *coupling_table(terms, coefficients));
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grad)
@@ -146,7 +146,7 @@ class SplineConvolutionFunction : public Function<SplineConvolutionFunction> {
     ctx->save_for_backward({x, harmonics, lengths, knots, edge_index, terms, coefficients});
     ctx->saved_data["r_max"] = r_max;
     return run_forward({x, harmonics, {}, edge_index, n_centres, lengths, knots, r_max},
-                       CouplingTable(terms, coefficients));
+                       *coupling_table(terms, coefficients));
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grad)
@@ -158,7 +158,7 @@ class SplineConvolutionFunction : public Function<SplineConvolutionFunction> {
     Tensor dx, dy, dr;
     const ConvolutionOperands o = {
         s[0], s[1], {}, s[4], grad[0].size(1), s[2], s[3], ctx->saved_data["r_max"].toDouble()};
-    implementation(s[0]).convolution.backward(o, CouplingTable(s[5], s[6]), grad[0],
+    implementation(s[0]).convolution.backward(o, *coupling_table(s[5], s[6]), grad[0],
                                               {ctx->needs_input_grad(0) ? &dx : nullptr, &dy, nullptr, &dr});
     return {dx, dy, dr, {}, {}, {}, {}, {}, {}};
   }

@@ -1,6 +1,10 @@
 #include "coupling.hpp"
 
+#include <c10/util/hash.h>
+
 #include <algorithm>
+
+#include "remembered.hpp"
 
 namespace mollifield::operators {
 
@@ -37,6 +41,16 @@ CouplingTable::CouplingTable(const at::Tensor &terms, const at::Tensor &coeffici
   }
   row_begin.push_back(static_cast<int>(pair_in.size()));
   pair_begin.push_back(static_cast<int>(term_edge.size()));
+  const auto bytes = [](const at::Tensor &of) {
+    return std::string(static_cast<const char *>(of.const_data_ptr()), of.nbytes());
+  };
+  digest = c10::sha1(bytes(host) + bytes(values)).str();
+}
+
+std::shared_ptr<const CouplingTable> coupling_table(const at::Tensor &terms, const at::Tensor &coefficients)
+{
+  static Remembered<CouplingTable> tables(64);
+  return tables.get({terms, coefficients}, 0, [&] { return CouplingTable(terms, coefficients); });
 }
 
 }  // namespace mollifield::operators

@@ -3,6 +3,8 @@
 
 #include <ATen/ATen.h>
 
+#include <memory>
+#include <string>
 #include <vector>
 
 namespace mollifield::operators {
@@ -19,6 +21,10 @@ struct CouplingTable {
   int n_rows = 0, n_paths = 0, n_in = 0, n_edge = 0;
   std::vector<int> row_path, row_begin, pair_in, pair_begin, term_edge;
   std::vector<double> coefficient;
+  std::string digest;  // of all of it
 };
+
+// The same, made once for these tensors: they are a model's.
+std::shared_ptr<const CouplingTable> coupling_table(const at::Tensor &terms, const at::Tensor &coefficients);
 
 }  // namespace mollifield::operators

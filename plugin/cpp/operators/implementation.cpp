@@ -13,26 +13,29 @@
 namespace mollifield::operators {
 namespace {
 
-constexpr const char *kReference = "reference";
+// What the environment may ask for that is no instruction set.
+constexpr const char *kReference = "reference", *kSource = "cuda-source";
 
-bool reference_is_asked_for()
+bool asked_for(const char *name)
 {
-  static const bool asked = [] {
-    const char *wish = std::getenv("MOLLIFIELD_ISA");
-    return wish && std::string(wish) == kReference;
-  }();
-  return asked;
+  static const char *const wish = std::getenv("MOLLIFIELD_ISA");
+  return wish && std::string(wish) == name;
 }
 
 // What runs on the CPU.
-std::string instruction_set() { return reference_is_asked_for() ? kReference : cpu::instruction_set(); }
+std::string instruction_set()
+{
+  for (const char *name : {kReference, kSource})
+    if (asked_for(name)) return name;
+  return cpu::instruction_set();
+}
 
 // For people: what there is for a GPU, and what runs the operators there.
 c10::Dict<std::string, std::string> device_report()
 {
   c10::Dict<std::string, std::string> report;
   for (const auto &[key, value] : cuda::device_report()) report.insert(key, value);
-  if (reference_is_asked_for()) report.insert_or_assign("operators", kReference);
+  if (asked_for(kReference)) report.insert_or_assign("operators", kReference);
   return report;
 }
 
@@ -40,8 +43,8 @@ c10::Dict<std::string, std::string> device_report()
 
 const Implementation &implementation(const at::Tensor &where)
 {
-  if (reference_is_asked_for()) return reference::implementation();
-  if (where.is_cpu()) return cpu::implementation();
+  if (asked_for(kReference)) return reference::implementation();
+  if (where.is_cpu()) return asked_for(kSource) ? cuda::from_source() : cpu::implementation();
   if (where.is_cuda() && cuda::implementation()) return *cuda::implementation();
   return reference::implementation();
 }
@@ -62,6 +65,20 @@ void check_alike(const char *names, const std::vector<at::Tensor> &tensors)
   }
   TORCH_CHECK_TYPE(one_dtype, names, " must share one dtype; found ", dtypes);
   TORCH_CHECK_VALUE(false, names, " must lie on one device; found ", devices);
+}
+
+void check_atoms(const at::Tensor &atoms, std::int64_t n_atoms)
+{
+  if (atoms.is_meta()) return;  // no values there
+  const at::Tensor wrong = (atoms < 0) | (atoms >= n_atoms);
+  if (atoms.is_cuda()) {
+    at::_assert_async(wrong.any().logical_not(), "edge_index: an edge names an atom that is not there");
+    return;
+  }
+  const at::Tensor places = wrong.nonzero();
+  if (places.numel() == 0) return;
+  const std::int64_t e = places[0].item<std::int64_t>();
+  TORCH_CHECK_INDEX(false, "edge_index: edge ", e, " names atom ", atoms[e].item<std::int64_t>(), " of ", n_atoms);
 }
 
 }  // namespace mollifield::operators

@@ -85,10 +85,15 @@ struct Implementation {
 };
 
 // The one for where this tensor lies: kernels for the CPU, those for CUDA where they are built, and the reference on
-// any other device; the reference everywhere where the environment has MOLLIFIELD_ISA=reference.
+// any other device; the reference everywhere where the environment has MOLLIFIELD_ISA=reference, and the kernels for
+// CUDA on the CPU too where it has MOLLIFIELD_ISA=cuda-source.
 const Implementation &implementation(const at::Tensor &where);
 
 // Throws where tensors of one call differ in device or dtype; `names` tells which they are.
 void check_alike(const char *names, const std::vector<at::Tensor> &tensors);
+
+// Throws where one end of an edge is not one of the atoms. On a GPU nobody waits for that: the program ends when it
+// next does.
+void check_atoms(const at::Tensor &atoms, std::int64_t n_atoms);
 
 }  // namespace mollifield::operators

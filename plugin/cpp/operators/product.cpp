@@ -26,21 +26,21 @@ void check(const Tensor &a, const Tensor &b, const CouplingTable &table)
 }
 
 struct ChannelProduct {
-  static CouplingTable table(const c10::IValue &parameters)
+  static std::shared_ptr<const CouplingTable> table(const c10::IValue &parameters)
   {
     const auto &tensors = parameters.toTupleRef().elements();
-    return CouplingTable(tensors[0].toTensor(), tensors[1].toTensor());
+    return coupling_table(tensors[0].toTensor(), tensors[1].toTensor());
   }
   static Tensor forward(const Tensor &a, const Tensor &b, const c10::IValue &parameters)
   {
-    const CouplingTable coupling = table(parameters);
-    check(a, b, coupling);
-    return implementation(a).channel_product.forward(a, b, coupling);
+    const auto coupling = table(parameters);
+    check(a, b, *coupling);
+    return implementation(a).channel_product.forward(a, b, *coupling);
   }
   static void backward(const Tensor &a, const Tensor &b, const Tensor &gradient, const c10::IValue &parameters,
                        Tensor *grad_a, Tensor *grad_b)
   {
-    implementation(a).channel_product.backward(a, b, gradient, table(parameters), grad_a, grad_b);
+    implementation(a).channel_product.backward(a, b, gradient, *table(parameters), grad_a, grad_b);
   }
 };
 

@@ -46,7 +46,7 @@ int level()
       allowed += (k ? ", " : "") + std::string(kNames[k]);
     }
     throw std::runtime_error("MOLLIFIELD_ISA=" + std::string(wish) + ": this processor has " + allowed +
-                             "; also allowed is reference, which needs none");
+                             "; also allowed are reference and cuda-source, which need none");
   }();
   return chosen;
 }

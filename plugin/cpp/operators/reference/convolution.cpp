@@ -10,15 +10,6 @@ namespace {
 
 using at::Tensor;
 
-void check_atoms(const Tensor &atoms, std::int64_t n_atoms)
-{
-  if (atoms.is_meta()) return;  // no values there
-  const Tensor wrong = ((atoms < 0) | (atoms >= n_atoms)).nonzero();
-  if (wrong.numel() == 0) return;
-  const std::int64_t e = wrong[0].item<std::int64_t>();
-  TORCH_CHECK_INDEX(false, "edge_index: edge ", e, " names atom ", atoms[e].item<std::int64_t>(), " of ", n_atoms);
-}
-
 // Cubic Hermite interpolation in `knots` (cpu/kernels.hpp): weights [M, E, P*C] of edges of these lengths [G, E].
 Tensor interpolate(const Tensor &lengths, const Tensor &knots, double r_max)
 {
