@@ -19,6 +19,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mollifield_train.active import report
 from mollifield_train.active.committee import Committee
 from mollifield_train.active.config import LoopConfig
@@ -73,7 +75,7 @@ def overhead(path: Path, directory: Path, changes: list[str]) -> None:
         section = values
         for name in key.split(".")[:-1]:
             section = section.setdefault(name, {})
-        section[key.split(".")[-1]] = float(value) if "." in value else int(value)
+        section[key.split(".")[-1]] = yaml.safe_load(value)
     values |= {"directory": str(directory), "parallel": False}
     config = validated(LoopConfig, values, str(path))
     report.write_report = timed("page", report.write_report)
