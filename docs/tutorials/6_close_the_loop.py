@@ -144,6 +144,7 @@ mollifield("export-dataset runs/aluminium -o labels.extxyz")
 dataset = ase.io.read("labels.extxyz", ":")
 print(f"{len(dataset)} frames; of the last:", ", ".join(f"{key} {value}" for key, value in dataset[-1].info.items()))
 assert len(dataset) == labels[-1]
+assert len({frame.info["settings"] for frame in dataset}) == 1  # all labels by one method
 
 # %% [markdown]
 # The model of the last round is a file like any other.
