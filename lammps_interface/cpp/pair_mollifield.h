@@ -105,6 +105,7 @@ class PairMollifield : public Pair {
   void learn_list();
   void find_owners();
   std::vector<int> modelled_atoms() const;
+  void begin_graph();
   void build_graph();
   void add_edges(int, int, mollifield::Edges &);
   int node_of(int);

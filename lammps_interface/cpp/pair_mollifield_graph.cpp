@@ -75,10 +75,8 @@ std::vector<int> PairMollifield::modelled_atoms() const
   return atoms;
 }
 
-// Nodes: the local atoms, then ghosts. With Ghosts::EXCHANGE the neighbours of local atoms; with Ghosts::COMPUTE shell
-// by shell those that their features depend on: an atom `hops` edges away from the nearest local atom is a centre only
-// where hops < n_layers, because edges of farther ones change no local energy.
-void PairMollifield::build_graph()
+// A graph of the local atoms, without edges.
+void PairMollifield::begin_graph()
 {
   auto &s = *state;
   s.node.assign(s.owner.size(), -1);
@@ -89,7 +87,15 @@ void PairMollifield::build_graph()
   s.atoms = modelled_atoms();
   for (std::size_t node = 0; node < s.atoms.size(); node++) s.node[s.atoms[node]] = static_cast<int>(node);
   s.graph.n_local = static_cast<std::int64_t>(s.atoms.size());
+}
 
+// Nodes: the local atoms, then ghosts. With Ghosts::EXCHANGE the neighbours of local atoms; with Ghosts::COMPUTE shell
+// by shell those that their features depend on: an atom `hops` edges away from the nearest local atom is a centre only
+// where hops < n_layers, because edges of farther ones change no local energy.
+void PairMollifield::build_graph()
+{
+  auto &s = *state;
+  begin_graph();
   const int n_shells = s.ghosts == State::Ghosts::COMPUTE ? s.potential->n_layers() : 1;
   std::size_t begin = 0;
   for (int hops = 0; hops < n_shells; hops++) {

@@ -43,15 +43,8 @@ void PairMollifield::make_resident()
   learn_list();
   find_owners();
   s.list_number = neighbor->ncalls;
-  const auto n_rows = s.owner.size();
-  s.row_types.assign(atom->type, atom->type + n_rows);
-  s.node.assign(n_rows, -1);
-  s.graph = {};
-  s.edges = {};
-  s.first_image.clear();
-  s.atoms = modelled_atoms();
-  for (std::size_t node = 0; node < s.atoms.size(); node++) s.node[s.atoms[node]] = static_cast<int>(node);
-  s.graph.n_local = static_cast<std::int64_t>(s.atoms.size());
+  s.row_types.assign(atom->type, atom->type + s.owner.size());
+  begin_graph();
   mollifield::Candidates found;
   found.n_local = s.graph.n_local;
   for (std::int64_t node = 0; node < found.n_local; node++) {

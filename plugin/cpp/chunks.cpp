@@ -198,21 +198,25 @@ at::Tensor ChunkedEvaluation::gather(const Chunk &chunk, int k)
   return rows.empty() ? at::Tensor() : at::cat(rows, 1);
 }
 
+// Which rows of chunk `c` other processes ask for, in the order of Partition::asked.
+at::Tensor ChunkedEvaluation::asked_places(std::size_t c) const
+{
+  std::vector<std::int64_t> places;
+  for (const std::int64_t at : parts.partition.asked[c]) places.push_back(parts.partition.row[parts.halo->asked()[at]]);
+  return longs(places, device);
+}
+
 // What other processes need for layer k goes out, and the rows of ghosts come in.
 void ChunkedEvaluation::send_asked(int k)
 {
   const auto &asked = parts.partition.asked;
-  const auto &nodes = parts.halo->asked();
+  const auto n_asked = static_cast<std::int64_t>(parts.halo->asked().size());
   at::Tensor rows;
   for (const std::size_t c : chunks_with(asked)) {
     forward(c, k - 1);
-    std::vector<std::int64_t> places;
-    for (const std::int64_t at : asked[c]) places.push_back(parts.partition.row[nodes[at]]);
     const at::Tensor sent = chunks[c]->stages->sent(k);
-    if (!rows.defined())
-      rows = at::empty({sent.size(0), static_cast<std::int64_t>(nodes.size()), sent.size(2), sent.size(3)},
-                       sent.options());
-    rows.index_copy_(1, longs(asked[c], device), sent.index_select(1, longs(places, device)));
+    if (!rows.defined()) rows = at::empty({sent.size(0), n_asked, sent.size(2), sent.size(3)}, sent.options());
+    rows.index_copy_(1, longs(asked[c], device), sent.index_select(1, asked_places(c)));
   }
   if (!rows.defined()) {
     // Nobody asks: the shape of a row is known from any chunk, if there is one.
@@ -229,9 +233,7 @@ void ChunkedEvaluation::return_asked(int k)
   const at::Tensor returned = owners_rows(*parts.halo, ghosts_gradient[k]);
   ghosts[k] = ghosts_gradient[k] = at::Tensor();
   for (const std::size_t c : chunks_with(asked)) {
-    std::vector<std::int64_t> places;
-    for (const std::int64_t at : asked[c]) places.push_back(parts.partition.row[parts.halo->asked()[at]]);
-    add_gradient(c, k, returned.index_select(2, longs(asked[c], device)), longs(places, device));
+    add_gradient(c, k, returned.index_select(2, longs(asked[c], device)), asked_places(c));
   }
 }
 

@@ -75,6 +75,7 @@ class ChunkedEvaluation {
   Chunk &open(std::size_t c);
   void forward(std::size_t c, int k);
   at::Tensor gather(const Chunk &chunk, int k);
+  at::Tensor asked_places(std::size_t c) const;
   void send_asked(int k);
   void return_asked(int k);
   void pull(std::size_t c);
