@@ -32,6 +32,9 @@ class FormConfig(Section):
     weights has this share of the norm that the gradient of the other terms has. 0.1 is a small one."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Weight (or share) over the run: constant, or falling to zero."""
+    until: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Part of the run in which there is a term: `schedule` goes over this part, and the rest is trained without. 0.7:
+    none where `final_energy` counts."""
     kernel: Literal["gaussian", "compact"] = "gaussian"
     """`gaussian`: width is the standard deviation σ. `compact`: C exp(-1/(1 - x²/ε²)) on |x| < ε,
     width is ε."""
