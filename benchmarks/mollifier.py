@@ -17,11 +17,13 @@ A study names files; the rest has defaults in mollifier.yaml, which says what ea
         oracle: {kind: tblite, method: GFN2-xTB}                # of the labels, where it is at hand
         prior: {kind: tblite, method: GFN1-xTB}                 # of the variants that name one
 
-Each piece (set, variant, seed, and whether at equal time or equal steps) is trained and measured and kept in its own
+Each piece (set, variant, seed, and what is equal) is trained and measured and kept in its own
 folder, so that a study that was ended goes on where it was, in the middle of a training too, and may be run by several
 processes at once, which share the pieces. Equal time is equal CPU time of the training, by the process's clock,
-whatever else the machine does; equal steps are the epochs that `none` had in that time. A training that fails is a
-result, and is named below the tables. Prints them, and writes results.json.
+whatever else the machine does; equal steps are the epochs that `none` had in that time. Equal cost is equal time on a
+machine whose other work makes CPU time uneven: those epochs over the variant's `costs`, the time of its steps over that
+of `none`'s as `mollifier_cost.py` measures them side by side. A training that fails is a result, and is named below the
+tables. Prints them, and writes results.json.
 """
 
 import argparse
@@ -56,7 +58,7 @@ class Piece(NamedTuple):
     variant: str
     seed: int
     equal: str
-    """'time', or 'steps': with `none` at the same seed, which is one piece for both."""
+    """'time', 'steps' or 'cost': with `none` at the same seed, which is one piece for all."""
 
     def folder(self, study: Values) -> Path:
         """Where it is kept."""
@@ -91,8 +93,12 @@ def study_of(given: Values, plan: str) -> Values:
     unknown = [name for name in study["take"] if name not in study["variants"]]
     if unknown:
         raise ValueError(f"take: no variant '{unknown[0]}'; there are {', '.join(study['variants'])}")
-    if NONE not in study["take"] and "steps" in study["equal"]:
-        raise ValueError(f"take: '{NONE}' is not there, which 'equal: [steps]' counts the epochs of")
+    counted = [way for way in study["equal"] if way != "time"]
+    if NONE not in study["take"] and counted:
+        raise ValueError(f"take: '{NONE}' is not there, which 'equal: [{counted[0]}]' counts the epochs of")
+    unpriced = [name for name in study["take"] if name not in {NONE, *study["costs"]}]
+    if "cost" in counted and unpriced:
+        raise ValueError(f"costs: '{unpriced[0]}' is not there, which 'equal: [cost]' asks for")
     return study | {"plan": plan, "directory": str(Path(study["directory"]) / plan)}
 
 
@@ -132,7 +138,8 @@ def epochs_of(piece: Piece, study: Values) -> int | None:
     if piece.equal == "time" or piece.variant == NONE:
         return None
     none = piece._replace(variant=NONE).found(study)
-    return 0 if none is None else int(none.get("epochs", 0))
+    cost = study["costs"][piece.variant] if piece.equal == "cost" else 1.0
+    return 0 if none is None else round(none.get("epochs", 0) / cost)
 
 
 def config_of(piece: Piece, study: Values, epochs: int | None) -> TrainConfig:

@@ -11,7 +11,7 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
-from mollifield_train.durable import claimed
+from mollifield_train.durable import claimed, write_json
 
 from .fitting import labelled_water, later_export, no_export  # noqa: F401  (fixtures)
 
@@ -93,6 +93,23 @@ def test_pieces_of_another_process_are_left_to_it(benchmark, study, monkeypatch)
         assert mine
         benchmark.run(plan)
     assert asked == [benchmark.Piece("water", "teacher", 0, "time")]
+
+
+def test_what_equal_means(benchmark, study):
+    """Nothing but the clock; the epochs of `none`; those over the cost of a step."""
+    ways = {"equal": ["time", "steps", "cost"], "take": ["none", "teacher"]}
+    plan = benchmark.study_of(study | ways | {"costs": {"teacher": 1.25}}, "slice")
+    pieces = [piece for piece in benchmark.pieces(plan) if piece.variant == "teacher"]
+    assert [benchmark.epochs_of(piece, plan) for piece in pieces] == [None, 0, 0]  # not yet known
+    none = pieces[0]._replace(variant="none").folder(plan)
+    none.mkdir(parents=True)
+    write_json(none / "piece.json", {"epochs": 100})
+    assert [benchmark.epochs_of(piece, plan) for piece in pieces] == [None, 100, 80]
+    assert len({piece.folder(plan) for piece in pieces}) == 3
+    with pytest.raises(ValueError, match=r"costs: 'teacher' is not there, which 'equal: \[cost\]' asks for"):
+        benchmark.study_of(study | ways, "slice")
+    with pytest.raises(ValueError, match=r"take: 'none' is not there, which 'equal: \[cost\]' counts the epochs of"):
+        benchmark.study_of(study | {"equal": ["time", "cost"], "take": ["teacher"]}, "slice")
 
 
 def test_variants_are_configs(benchmark, study):

@@ -81,3 +81,9 @@ def test_refusals(water):
         make_prior(EmtConfig(), []).displaced(sick, torch.zeros(1, 2, 3, dtype=torch.float64))
     with pytest.raises(ValueError, match="'retries' means something for the oracle of a loop only"):
         DifferenceConfig(prior={"kind": "emt", "retries": 3})
+
+
+@pytest.mark.parametrize("kind", ["emt", "springs"])
+def test_what_a_run_writes_of_a_prior_can_be_read(kind):
+    given = DifferenceConfig(prior={"kind": kind})
+    assert DifferenceConfig(**given.model_dump(mode="json")) == given

@@ -110,7 +110,9 @@ class PriorFormConfig(FormConfig):
     @field_validator("prior")
     @classmethod
     def _no_loop(cls, prior: Any) -> Any:
-        odd = [key for key in HOW_IT_IS_RUN if key in getattr(prior, "model_fields_set", ())]
+        # A run's own config.yaml names all keys: what is at its default says nothing.
+        default = {key: field.get_default(call_default_factory=True) for key, field in type(prior).model_fields.items()}
+        odd = [key for key in HOW_IT_IS_RUN if key in default and getattr(prior, key) != default[key]]
         if odd:
             raise ValueError(f"'{odd[0]}' means something for the oracle of a loop only, nothing for a prior")
         return prior
