@@ -292,8 +292,9 @@ class ArmRun:
         valid = self._labelled(number, VALIDATION)
         besides = f", validating with {len(valid)}" if valid else ""
         self.say(f"round {number}: training on {len(frames)} frames{besides}")
-        before = self._folder(number - 1) / "training" if number else None
-        self.parts.train(TrainTask(frames, valid, folder / "training", folder / "model.pt", before), self.config)
+        before, first = ((self._folder(n) / "training" if number else None) for n in (number - 1, 0))
+        task = TrainTask(frames, valid, folder / "training", folder / "model.pt", before, first)
+        self.parts.train(task, self.config)
 
     def _labelled(self, number: int, side: str) -> list[Atoms]:
         return [frame.atoms for frame in self.store.labelled_frames(self.arm, number, side)]
