@@ -5,8 +5,8 @@
 
 The first runs a config with its arms one after the other in one process, in a folder of its own, and counts processor
 time, which does not depend on what else the machine does: of this process outside the parts (the page at the end is the
-loop's own), over that of this process and all its children. The second prints the resident memory of a loop with stubs
-after every tenth round.
+loop's own), over that of this process and all its children. The second prints the resident memory and the number of
+objects of a loop with stubs after every tenth round.
 """
 
 import argparse
@@ -94,7 +94,8 @@ def overhead(path: Path, directory: Path, changes: list[str]) -> None:
 
 
 def memory(n_rounds: int) -> None:
-    """Prints MB."""
+    """Prints MB and objects."""
+    import gc
     import sys
     import tempfile
 
@@ -103,11 +104,11 @@ def memory(n_rounds: int) -> None:
 
     numbers = count()
 
-    def noted() -> int:
-        size, number = resident(), next(numbers)
+    def noted() -> tuple[int, int]:
+        found, number = (resident(), len(gc.get_objects())), next(numbers)
         if number % 10 == 0:
-            print(f"round {number:>4}: {size / 1e6:.1f} MB", flush=True)
-        return size
+            print(f"round {number:>4}: {found[0] / 1e6:.1f} MB, {found[1]} objects", flush=True)
+        return found
 
     with tempfile.TemporaryDirectory() as name:
         after_each_round(Path(name), n_rounds, noted)

@@ -94,3 +94,24 @@ def test_many_known_frames() -> None:
     assert known.find(moved) is None
     known.add("new", moved)
     assert known.find(moved) == "new"
+
+
+def test_frames_of_one_cell_are_told_apart_by_few_numbers(monkeypatch) -> None:
+    """A trajectory of a crystal has one cell: only frames whose atoms lie alike are compared atom by atom."""
+    frames = []
+    for seed in range(30):
+        frames.append(sheared_crystal())
+        frames[-1].rattle(0.02, seed=seed)
+    known = Geometries((str(seed), atoms) for seed, atoms in enumerate(frames))
+    compared = []
+
+    def noted(first: Atoms, second: Atoms) -> bool:
+        compared.append(second)
+        return same_geometry(first, second)
+
+    monkeypatch.setattr("mollifield_train.active.duplicates.same_geometry", noted)
+    moved = frames[17].copy()
+    moved.set_cell(np.array([[1, 0, 0], [2, 1, 0], [0, -1, 1]]) @ moved.cell.array)
+    moved.positions += np.random.default_rng(0).integers(-2, 3, size=(len(moved), 3)) @ moved.cell.array + 0.3
+    assert known.find(moved) == "17"
+    assert len(compared) == 1

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ from mollifield_train.active.acquire.uncertain_then_diverse import UncertainThen
 from mollifield_train.active.figures import gallery
 from mollifield_train.active.page_tables import losses, rounds_html
 from mollifield_train.active.report import _reliability, summary
-from mollifield_train.active.store import StoredFrame
 
 ARMS = {"active": UncertainThenDiverseConfig(), "random": RandomConfig()}
 
@@ -91,17 +91,17 @@ def test_the_rounds_show_stress_where_there_is_one() -> None:
 
 
 def test_losses_are_listed_by_reason() -> None:
-    def lost(arm: str, status: str, reason: str) -> StoredFrame:
-        return StoredFrame(1, Atoms("H"), {"arm": arm, "status": status, "reason": reason})
+    def lost(arm: str, status: str, reason: str) -> dict[str, Any]:
+        return {"arm": arm, "status": status, "reason": reason}
 
-    frames = [
+    rows = [
         lost("active", "discarded", "atoms 3 and 7 are 0.412 Å apart, nearer than 0.5 Å"),
         lost("active", "discarded", "atoms 1 and 2 are 0.01 Å apart, nearer than 0.5 Å"),
         lost("active", "failed", "error: SCF did not converge <&>"),
         lost("random", "failed", "error: SCF did not converge <&>"),
-        StoredFrame(2, Atoms("H"), {"arm": "active", "status": "labelled"}),
+        {"arm": "active", "status": "labelled"},
     ]
-    cells = re.findall("<td>(.*?)</td>", losses(frames))
+    cells = re.findall("<td>(.*?)</td>", losses(rows))
     assert cells == [
         "active",
         "discarded",
@@ -116,7 +116,7 @@ def test_losses_are_listed_by_reason() -> None:
         "1",
         "error: SCF did not converge &lt;&amp;&gt;",
     ]
-    assert "No frame was discarded and none failed" in losses(frames[-1:])
+    assert "No frame was discarded and none failed" in losses(rows[-1:])
 
 
 @pytest.mark.parametrize("n_certain", [0, 5, 40])

@@ -289,10 +289,11 @@ def test_isolated_atoms_are_for_the_shifts_alone(tmp_path: Path) -> None:
         started.append(len(task.start))
         return stub_parts.explore(task, config)
 
-    trained = []
+    trained, first = [], []
 
     def train(task: Any, config: LoopConfig) -> None:
         trained.append([len(atoms) for atoms in task.frames])
+        first.append(task.first)
         stub_parts.train(task, config)
 
     config = make_config(tmp_path, rounds=1, arms=["active"])
@@ -300,6 +301,7 @@ def test_isolated_atoms_are_for_the_shifts_alone(tmp_path: Path) -> None:
     loop.run_loop(config, False, lambda config: parts)
     assert started == [4, 4]
     assert [sizes.count(1) for sizes in trained] == [2, 2]
+    assert first == [None, config.directory / "start" / "training"]
     store = Store(config.directory / "frames.db")
     assert {frame.columns["arm"] for frame in store.frames() if len(frame.atoms) == 1} == {"given"}
 

@@ -18,7 +18,7 @@ from mollifield_train.data.frames import Frame, frames_from_atoms
 from mollifield_train.oracle import make_calculator
 from mollifield_train.pretrain import frames as frames_module
 from mollifield_train.pretrain import hot
-from mollifield_train.pretrain.frames import oracle_frames
+from mollifield_train.pretrain.frames import labelled_before, oracle_frames
 from mollifield_train.pretrain.hot import hot_trajectory
 from mollifield_train.pretrain.pulled import pulled
 from mollifield_train.tensor_file import read_tensors
@@ -123,6 +123,20 @@ def test_labels_are_kept_when_a_run_is_killed(tmp_path, images, monkeypatch):
     oracle_frames(settings(temperature=[300.0, 901.0]), 0, given(images), folder)
     oracle_frames(settings(oracle=SPRINGS | {"arguments": {"stiffness": 9.0}}), 0, given(images), folder)
     assert len(calls) == 8
+
+
+def test_a_later_training_takes_what_was_labelled(tmp_path, images):
+    """Beside more given frames, in another order; and not without those that trajectories began at."""
+    first = oracle_frames(settings(), 0, given(images[:8]), tmp_path)
+    later = labelled_before(given(images[::-1]), tmp_path)
+    for one, other in zip(first.frames, later.frames, strict=True):
+        np.testing.assert_array_equal(one.positions, other.positions)
+        np.testing.assert_array_equal(one.forces, other.forces)
+        assert other.energy == pytest.approx(one.energy, abs=1e-9)
+    with pytest.raises(ValueError, match="trajectory-0.json: began at a frame that is not among the 8 that are"):
+        labelled_before(given(images[8:]), tmp_path)
+    with pytest.raises(ValueError, match="elsewhere: holds no frames of an earlier training's 'pretrain'"):
+        labelled_before(given(images), tmp_path / "elsewhere")
 
 
 def test_labelling_ends_with_its_time(tmp_path, images, monkeypatch):

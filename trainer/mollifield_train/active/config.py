@@ -13,6 +13,7 @@ from ..config import (
     LossConfig,
     ModelConfig,
     OptimiserConfig,
+    PretrainConfig,
     Section,
     default_model,
     read_yaml,
@@ -175,6 +176,9 @@ class TrainingConfig(Section):
     loss: LossConfig = Field(default_factory=LossConfig)
     optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)
     """Of the first training, which starts from random weights."""
+    pretrain: PretrainConfig | None = None
+    """A head start for all trainings: hot frames around the starting frames by a cheap method, which the first one has
+    labelled; null for none. They cost no labels of the oracle, and what teaches should not be the oracle itself."""
     warm: WarmConfig = Field(default_factory=WarmConfig)
 
 
@@ -255,7 +259,7 @@ class LoopConfig(Section):
 
 MAY_CHANGE = (
     *("rounds", "finish", "parallel", "directory"),
-    *(f"oracle.{key}" for key in HOW_IT_IS_RUN),
+    *(f"{oracle}.{key}" for oracle in ("oracle", "training.pretrain.oracle") for key in HOW_IT_IS_RUN),
     *("training.committee.workers", "training.committee.cluster", "training.calibrate_from"),
 )
 """Keys that a resumed run may have changed."""

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 
 import numpy as np
 from ase import Atoms
-from ase.geometry import complete_cell
+from ase.geometry import complete_cell, find_mic
 from numpy.typing import NDArray
 
 TOLERANCE = 1e-4
 """Å. Files and LAMMPS keep positions to about 1e-8; neighbours in time differ by a hundred times more than this."""
+_APART = 10
+"""Tolerances by which a length of two equal geometries may differ: both ends move, and lattice vectors between them."""
 
 
 def same_geometry(first: Atoms, second: Atoms, tolerance: float = TOLERANCE) -> bool:
@@ -47,7 +49,7 @@ class Geometries:
             return None
         # Most frames differ in these few numbers, which are compared at once.
         deviations = np.abs(np.array([row[2] for row in known]) - _invariants(atoms))
-        for index in np.flatnonzero(deviations.max(axis=1) < 4 * TOLERANCE):
+        for index in np.flatnonzero(deviations.max(axis=1) < _APART * TOLERANCE):
             name, other, _ = known[index]
             if same_geometry(atoms, other):
                 return name
@@ -59,12 +61,14 @@ def _kind(atoms: Atoms) -> tuple[object, ...]:
 
 
 def _invariants(atoms: Atoms, n_most: int = 8) -> NDArray[np.float64]:
-    """[n] lengths in Å that are equal for equal geometries: from the first atom to the next ones."""
+    """[n] lengths in Å that are equal for equal geometries: from the first atom to the next ones, or to the nearest
+    images of these; the side of a cube of the cell's volume before them."""
+    positions = atoms.get_positions()[: n_most + 1]
+    between = positions - positions[0]
     if not atoms.pbc.any():
-        positions = atoms.get_positions()
-        return np.linalg.norm(positions[: n_most + 1] - positions[0], axis=1)
-    volume = abs(np.linalg.det(complete_cell(atoms.cell.array)))
-    return np.array([volume ** (1 / 3)]) if atoms.pbc.all() else np.zeros(1)
+        return np.linalg.norm(between, axis=1)
+    volume = abs(np.linalg.det(complete_cell(atoms.cell.array))) if atoms.pbc.all() else 0.0
+    return np.append(volume ** (1 / 3), find_mic(between, atoms.cell, atoms.pbc)[1])
 
 
 def _same_distances(first: NDArray[np.float64], second: NDArray[np.float64], tolerance: float) -> bool:

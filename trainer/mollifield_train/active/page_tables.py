@@ -8,7 +8,7 @@ from typing import Any
 
 from ase.units import GPa
 
-from .store import DISCARDED, FAILED, StoredFrame, without_numbers
+from .store import DISCARDED, FAILED, without_numbers
 
 _COLUMNS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
     ("Arm", lambda row: row["arm"]),
@@ -68,11 +68,10 @@ def table(head: list[str], rows: list[list[str]], text: str = "") -> str:
     return f'<div class="scroll"><table class="{text}"><tr>{cells}</tr>{lines}</table></div>'
 
 
-def losses(frames: Sequence[StoredFrame]) -> str:
+def losses(rows_of_store: Sequence[dict[str, Any]]) -> str:
     """What was discarded and what failed, by reason: a table, or a sentence where there is nothing."""
     groups: dict[tuple[str, str, str], list[str]] = {}
-    for frame in frames:
-        columns = frame.columns
+    for columns in rows_of_store:
         if columns["status"] in (DISCARDED, FAILED):
             key = columns["arm"], columns["status"], without_numbers(columns["reason"])
             groups.setdefault(key, []).append(columns["reason"])

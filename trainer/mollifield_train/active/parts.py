@@ -34,6 +34,8 @@ class TrainTask:
     model: Path
     initial: Path | None
     """Directory of the training whose weights are the start; none: random weights."""
+    first: Path | None = None
+    """Directory of the run's first training, with the head start that all others take over; none: this is the first."""
 
 
 class Trainer(Protocol):

@@ -93,7 +93,7 @@ def write_report(
         _trajectories(config, paths, arm, n_rounds),
         _map(paths, store, arm, n_rounds, load_committee),
         _gallery(config, paths, store, arm, n_rounds, load_committee),
-        losses(store.frames()),
+        losses(store.columns()),
     ]
     path = paths.root / "report.html"
     with replacing(path) as temporary:

@@ -198,8 +198,8 @@ class ArmRun:
 
     def _goes_on(self, number: int, pool: Pool) -> bool:
         """Choose frames or look for more, where a pool has neither spent its budget nor run out of both."""
-        frames = [frame for frame in self.store.frames(arm=self.arm, round=number) if frame.system in pool.systems]
-        status = Counter(frame.columns["status"] for frame in frames)
+        rows = self.store.columns(arm=self.arm, round=number)
+        status = Counter(row["status"] for row in rows if row.get("system", "") in pool.systems)
         short = pool.batch - status[LABELLED]
         left = MAX_TRIES * pool.batch - status[LABELLED] - status[FAILED]
         if short <= 0:
@@ -207,7 +207,8 @@ class ArmRun:
         elif left <= 0:
             why = f"{short} MISSING: the oracle failed too often"
         else:
-            if status[CANDIDATE] and self._choose(number, pool, frames, min(short, left)):
+            n_tried = status[LABELLED] + status[FAILED]
+            if status[CANDIDATE] and self._choose(number, pool, n_tried, min(short, left)):
                 return True
             if self._explore_further(number, pool):
                 return True
@@ -232,9 +233,13 @@ class ArmRun:
         for frame in self.store.frames(arm=self.arm, round=number, trajectory=index)[:1]:
             self._run_trajectories(number, frame.system, [index])
 
-    def _choose(self, number: int, pool: Pool, frames: Sequence[StoredFrame], n_batch: int) -> int:
-        """Mark frames of the round for labelling, each for training or for validation; how many."""
-        found = [frame for frame in frames if frame.columns["status"] == CANDIDATE]
+    def _choose(self, number: int, pool: Pool, n_tried: int, n_batch: int) -> int:
+        """Mark frames of the round for labelling, each for training or for validation; how many.
+
+        `n_tried`: frames of the pool that went to the oracle in this round before.
+        """
+        found = self.store.frames(arm=self.arm, round=number, status=CANDIDATE)
+        found = [frame for frame in found if frame.system in pool.systems]
         found.sort(key=lambda frame: (frame.columns["trajectory"], frame.columns["step"]))
         known = [frame.atoms for frame in self.store.labelled_frames(self.arm, number)]
         scene = Scene(
@@ -245,12 +250,11 @@ class ArmRun:
             committee=self._committee(number),
             validation=self._labelled(number, VALIDATION),
         )
-        n_tried = sum(frame.columns["status"] in (LABELLED, FAILED) for frame in frames)
         of_pool = [pools(self.config).index(pool)] if pool.name else []
         rng = np.random.default_rng([self.config.seed, _STREAM, number, n_tried, *of_pool])
         choose = acquisition(self.config.arms[self.arm])
         chosen = [found[index] for index in choose(scene, n_batch, rng)]
-        n_start = len(self.store.frames(arm=GIVEN, status=LABELLED))
+        n_start = len(self.store.columns(arm=GIVEN, status=LABELLED))
         n_before = n_start + (number - 1) * labels_a_round(self.config)
         self.store.choose(
             [frame.id for frame in chosen], side_rule(self.config, n_before), self._cuts(number, scene, chosen)
@@ -288,8 +292,9 @@ class ArmRun:
         valid = self._labelled(number, VALIDATION)
         besides = f", validating with {len(valid)}" if valid else ""
         self.say(f"round {number}: training on {len(frames)} frames{besides}")
-        before = self._folder(number - 1) / "training" if number else None
-        self.parts.train(TrainTask(frames, valid, folder / "training", folder / "model.pt", before), self.config)
+        before, first = ((self._folder(n) / "training" if number else None) for n in (number - 1, 0))
+        task = TrainTask(frames, valid, folder / "training", folder / "model.pt", before, first)
+        self.parts.train(task, self.config)
 
     def _labelled(self, number: int, side: str) -> list[Atoms]:
         return [frame.atoms for frame in self.store.labelled_frames(self.arm, number, side)]

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 CANDIDATE, CHOSEN, LABELLED = "candidate", "chosen", "labelled"
 FAILED, DISCARDED = "failed", "discarded"
+SPENT = (CHOSEN, LABELLED, FAILED)
+"""What was sent to the oracle, or is about to be."""
 DUPLICATE = "equal to"
 """How the reason begins why a frame was discarded that the run has already."""
 GIVEN, TEST_SET = "given", "test"
@@ -184,16 +186,12 @@ class Store:
 
     def _known(self, arm: str, round_: int, trajectory: int) -> Geometries:
         """Frames that a trajectory of an arm cannot find anew."""
-        spent = (CHOSEN, LABELLED, FAILED)
-
-        def counts(columns: dict[str, Any]) -> bool:
-            this_round = columns["round"] == round_ and columns["arm"] == arm
-            if this_round and columns["trajectory"] == trajectory:
-                return False
-            return columns["status"] in spent or (this_round and columns["status"] == CANDIDATE)
-
-        frames = self.frames(arm=GIVEN) + self.frames(arm=TEST_SET) + self.frames(arm=arm)
-        return Geometries((f"frame {f.id} ({f.columns['arm']})", f.atoms) for f in frames if counts(f.columns))
+        # Asked for by status: candidates of earlier rounds are most of what a run has, and none of these.
+        frames = [f for of in (GIVEN, TEST_SET, arm) for status in SPENT for f in self.frames(arm=of, status=status)]
+        frames += self.frames(arm=arm, round=round_, status=CANDIDATE)
+        own = {"arm": arm, "round": round_, "trajectory": trajectory}
+        others = (f for f in frames if any(f.columns[key] != value for key, value in own.items()))
+        return Geometries((f"frame {f.id} ({f.columns['arm']})", f.atoms) for f in others)
 
     def choose(self, ids: Iterable[int], side_of: SideOf = always_train, cuts: Mapping[int, Cut] | None = None) -> None:
         """Mark candidates as the batch to label: all of them or, if killed, none.
@@ -257,10 +255,10 @@ class Store:
                 for row in database.select(sort="id", **where)
             ]
 
-    def columns(self) -> list[dict[str, Any]]:
-        """Of all rows, in the order in which they were added, without their atoms: much less to read."""
+    def columns(self, **where: Any) -> list[dict[str, Any]]:
+        """Those of `frames`, without the atoms: much less to read."""
         with self._database as database:
-            rows = database.select(sort="id", columns=["id", "key_value_pairs"], include_data=False)
+            rows = database.select(sort="id", columns=["id", "key_value_pairs"], include_data=False, **where)
             return [dict(row.key_value_pairs) for row in rows]
 
     def labelled_frames(self, arm: str, round_: int, side: str | None = None) -> list[StoredFrame]:
@@ -278,8 +276,8 @@ class Store:
 
     def oracle_calls(self, arm: str, round_: int) -> int:
         """Oracle calls spent on an arm (and on the given frames) up to and including a round."""
-        frames = self.frames(arm=GIVEN) + ([] if arm == GIVEN else self.frames(arm=arm))
-        return sum(f.columns["calls"] for f in frames if f.columns["round"] <= round_)
+        rows = [row for of in {GIVEN, arm} for status in SPENT for row in self.columns(arm=of, status=status)]
+        return sum(row["calls"] for row in rows if row["round"] <= round_)
 
 
 def _atoms_of(row: Any) -> Atoms:

@@ -21,8 +21,8 @@ def counts(store: Store, config: LoopConfig, arm: str, number: int) -> dict[str,
         "n_valid": sum(frame.columns["side"] == VALIDATION for frame in labelled),
         "n_missing": number * labels_a_round(config) - found["n_new"],
         "oracle_calls": store.oracle_calls(arm, number),
-        "n_shared": sum(frame.columns.get("shared", 0) for frame in own if frame.columns["status"] == LABELLED),
-        "n_failed": found["n_failed"] + len(store.frames(arm=GIVEN, status=FAILED)),
+        "n_shared": sum(row.get("shared", 0) for row in own if row["status"] == LABELLED),
+        "n_failed": found["n_failed"] + len(store.columns(arm=GIVEN, status=FAILED)),
     }
 
 
@@ -36,7 +36,8 @@ def counts_by_system(
     found: dict[str, dict[str, Any]] = {}
     for system in systems_of(config):
         found[system] = _counts(
-            [frame for frame in own if frame.system == system], [frame for frame in labelled if frame.system == system]
+            [row for row in own if row.get("system", "") == system],
+            [frame for frame in labelled if frame.system == system],
         )
         if system in budgets:
             found[system]["n_missing"] = number * budgets[system] - found[system]["n_new"]
@@ -45,20 +46,21 @@ def counts_by_system(
     return found
 
 
-def _found(store: Store, arm: str, number: int) -> list[StoredFrame]:
-    """What the arm itself has come to."""
-    frames = [] if arm == GIVEN else store.frames(arm=arm)
-    return [frame for frame in frames if frame.columns["round"] <= number]
+def _found(store: Store, arm: str, number: int) -> list[dict[str, Any]]:
+    """Columns of what the arm itself has come to; candidates, which nothing came of, are the most, and not counted."""
+    statuses = () if arm == GIVEN else (LABELLED, FAILED, DISCARDED)
+    rows = [row for status in statuses for row in store.columns(arm=arm, status=status)]
+    return [row for row in rows if row["round"] <= number]
 
 
-def _counts(own: Sequence[StoredFrame], labelled: Sequence[StoredFrame]) -> dict[str, int]:
-    status = Counter(frame.columns["status"] for frame in own)
-    reasons = [frame.columns["reason"] for frame in own if frame.columns["status"] == DISCARDED]
+def _counts(own: Sequence[dict[str, Any]], labelled: Sequence[StoredFrame]) -> dict[str, int]:
+    status = Counter(row["status"] for row in own)
+    reasons = [row["reason"] for row in own if row["status"] == DISCARDED]
     n_duplicates = sum(reason.startswith(DUPLICATE) for reason in reasons)
     return {
         "n_frames": sum(not is_isolated_atom(frame.atoms) for frame in labelled),
         "n_new": status[LABELLED],
-        "n_cut": sum("cut" in frame.columns and frame.columns["status"] == LABELLED for frame in own),
+        "n_cut": sum("cut" in row and row["status"] == LABELLED for row in own),
         "n_failed": status[FAILED],
         "n_discarded": len(reasons) - n_duplicates,
         "n_duplicates": n_duplicates,

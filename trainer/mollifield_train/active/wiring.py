@@ -17,7 +17,7 @@ from ..config import DataConfig, TrainConfig
 from ..data.labels import FORCES_MASK
 from ..durable import replacing, write_json
 from ..training.run import train
-from ..training.run_directory import LAST_CHECKPOINT, MODEL_FILE
+from ..training.run_directory import LAST_CHECKPOINT, MODEL_FILE, PRETRAIN_FOLDER
 from .config import LoopConfig
 from .explore import explore
 from .exported import ExportedCommittee
@@ -50,6 +50,7 @@ def train_committee(task: TrainTask, config: LoopConfig) -> None:
         initial=task.initial,
         progress=False,
         report=lambda line: say("train", line.removeprefix("data: ")),
+        head_start=None if task.first is None else task.first / PRETRAIN_FOLDER,
     )
     model = _calibrated(result.directory / MODEL_FILE, task, config)
     # Copied last: this file's existence says that the round is trained.
@@ -111,5 +112,6 @@ def train_config(task: TrainTask, config: LoopConfig) -> TrainConfig:
         committee=settings.committee,
         loss=settings.loss,
         optimiser=optimiser,
+        pretrain=settings.pretrain,
         uncertainty=settings.uncertainty,
     )

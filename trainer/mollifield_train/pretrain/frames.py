@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,6 +109,30 @@ def oracle_frames(
         task, trajectory = ended[0]
         notes.append(f"{len(ended)} trajectories ended early: from {task.start.origin}, {trajectory.reason}")
     return OracleFrames(frames, _seconds(folder), [f"pretrain: {note}" for note in notes])
+
+
+def labelled_before(given: Sequence[Summary], folder: Path) -> OracleFrames:
+    """The frames that an earlier training with fewer given frames left in `folder`, whatever they were made by.
+
+    Their energies have the zero of the labels in `given`. Raises ValueError where there are none, or one that a
+    trajectory began at is not among `given`.
+    """
+    starts = {frame.content: frame for frame in given}
+    found = []
+    for number in count():
+        file = folder / f"trajectory-{number}.json"
+        if not file.exists():
+            break
+        content = read_json(file)
+        key = content.pop("key")
+        if key["start"] not in starts:
+            raise ValueError(f"{file}: began at a frame that is not among the {len(given)} that are trained on")
+        task = _Task(number, starts[key["start"]].loaded(), key["n_frames"], float("nan"))
+        found.append(_Run(task, Trajectory(**content)))
+    frames = _frames(found, folder)
+    if not frames:
+        raise ValueError(f"{folder}: holds no frames of an earlier training's 'pretrain'")
+    return OracleFrames(frames, 0.0, [f"pretrain: {len(frames)} frames that were labelled before"])
 
 
 def _tasks(config: PretrainConfig, seed: int, given: Sequence[Summary]) -> list[_Task]:

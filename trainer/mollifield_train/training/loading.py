@@ -15,7 +15,7 @@ from ..data.statistics import Statistics, force_scale, species_of
 from ..data.summary import Summary
 from ..data.work import odd_works
 from ..model.protocol import Potential
-from ..pretrain.frames import oracle_frames
+from ..pretrain.frames import labelled_before, oracle_frames
 from .holders import Holder, holder_of
 
 
@@ -112,16 +112,22 @@ def load_data(
     )
 
 
-def with_oracle_frames(config: TrainConfig, data: TrainingData, folder: Path) -> TrainingData:
+def with_oracle_frames(
+    config: TrainConfig, data: TrainingData, folder: Path, before: Path | None = None
+) -> TrainingData:
     """`data` with what `config.pretrain` asks for; labels are kept in `folder`. At most half of the minutes are spent.
 
-    Raises ValueError as `pretrain.frames.oracle_frames`, and where one trajectory took all minutes.
+    `before`: where another training kept its labels, which are taken instead. Raises ValueError as
+    `pretrain.frames.oracle_frames` or `labelled_before`, and where one trajectory took all minutes.
     """
     if config.pretrain is None:
         return data
     minutes, statistics = config.optimiser.minutes, data.statistics
     given = data.training.frames
-    made = oracle_frames(config.pretrain, config.seed, given, folder, None if minutes is None else 30.0 * minutes)
+    if before is None:
+        made = oracle_frames(config.pretrain, config.seed, given, folder, None if minutes is None else 30.0 * minutes)
+    else:
+        made = labelled_before(given, before)
     if minutes is not None and made.seconds >= 60.0 * minutes:
         raise ValueError(
             f"pretrain: {len(made.frames)} frames took {made.seconds:.3g} s, all that 'optimiser.minutes' {minutes:g} "

@@ -67,12 +67,14 @@ def train(
     initial: str | Path | None = None,
     progress: bool = True,
     report: Callable[[str], None] = print,
+    head_start: Path | None = None,
 ) -> TrainResult:
     """Train the committee of `config` and export it to directory/model.pt.
 
     `resume` continues from the last checkpoint, exactly; `initial` takes the place of the config's. `report` is told, a
-    line each, what is odd about the data. Raises ValueError for unusable data, a directory in use, a resumed run of
-    another config, and a loss that is not finite.
+    line each, what is odd about the data. `head_start`: the folder (`PRETRAIN_FOLDER`) of an earlier training, whose
+    frames are taken in place of new ones where the config has `pretrain`. Raises ValueError for unusable data, a
+    directory in use, a resumed run of another config, and a loss that is not finite.
     """
     if initial is not None:
         config = config.model_copy(update={"initial": str(initial)})
@@ -80,7 +82,7 @@ def train(
     device = choose_device(config.device)
     checkpoint = directory.begin(config, resume)
     with ranks_of(config) as ranks:
-        data, model = _data_and_model(config, checkpoint, progress)
+        data, model = _data_and_model(config, checkpoint, progress, head_start)
         for note in data.notes:
             report(f"data: {note}")
         directory.write_config(config)
@@ -190,18 +192,19 @@ def refit_shifts(
 
 
 def _data_and_model(
-    config: TrainConfig, checkpoint: dict[str, Any] | None = None, progress: bool = True
+    config: TrainConfig, checkpoint: dict[str, Any] | None = None, progress: bool = True, head_start: Path | None = None
 ) -> tuple[TrainingData, Potential]:
     """What to train, and on what; a continued run has the split that it began with."""
     folder = Path(config.directory) / PRETRAIN_FOLDER
     if config.initial is None:
         before = [] if checkpoint is None else checkpoint["trained_before"]
-        data = with_oracle_frames(config, load_data(config, trained_before=before, progress=progress), folder)
+        data = load_data(config, trained_before=before, progress=progress)
+        data = with_oracle_frames(config, data, folder, head_start)
         return data, build_potential(config, data.statistics, config.seed, config.committee.n_members)
     known, before = warm_start(config, config.initial)
     if checkpoint is not None:
         before = checkpoint["trained_before"]
-    data = with_oracle_frames(config, load_data(config, known, before, progress), folder)
+    data = with_oracle_frames(config, load_data(config, known, before, progress), folder, head_start)
     model = with_species(known, data.statistics.species, config.seed)
     _set_new_shifts(model, known.species, data)
     # The repulsion makes room for what comes nearer in the new frames.
