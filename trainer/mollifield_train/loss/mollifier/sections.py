@@ -68,8 +68,9 @@ class GradientConfig(FormConfig):
     form: Literal["gradient"] = "gradient"
     """The mollified squared gradient, as written."""
     weight: NonNegativeFloat = 0.001
-    """λ_M; 0 switches the term off. What counts is λ_M / λ_F, 1e-6 by default: at convergence the
-    force term is tiny while |dE/dr|^2 is not, and a weight near λ_F shrinks the forces."""
+    """λ_M; 0 switches the term off. What counts is λ_M / λ_F, 1e-6 by default, and harmless below 1e-5 by an estimate:
+    at convergence the force term is tiny while |dE/dr|^2 is not, and a weight near λ_F shrinks the forces
+    (docs/mollifier.md)."""
     samples: PositiveInt = 2
     """Antithetic pairs of a frame and step (`monte_carlo`)."""
     integral: Literal["monte_carlo", "quadrature"] = "monte_carlo"
