@@ -22,7 +22,9 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from mollifield_train.model.equivariant.network import EquivariantPotential
+from mollifield_train.model.linear import EquivariantLinear
 from mollifield_train.model.messages import SplineMessages
+from mollifield_train.model.product import FusedUpdate, Update
 
 FLOAT = 4  # bytes
 
@@ -57,18 +59,27 @@ def convolution_work(part: SplineMessages, n_edges: int, n_channels: int, by_fea
     return Work(n_edges * forward, forward_bytes), Work(n_edges * backward, backward_bytes)
 
 
-def linear_flops(model: EquivariantPotential, n_atoms: int) -> float:
-    """Linear maps of layers and readout, forward and the gradient by their input."""
-    total = 0.0
-    for number, layer in enumerate(model.layers):
-        maps = [layer.update.mix]
-        if number > 0:  # those of the first layer are made once a species
-            maps += [layer.mix_in, layer.mix_self]
-        for mix in maps:
-            for l, matrix in enumerate(mix.matrices()):
-                total += 2 * (2 * l + 1) * matrix[0].numel()
+def map_flops(mix: EquivariantLinear) -> float:
+    """Of a linear map, for one atom."""
+    return sum(2 * (2 * l + 1) * matrix[0].numel() for l, matrix in enumerate(mix.matrices()))
+
+
+def other_linear_flops(model: EquivariantPotential, n_atoms: int) -> float:
+    """Linear maps before and after the updates of layers, forward and the gradient by their input."""
+    # Those of the first layer are made once a species.
+    total = sum(map_flops(layer.mix_in) + map_flops(layer.mix_self) for layer in list(model.layers)[1:])
     total += 2 * model.readout.weight_1[0].numel() + 2 * model.readout.weight_2[0].numel()
     return 2 * n_atoms * total
+
+
+def update_work(update: Update | FusedUpdate, n_atoms: int, n_channels: int, n_gate_inputs: int) -> tuple[Work, Work]:
+    """Forward and backward: linear maps; three operations a term and channel of products, and twice that back."""
+    maps, products = (update.maps, update.products) if isinstance(update, FusedUpdate) else ([update.mix], [])
+    linear = sum(map_flops(part) for part in maps)
+    multiplied = 3 * n_channels * sum(len(product.terms) for product in products)
+    n_kept = len(products) * maps[0].n_out * len(maps[0].widths) ** 2  # features that are kept for the way back
+    n_bytes = n_atoms * FLOAT * (sum(maps[0].rows) * n_channels + n_kept + 2 * n_gate_inputs)
+    return Work(n_atoms * (linear + multiplied), n_bytes), Work(n_atoms * (linear + 2 * multiplied), n_bytes)
 
 
 def copy_case(n_bytes: int):
@@ -87,7 +98,7 @@ def evaluate(model: EquivariantPotential, vectors: Tensor, index: Tensor, types:
 def operator_cases(
     model: EquivariantPotential, vectors: Tensor, index: Tensor, types: Tensor, timed: Callable[..., Run] = local
 ) -> dict[str, Run]:
-    """Each layer's convolution and linear map alone, forward and backward."""
+    """Each layer's convolution and update alone, forward and backward."""
     cases = {}
     x, harmonics, basis, lengths = model.embedding(vectors, types)
     for k, layer in enumerate(model.layers):
@@ -100,17 +111,17 @@ def operator_cases(
 
         out = convolve()
         messages = out.detach().requires_grad_()
-        mixed = layer.update(messages)
+        kept = layer.keep(x, layer.type_scales.index_select(1, types)).detach()
+        mixed = layer.update(messages, kept)
         for name, run, result, by in (
             ("convolution", convolve, out, wanted),
-            ("linear", partial(layer.update, messages), mixed, [messages]),
+            ("update", partial(layer.update, messages, kept), mixed, [messages]),
         ):
             cases[f"{name} {k + 1} forward"] = timed(run)
             gradient = torch.randn_like(result)
             cases[f"{name} {k + 1} backward"] = timed(
                 partial(torch.autograd.grad, result, by, gradient, retain_graph=True)
             )
-        kept = layer.keep(x, layer.type_scales.index_select(1, types))
         x = layer.receive(sent, kept, harmonics, lengths, basis, index).detach()
     return cases
 
@@ -121,11 +132,9 @@ def counted_work(model: EquivariantPotential, n_atoms: int, n_edges: int) -> dic
     for k, layer in enumerate(model.layers):
         forward, backward = convolution_work(layer.messages, n_edges, 32, k > 0)
         work |= {f"convolution {k + 1} forward": forward, f"convolution {k + 1} backward": backward}
-        mix = layer.update.mix
-        flops = sum(2 * n_atoms * (2 * l + 1) * w[0].numel() for l, w in enumerate(mix.matrices()))
-        n_bytes = n_atoms * FLOAT * (sum(mix.rows) * 32 + layer.n_gate_inputs)
-        work |= {f"linear {k + 1} {way}": Work(flops, n_bytes) for way in ("forward", "backward")}
-    flops = linear_flops(model, n_atoms) + sum(w.flops for k, w in work.items() if "linear" not in k)
+        forward, backward = update_work(layer.update, n_atoms, 32, layer.n_gate_inputs)
+        work |= {f"update {k + 1} forward": forward, f"update {k + 1} backward": backward}
+    flops = other_linear_flops(model, n_atoms) + sum(w.flops for w in work.values())
     work["evaluation"] = Work(flops, sum(w.n_bytes for w in work.values()))
     return work
 
@@ -145,7 +154,7 @@ def main() -> None:
         parameter.requires_grad_(False)
 
     a = torch.randn(1024, 1024)
-    widest = max(model.layers[0].update.mix.matrices(), key=lambda w: w.shape[1])[0]
+    widest = max((w for part in model.layers[0].update.maps for w in part.matrices()), key=lambda w: w.shape[1])[0]
     narrow = torch.randn(5 * n_atoms, widest.shape[0])
     sizes = {"256 KiB": 2**18, "8 MiB": 2**23, "256 MiB": 2**28}
     cases = {"GEMM 1024^3": local(lambda: a @ a), "GEMM layer": local(lambda: narrow @ widest)}

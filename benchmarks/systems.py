@@ -26,6 +26,8 @@ from mollifield_train.model.equivariant.network import EquivariantPotential
 
 R_MAX = 5.0  # Å
 SPECIES = {"silicon": ["Si"], "ethanol": ["H", "C", "O"]}
+SHORTEST = {"silicon": ((2.16,),), "ethanol": None}
+"""Å: the shortest distance in frames like `silicon`, which a trained model knows; its repulsion then rests."""
 
 
 def silicon(cells: int, seed: int = 0) -> Atoms:
@@ -64,6 +66,7 @@ def potential(
             energy_scale=1.0,
             n_members=n_members,
             dtype=dtype,
+            shortest_distances=SHORTEST[system],
         )
     )
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from mollifield_train.config import LossConfig
 from mollifield_train.loss.kernels import CompactKernel, GaussianKernel
 from mollifield_train.loss.mollifier.gradient import joint_monte_carlo, monte_carlo, quadrature
 from mollifield_train.loss.mollifier.weights import draw_frames, mollifier_term, scheduled_weight
+from mollifield_train.training.objective import Objective
 
 N_ATOMS = torch.tensor([2, 1, 3])
 POSITIONS = torch.tensor(np.random.default_rng(0).normal(size=(6, 3)))
@@ -177,6 +179,16 @@ def test_part_of_a_batch_is_unbiased(fraction):
     assert abs(np.mean(means) - per_frame.mean().item()) < 4.0 * error
     assert np.ptp(counts) < 0.1 * counts.mean() + 200
     assert draw_frames(4, 0.01, rng).size == 1
+
+
+def test_schedules_end_early():
+    times = (0.0, 0.3, 0.6, 0.7, 1.0)
+    assert [scheduled_weight("constant", 2.0, t, until=0.6) for t in times] == [2.0, 2.0, 2.0, 0.0, 0.0]
+    assert [scheduled_weight("linear", 2.0, t, until=0.6) for t in times] == [2.0, 1.0, 0.0, 0.0, 0.0]
+    assert [round(scheduled_weight("cosine", 2.0, t, until=0.6), 12) for t in times] == [2.0, 1.0, 0.0, 0.0, 0.0]
+    assert scheduled_weight("constant", 2.0, 1.1) == 2.0  # a run of so many minutes ends a little late
+    objective = Objective(LossConfig(mollifier={"form": "residual", "weight": 3.0, "until": 0.7}), 1.0, seed=0)
+    assert [objective.mollifier_weight(t) for t in (0.0, 0.69, 0.71)] == [3.0, 3.0, 0.0]
 
 
 def test_schedules_fall_to_zero():

@@ -11,6 +11,7 @@ from mollifield_train.model.geometry import GeometryE3nn
 from mollifield_train.model.irreps import tensor_product_paths
 from mollifield_train.model.linear import EquivariantLinear, Gate, GateNative, LinearNative
 from mollifield_train.model.messages import RadialMessages, SplineMessages
+from mollifield_train.model.product import FusedUpdate
 from mollifield_train.model.radial import BesselBasis, RadialNetwork
 from mollifield_train.model.samples import load_member_state, member_state
 
@@ -215,8 +216,10 @@ def test_splines_follow_the_radial_network() -> None:
     assert (weights[:, lengths[0] >= r_max] == 0).all()
 
 
-def test_splines_have_no_second_derivative() -> None:
-    model = build_potential(torch.float64, backend="native").tabulated(128)
+@pytest.mark.parametrize("settings", [{"correlation": 2}, {"correlation": 3}], ids=str)
+def test_what_is_run_has_no_second_derivative(settings: dict[str, object]) -> None:
+    """Of splines, nor of updates in one operator where the messages are."""
+    model = build_potential(torch.float64, backend="native", **settings).tabulated(128)
     vectors = torch.randn(3, 4, 3, dtype=DOUBLE).requires_grad_()
     edge_index, types = torch.tensor([[0, 0, 1, 1], [1, 1, 0, 0]]), torch.tensor([0, 1])
     energies = model(vectors, edge_index, types)["atomic_energies"]
@@ -247,6 +250,45 @@ def test_backends_give_one_model(dtype: torch.dtype, l_max: int, settings: dict[
         limit = {torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
         assert abs(ours.atomic_energies - theirs.atomic_energies).max() < limit * abs(theirs.atomic_energies).max()
         assert abs(ours.forces - theirs.forces).max() < 10 * limit * abs(theirs.forces).max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("channels", [3, 32])
+@pytest.mark.parametrize("correlation", [2, 3])
+@pytest.mark.parametrize("n_atoms", [1, 53])  # more than are taken at a time, and a part
+def test_fused_update_equals_its_parts(n_atoms: int, correlation: int, channels: int, dtype: torch.dtype) -> None:
+    """Of the layers of a model: those that go on to all degrees, and the last, which needs scalars alone."""
+    model = build_potential(dtype, backend="native", n_layers=2, n_channels=channels, correlation=correlation)
+    generator = torch.Generator().manual_seed(3)
+    for layer in model.layers:
+        n_rows = sum(layer.update.mix.rows)
+        shapes = (model.n_members, n_atoms, n_rows, channels), (model.n_members, n_atoms, layer.n_gate_inputs)
+        inputs = [torch.randn(shape, generator=generator, dtype=DOUBLE).to(dtype).requires_grad_() for shape in shapes]
+
+        def orders(update, inputs=inputs) -> list[torch.Tensor]:
+            out = update(*inputs)
+            cotangent = torch.linspace(-1, 1, out.numel(), dtype=dtype).view_as(out)
+            return [out, *torch.autograd.grad(out, inputs, cotangent)]
+
+        for ours, theirs in zip(orders(FusedUpdate(layer.update)), orders(layer.update), strict=True):
+            limit = 3 * TOLERANCE[dtype] * float(theirs.detach().abs().max())
+            torch.testing.assert_close(ours, theirs, atol=limit, rtol=0)
+
+
+def test_fused_update_names_what_does_not_fit() -> None:
+    update = FusedUpdate(build_potential(DOUBLE, 1, backend="native", n_channels=4, correlation=3).layers[0].update)
+    n_rows, n_inputs = sum(update.maps[0].rows), update.n_scalars + 8 * 4
+    messages, kept = torch.ones(1, 2, n_rows, 4, dtype=DOUBLE), torch.ones(1, 2, n_inputs, dtype=DOUBLE)
+    for arguments, message in (
+        ((messages[:, :, 1:], kept), "messages: found"),
+        ((messages, kept[:, 1:]), "kept: found"),
+        ((messages.float(), kept), "share one dtype"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            update(*arguments)
+    update.square_paths[1] += 1
+    with pytest.raises(ValueError, match="square: found a product of 9 and 9 components"):
+        update(messages, kept)
 
 
 def product_reference(l_max: int, l_out: int, channels: int):

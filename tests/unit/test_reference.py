@@ -16,7 +16,7 @@ import torch
 from mollifield import has_native
 from mollifield_train.model.coupling import coupling_table
 from mollifield_train.model.geometry import GeometryE3nn
-from mollifield_train.model.irreps import tensor_product_paths
+from mollifield_train.model.irreps import paths_per_l, tensor_product_paths
 
 from .test_instruction_sets import TOLERANCE
 from .test_operators import three_orders_of
@@ -27,6 +27,9 @@ N_ATOMS, N_CENTRES = 5, 4  # the last atom only sends
 R_MAX = 2.0
 MEMBERS_GEOMETRIES = [(1, 1), (3, 1), (3, 3)]
 DTYPES = [torch.float32, torch.float64]
+
+FIRST_ORDER = ("spline_convolution", "products_update")
+"""Without second derivatives."""
 
 Operator = tuple[Callable[..., torch.Tensor], list[torch.Tensor]]
 
@@ -85,6 +88,21 @@ def operators(
             [random(members, N_ATOMS, 20, n_channels), random(members, n_channels * (2 * 7 + 4 + 3 * 4))],
         ),
     }
+    per_l, one, n_scalars = paths_per_l(paths), [1] * (l + 1), 2 * n_channels
+    to_features, to_gate = n_channels * n_channels, [2] + [1] * l  # l = 0 has the gates too
+    sizes = [
+        to_features * (l + 1),
+        *(to_features * sum(n * width for n, width in zip(counts, to_gate, strict=True)) for counts in (one, per_l)),
+        to_features * sum(per_l),
+        to_features * sum(n * width for n, width in zip(per_l, to_gate, strict=True)),
+    ]
+    fixed = [random(members, size).detach() for size in sizes]
+    all_of["products_update"] = (
+        lambda x, kept: OPS.products_update(
+            x, kept, fixed, [terms] * 2, [coefficients] * 2, one, per_l, per_l, n_scalars, 0.7
+        ),
+        [x, random(members, N_ATOMS, n_scalars + (n_components - 1) * n_channels)],
+    )
     for degree in degrees:
         n_inputs = ((degree + 1) ** 2 + degree) * n_channels
         all_of[f"gate {degree}"] = (lambda u, d=degree: OPS.gate(u, d), [random(members, N_ATOMS, n_inputs)])
@@ -93,8 +111,8 @@ def operators(
 
 
 def derivatives(name: str, function: Callable[..., torch.Tensor], inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Value, first and second derivatives; of a spline, which has no second ones, value and first ones."""
-    if name != "spline_convolution":
+    """Value, first and second derivatives; of those that are run, not trained, value and first ones."""
+    if name not in FIRST_ORDER:
         found = three_orders_of(function, *inputs)
     else:
         out = function(*inputs)
@@ -114,7 +132,7 @@ def checked() -> dict[str, bool]:
     small = operators(2, 1, torch.float64, l=1, n_edges=4, n_channels=1, degrees=(0, 1, 4))
     return {
         name: torch.autograd.gradcheck(function, inputs)
-        and (name == "spline_convolution" or torch.autograd.gradgradcheck(function, inputs))
+        and (name in FIRST_ORDER or torch.autograd.gradgradcheck(function, inputs))
         for name, (function, inputs) in small.items()
     }
 
@@ -185,7 +203,7 @@ def test_a_gpu_gives_the_same_numbers(dtype: torch.dtype) -> None:
 
 
 def test_derivatives_of_the_reference_are_those_of_its_values() -> None:
-    assert len(reference()["checked"]) == 4 + 2 * 3
+    assert len(reference()["checked"]) == 5 + 2 * 3
     assert all(reference()["checked"].values())
 
 
@@ -219,7 +237,7 @@ def test_a_device_without_kernels_runs_the_reference() -> None:
 
 def test_tensors_of_two_devices_are_refused() -> None:
     on_cpu, elsewhere = operators(1, 1, torch.float32), operators(1, 1, torch.float32, "meta")
-    for name in ("convolution", "spline_convolution", "channel_product", "linear"):
+    for name in ("convolution", "spline_convolution", "channel_product", "linear", "products_update"):
         function, inputs = on_cpu[name]
         with pytest.raises(ValueError, match="must lie on one device; found cpu, .*meta"):
             function(*inputs[:-1], elsewhere[name][1][-1])

@@ -14,6 +14,7 @@
 
 #include "coupling.hpp"
 #include "linear.hpp"
+#include "update.hpp"
 
 namespace mollifield::operators {
 
@@ -76,12 +77,22 @@ struct EdgeGeometryForms {
                                                                     const at::Tensor &tangent, std::int64_t l_max);
 };
 
+// Null where an implementation has none: the operator is then composed of the forms above. Forward also gives what
+// backward reads: features, and pairs after `inner` where there are triples. Backward: the gradient by the messages.
+struct ProductsUpdateForms {
+  at::Tensor (*forward)(const at::Tensor &messages, const at::Tensor &kept, const std::vector<at::Tensor> &weights,
+                        const UpdatePlan &, at::Tensor *features, at::Tensor *inner);
+  at::Tensor (*backward)(const at::Tensor &features, const at::Tensor &inner, const std::vector<at::Tensor> &weights,
+                         const UpdatePlan &, const at::Tensor &grad_out);
+};
+
 struct Implementation {
   ConvolutionForms convolution;
   ChannelProductForms channel_product;
   LinearForms linear;
   GateForms gate;
   EdgeGeometryForms edge_geometry;
+  ProductsUpdateForms products_update;
 };
 
 // The one for where this tensor lies: kernels for the CPU, those for CUDA where they are built, and the reference on

@@ -69,9 +69,9 @@ class Update(nn.Module):
         super().__init__()
         self.mix = mix
 
-    def forward(self, messages: Tensor) -> Tensor:
-        """`[M, N, K, C]` -> `[M, N, D]`, see `linear.Gate`."""
-        return self.mix(messages)
+    def forward(self, messages: Tensor, kept: Tensor) -> Tensor:
+        """`messages [M, N, K, C]`, and `kept [M, N, D]` of the atom itself -> `[M, N, D]`, see `linear.Gate`."""
+        return self.mix(messages) + kept
 
 
 class SquaredUpdate(nn.Module):
@@ -83,10 +83,10 @@ class SquaredUpdate(nn.Module):
 
     def __init__(
         self,
-        square: nn.Module,
-        mix: nn.Module,
-        mix_linear: nn.Module,
-        mix_square: nn.Module,
+        square: ProductE3nn | ProductNative,
+        mix: EquivariantLinear,
+        mix_linear: EquivariantLinear,
+        mix_square: EquivariantLinear,
         l_max_out: int,
         n_channels: int,
     ) -> None:
@@ -98,12 +98,12 @@ class SquaredUpdate(nn.Module):
         self.mix_linear = mix_linear
         self.mix_square = mix_square
 
-    def forward(self, messages: Tensor) -> Tensor:
+    def forward(self, messages: Tensor, kept: Tensor) -> Tensor:
         """As `Update.forward`."""
         features = self.mix(messages)
         features = features.view(features.shape[0], features.shape[1], -1, self.n_channels)
         linear = self.mix_linear(features.narrow(2, 0, self.n_out))
-        return linear + self.mix_square(self.square(features, features))
+        return kept + linear + self.mix_square(self.square(features, features))
 
 
 class CubedUpdate(nn.Module):
@@ -115,13 +115,13 @@ class CubedUpdate(nn.Module):
 
     def __init__(
         self,
-        square: nn.Module,
-        cube: nn.Module,
-        mix: nn.Module,
-        mix_linear: nn.Module,
+        square: ProductE3nn | ProductNative,
+        cube: ProductE3nn | ProductNative,
+        mix: EquivariantLinear,
+        mix_linear: EquivariantLinear,
         mix_square: EquivariantLinear,
-        mix_inner: nn.Module,
-        mix_cube: nn.Module,
+        mix_inner: EquivariantLinear,
+        mix_cube: EquivariantLinear,
         l_max_out: int,
         n_channels: int,
     ) -> None:
@@ -137,12 +137,61 @@ class CubedUpdate(nn.Module):
         self.mix_inner = mix_inner
         self.mix_cube = mix_cube
 
-    def forward(self, messages: Tensor) -> Tensor:
+    def forward(self, messages: Tensor, kept: Tensor) -> Tensor:
         """As `Update.forward`."""
         features = self.mix(messages)
         features = features.view(features.shape[0], features.shape[1], -1, self.n_channels)
         square = self.square(features, features)
         pairs = self.mix_inner(square).view(features.shape)
-        out = self.mix_linear(features.narrow(2, 0, self.n_out))
+        out = kept + self.mix_linear(features.narrow(2, 0, self.n_out))
         out = out + self.mix_square(square.narrow(2, 0, self.n_square))
         return out + self.mix_cube(self.cube(pairs, features))
+
+
+class FusedUpdate(nn.Module):
+    """The same numbers from `torch.ops.mollifield.products_update`: what is run, not trained.
+
+    First derivatives by messages and by what is kept, none by the weights. A few atoms pass through all maps and
+    products at once, so that what lies between stays in the processor's cache.
+    """
+
+    cube_paths: list[int]
+
+    def __init__(self, update: SquaredUpdate | CubedUpdate) -> None:
+        """`update` of the native backend, whose weights are shared."""
+        super().__init__()
+        maps, products = [update.mix, update.mix_linear, update.mix_square], [update.square]
+        self.cube_paths = []
+        if isinstance(update, CubedUpdate):
+            maps += [update.mix_inner, update.mix_cube]
+            products.append(update.cube)
+            self.cube_paths = update.cube.paths_per_l
+        self.maps = nn.ModuleList(maps)
+        self.products = nn.ModuleList(products)
+        self.message_paths: list[int] = update.mix.n_paths
+        self.square_paths: list[int] = update.square.paths_per_l
+        self.n_scalars: int = update.mix_linear.n_scalars_out
+        self.scale: float = update.mix.scale
+
+    def forward(self, messages: Tensor, kept: Tensor) -> Tensor:
+        """As `Update.forward`."""
+        weights: list[Tensor] = []
+        for part in self.maps:
+            weights.append(part.weight)
+        terms: list[Tensor] = []
+        coefficients: list[Tensor] = []
+        for product in self.products:
+            terms.append(product.terms)
+            coefficients.append(product.coefficients)
+        return torch.ops.mollifield.products_update(
+            messages,
+            kept,
+            weights,
+            terms,
+            coefficients,
+            self.message_paths,
+            self.square_paths,
+            self.cube_paths,
+            self.n_scalars,
+            self.scale,
+        )

@@ -208,7 +208,8 @@ class Objective:
         term = self.config.mollifier
         if term is None:
             return 0.0
-        return scheduled_weight(term.schedule, term.weight if term.share is None else term.share, progress)
+        weight = term.weight if term.share is None else term.share
+        return scheduled_weight(term.schedule, weight, progress, term.until)
 
     def mollifier_loss(
         self,

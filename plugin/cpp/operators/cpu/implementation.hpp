@@ -10,6 +10,7 @@ ChannelProductForms channel_product();
 LinearForms linear();
 GateForms gate();
 EdgeGeometryForms edge_geometry();
+ProductsUpdateForms products_update();
 
 const Implementation &implementation();
 

@@ -7,7 +7,7 @@ namespace mollifield::operators::cuda {
 
 const Implementation &from_source()
 {
-  static const Implementation all = {convolution(), channel_product(), linear(), gate(), edge_geometry()};
+  static const Implementation all = {convolution(), channel_product(), linear(), gate(), edge_geometry(), {}};
   return all;
 }
 

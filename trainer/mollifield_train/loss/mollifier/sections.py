@@ -32,6 +32,9 @@ class FormConfig(Section):
     weights has this share of the norm that the gradient of the other terms has. 0.1 is a small one."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Weight (or share) over the run: constant, or falling to zero."""
+    until: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Part of the run in which there is a term: `schedule` goes over this part, and the rest is trained without. 0.7:
+    none where `final_energy` counts."""
     kernel: Literal["gaussian", "compact"] = "gaussian"
     """`gaussian`: width is the standard deviation σ. `compact`: C exp(-1/(1 - x²/ε²)) on |x| < ε,
     width is ε."""
@@ -65,8 +68,9 @@ class GradientConfig(FormConfig):
     form: Literal["gradient"] = "gradient"
     """The mollified squared gradient, as written."""
     weight: NonNegativeFloat = 0.001
-    """λ_M; 0 switches the term off. What counts is λ_M / λ_F, 1e-6 by default: at convergence the
-    force term is tiny while |dE/dr|^2 is not, and a weight near λ_F shrinks the forces."""
+    """λ_M; 0 switches the term off. What counts is λ_M / λ_F, 1e-6 by default, and harmless below 1e-5 by an estimate:
+    at convergence the force term is tiny while |dE/dr|^2 is not, and a weight near λ_F shrinks the forces
+    (docs/mollifier.md)."""
     samples: PositiveInt = 2
     """Antithetic pairs of a frame and step (`monte_carlo`)."""
     integral: Literal["monte_carlo", "quadrature"] = "monte_carlo"

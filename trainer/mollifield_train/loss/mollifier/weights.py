@@ -28,13 +28,16 @@ def draw_frames(n_frames: int, fraction: float, rng: np.random.Generator) -> np.
     return np.sort(rng.permutation(n_frames)[:n_chosen])
 
 
-def scheduled_weight(schedule: str, weight: float, progress: float) -> float:
-    """λ_M at `progress` (0 to 1) of a run: constant, or falling to zero linearly or as a cosine."""
+def scheduled_weight(schedule: str, weight: float, progress: float, until: float = 1.0) -> float:
+    """λ_M at `progress` (0 to 1) of a run: constant, or falling to zero linearly or as a cosine; 0 after `until`."""
+    part = min(progress, 1.0) / until
+    if part > 1.0:
+        return 0.0
     match schedule:
         case "constant":
             return weight
         case "linear":
-            return weight * max(0.0, 1.0 - progress)
+            return weight * (1.0 - part)
         case "cosine":
-            return weight * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+            return weight * 0.5 * (1.0 + math.cos(math.pi * part))
     raise ValueError(f"schedule '{schedule}': allowed are constant, linear, cosine")

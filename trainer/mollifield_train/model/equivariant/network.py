@@ -15,7 +15,7 @@ from ..base import ScaledPotential
 from ..irreps import MESSAGE_PATHS, tensor_product_paths
 from ..linear import EquivariantLinear
 from ..messages import NoBasis, RadialMessages, SplineMessages
-from ..product import CubedUpdate, SquaredUpdate, Update, square_paths
+from ..product import CubedUpdate, FusedUpdate, SquaredUpdate, Update, square_paths
 from ..radial import BesselBasis, RadialNetwork
 from ..repulsion import ZBLRepulsion
 from ..samples import initialise, member_state
@@ -92,7 +92,7 @@ class Layer(nn.Module):
         N' >= N: atoms beyond the first N only send.
         """
         messages = self.messages(sent, harmonics, lengths, basis, edge_index, kept.shape[1])
-        return self.gate(self.update(messages) + kept)
+        return self.gate(self.update(messages, kept))
 
 
 def _products(
@@ -263,15 +263,17 @@ class EquivariantPotential(ScaledPotential):
         return self.backend == "native"
 
     def tabulated(self, n_knots: int) -> "EquivariantPotential":
-        """A copy to run, not to train: radial networks replaced by splines of `n_knots` knots.
+        """A copy to run, not to train: radial networks replaced by splines of `n_knots` knots, updates by fused ones.
 
-        Needs the native backend (`SplineMessages`).
+        Needs the native backend (`SplineMessages`, `FusedUpdate`).
         """
         if not self.can_tabulate():
             raise ValueError(f"splines need backend native; this model has {self.backend}")
         model = copy.deepcopy(self)
         for layer in model.layers:
             layer.messages = SplineMessages(layer.messages, model.embedding.basis, n_knots)
+            if isinstance(layer.update, SquaredUpdate | CubedUpdate):
+                layer.update = FusedUpdate(layer.update)
         model.embedding.basis = NoBasis()
         return model
 

@@ -1,0 +1,30 @@
+// How an atom's messages and products of them become the inputs of a gate, as all implementations read it. Shapes:
+// update.cpp.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "coupling.hpp"
+#include "linear.hpp"
+
+namespace mollifield::operators {
+
+struct UpdatePlan {
+  // Of triples: pairs to one path for each degree, their product with the features, and what the gate gets of it.
+  struct Triples {
+    LinearBlocks inner, outer;
+    std::shared_ptr<const CouplingTable> cube;
+  };
+
+  std::int64_t n_channels;
+  LinearBlocks mix;            // messages to features, one path for each degree
+  LinearBlocks linear, pairs;  // what the gate gets of the features, and of their products with each other
+  std::shared_ptr<const CouplingTable> square;
+  std::optional<Triples> triples;
+
+  std::int64_t n_features() const { return square->n_in; }
+  std::int64_t n_outputs() const { return linear.n_outputs; }
+};
+
+}  // namespace mollifield::operators
