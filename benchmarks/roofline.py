@@ -74,7 +74,8 @@ def other_linear_flops(model: EquivariantPotential, n_atoms: int) -> float:
 
 def update_work(update: Update | FusedUpdate, n_atoms: int, n_channels: int, n_gate_inputs: int) -> tuple[Work, Work]:
     """Forward and backward: linear maps; three operations a term and channel of products, and twice that back."""
-    maps, products = (update.maps, update.products) if isinstance(update, FusedUpdate) else ([update.mix], [])
+    maps = [part for part in update.children() if isinstance(part, EquivariantLinear)]
+    products = [part for part in update.children() if not isinstance(part, EquivariantLinear)]
     linear = sum(map_flops(part) for part in maps)
     multiplied = 3 * n_channels * sum(len(product.terms) for product in products)
     n_kept = len(products) * maps[0].n_out * len(maps[0].widths) ** 2  # features that are kept for the way back
@@ -154,7 +155,8 @@ def main() -> None:
         parameter.requires_grad_(False)
 
     a = torch.randn(1024, 1024)
-    widest = max((w for part in model.layers[0].update.maps for w in part.matrices()), key=lambda w: w.shape[1])[0]
+    maps = [part for part in model.layers[0].update.children() if isinstance(part, EquivariantLinear)]
+    widest = max((w for part in maps for w in part.matrices()), key=lambda w: w.shape[1])[0]
     narrow = torch.randn(5 * n_atoms, widest.shape[0])
     sizes = {"256 KiB": 2**18, "8 MiB": 2**23, "256 MiB": 2**28}
     cases = {"GEMM 1024^3": local(lambda: a @ a), "GEMM layer": local(lambda: narrow @ widest)}

@@ -277,7 +277,7 @@ def test_fused_update_equals_its_parts(n_atoms: int, correlation: int, channels:
 
 def test_fused_update_names_what_does_not_fit() -> None:
     update = FusedUpdate(build_potential(DOUBLE, 1, backend="native", n_channels=4, correlation=3).layers[0].update)
-    n_rows, n_inputs = sum(update.maps[0].rows), update.n_scalars + 8 * 4
+    n_rows, n_inputs = sum(update.mix.rows), update.n_scalars + 8 * 4
     messages, kept = torch.ones(1, 2, n_rows, 4, dtype=DOUBLE), torch.ones(1, 2, n_inputs, dtype=DOUBLE)
     for arguments, message in (
         ((messages[:, :, 1:], kept), "messages: found"),

@@ -158,16 +158,14 @@ class FusedUpdate(nn.Module):
     cube_paths: list[int]
 
     def __init__(self, update: SquaredUpdate | CubedUpdate) -> None:
-        """`update` of the native backend, whose weights are shared."""
+        """`update` of the native backend, whose weights are shared, and have the same names."""
         super().__init__()
-        maps, products = [update.mix, update.mix_linear, update.mix_square], [update.square]
+        self.mix, self.mix_linear, self.mix_square = update.mix, update.mix_linear, update.mix_square
+        self.square = update.square
         self.cube_paths = []
         if isinstance(update, CubedUpdate):
-            maps += [update.mix_inner, update.mix_cube]
-            products.append(update.cube)
+            self.mix_inner, self.mix_cube, self.cube = update.mix_inner, update.mix_cube, update.cube
             self.cube_paths = update.cube.paths_per_l
-        self.maps = nn.ModuleList(maps)
-        self.products = nn.ModuleList(products)
         self.message_paths: list[int] = update.mix.n_paths
         self.square_paths: list[int] = update.square.paths_per_l
         self.n_scalars: int = update.mix_linear.n_scalars_out
@@ -175,14 +173,12 @@ class FusedUpdate(nn.Module):
 
     def forward(self, messages: Tensor, kept: Tensor) -> Tensor:
         """As `Update.forward`."""
-        weights: list[Tensor] = []
-        for part in self.maps:
-            weights.append(part.weight)
-        terms: list[Tensor] = []
-        coefficients: list[Tensor] = []
-        for product in self.products:
-            terms.append(product.terms)
-            coefficients.append(product.coefficients)
+        weights = [self.mix.weight, self.mix_linear.weight, self.mix_square.weight]
+        terms, coefficients = [self.square.terms], [self.square.coefficients]
+        if hasattr(self, "cube"):
+            weights += [self.mix_inner.weight, self.mix_cube.weight]
+            terms += [self.cube.terms]
+            coefficients += [self.cube.coefficients]
         return torch.ops.mollifield.products_update(
             messages,
             kept,
