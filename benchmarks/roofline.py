@@ -72,9 +72,14 @@ def other_linear_flops(model: EquivariantPotential, n_atoms: int) -> float:
     return 2 * n_atoms * total
 
 
+def maps_of(update: Update | FusedUpdate) -> list[EquivariantLinear]:
+    """Its linear maps, that of the messages first."""
+    return [part for part in update.children() if isinstance(part, EquivariantLinear)]
+
+
 def update_work(update: Update | FusedUpdate, n_atoms: int, n_channels: int, n_gate_inputs: int) -> tuple[Work, Work]:
     """Forward and backward: linear maps; three operations a term and channel of products, and twice that back."""
-    maps = [part for part in update.children() if isinstance(part, EquivariantLinear)]
+    maps = maps_of(update)
     products = [part for part in update.children() if not isinstance(part, EquivariantLinear)]
     linear = sum(map_flops(part) for part in maps)
     multiplied = 3 * n_channels * sum(len(product.terms) for product in products)
@@ -155,8 +160,7 @@ def main() -> None:
         parameter.requires_grad_(False)
 
     a = torch.randn(1024, 1024)
-    maps = [part for part in model.layers[0].update.children() if isinstance(part, EquivariantLinear)]
-    widest = max((w for part in maps for w in part.matrices()), key=lambda w: w.shape[1])[0]
+    widest = max((w for part in maps_of(model.layers[0].update) for w in part.matrices()), key=lambda w: w.shape[1])[0]
     narrow = torch.randn(5 * n_atoms, widest.shape[0])
     sizes = {"256 KiB": 2**18, "8 MiB": 2**23, "256 MiB": 2**28}
     cases = {"GEMM 1024^3": local(lambda: a @ a), "GEMM layer": local(lambda: narrow @ widest)}

@@ -58,7 +58,7 @@ class _Task(NamedTuple):
         return Atoms(start.numbers, start.positions, cell=start.cell, pbc=start.pbc)
 
     def file(self, folder: Path) -> Path:
-        return folder / f"trajectory-{self.number}.json"
+        return _file(folder, self.number)
 
 
 class _Run(NamedTuple):
@@ -120,7 +120,7 @@ def labelled_before(given: Sequence[Summary], folder: Path) -> OracleFrames:
     starts = {frame.content: frame for frame in given}
     found = []
     for number in count():
-        file = folder / f"trajectory-{number}.json"
+        file = _file(folder, number)
         if not file.exists():
             break
         content = read_json(file)
@@ -157,6 +157,11 @@ def _kept(task: _Task, key: dict[str, Any], folder: Path) -> Trajectory | None:
         return None
     content = read_json(task.file(folder))
     return Trajectory(**content) if content.pop("key") == _key(task, key) else None
+
+
+def _file(folder: Path, number: int) -> Path:
+    """Of a trajectory."""
+    return folder / f"trajectory-{number}.json"
 
 
 def _run(
