@@ -90,13 +90,10 @@ void check(const Tensor &messages, const Tensor &kept, const Tensors &weights, c
   TORCH_CHECK_VALUE(
       kept.dim() == 3 && kept.size(0) == n_members && kept.size(1) == n_atoms && kept.size(2) == plan.n_outputs(),
       "kept: found ", kept.sizes(), "; allowed is [", n_members, ", ", n_atoms, ", ", plan.n_outputs(), "]");
-  std::vector<const LinearBlocks *> maps = {&plan.mix, &plan.linear, &plan.pairs};
   const int64_t n_features = plan.mix.n_outputs / plan.n_channels;
   check_product("square", *plan.square, n_features, (plan.triples ? plan.triples->inner : plan.pairs).n_rows);
-  if (plan.triples) {
-    maps.insert(maps.end(), {&plan.triples->inner, &plan.triples->outer});
-    check_product("cube", *plan.triples->cube, n_features, plan.triples->outer.n_rows);
-  }
+  if (plan.triples) check_product("cube", *plan.triples->cube, n_features, plan.triples->outer.n_rows);
+  const auto maps = plan.maps();
   for (std::size_t k = 0; k < maps.size(); ++k)
     TORCH_CHECK_VALUE(
         weights[k].dim() == 2 && weights[k].size(0) == n_members && weights[k].size(1) == maps[k]->n_weights,

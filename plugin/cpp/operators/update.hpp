@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "coupling.hpp"
 #include "linear.hpp"
@@ -23,6 +24,13 @@ struct UpdatePlan {
   std::shared_ptr<const CouplingTable> square;
   std::optional<Triples> triples;
 
+  // In the order of the operator's weights.
+  std::vector<const LinearBlocks *> maps() const
+  {
+    std::vector<const LinearBlocks *> all = {&mix, &linear, &pairs};
+    if (triples) all.insert(all.end(), {&triples->inner, &triples->outer});
+    return all;
+  }
   std::int64_t n_features() const { return square->n_in; }
   std::int64_t n_outputs() const { return linear.n_outputs; }
 };

@@ -122,8 +122,7 @@ Tensor run_back(const Tensor &features, const Tensor &inner, const Tensors &weig
                 const Tensor &grad_out)
 {
   const Layout<T> l(plan);
-  std::vector<const LinearBlocks *> maps = {&plan.mix, &plan.linear, &plan.pairs};
-  if (plan.triples) maps.insert(maps.end(), {&plan.triples->inner, &plan.triples->outer});
+  const auto maps = plan.maps();
   std::vector<std::shared_ptr<const std::vector<T>>> matrices;
   for (std::size_t k = 0; k < maps.size(); ++k) matrices.push_back(transposed<T>(weights[k], *maps[k]));
   const Tensor gradient = grad_out.contiguous();
