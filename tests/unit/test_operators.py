@@ -236,6 +236,7 @@ def test_what_is_run_has_no_second_derivative(settings: dict[str, object]) -> No
         {"correlation": 3},
         {"correlation": 2, "messages": "scattered"},
         {"correlation": 3, "messages": "scattered"},
+        {"correlation": 3, "messages": "scattered", "rms_norm": True},
     ],
     ids=str,
 )
@@ -256,9 +257,13 @@ def test_backends_give_one_model(dtype: torch.dtype, l_max: int, settings: dict[
 @pytest.mark.parametrize("channels", [3, 32])
 @pytest.mark.parametrize("correlation", [2, 3])
 @pytest.mark.parametrize("n_atoms", [1, 53])  # more than are taken at a time, and a part
-def test_fused_update_equals_its_parts(n_atoms: int, correlation: int, channels: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("rms_norm", [False, True])
+def test_fused_update_equals_its_parts(
+    rms_norm: bool, n_atoms: int, correlation: int, channels: int, dtype: torch.dtype
+) -> None:
     """Of the layers of a model: those that go on to all degrees, and the last, which needs scalars alone."""
-    model = build_potential(dtype, backend="native", n_layers=2, n_channels=channels, correlation=correlation)
+    settings = {"n_channels": channels, "correlation": correlation, "rms_norm": rms_norm}
+    model = build_potential(dtype, backend="native", n_layers=2, **settings)
     generator = torch.Generator().manual_seed(3)
     for layer in model.layers:
         n_rows = sum(layer.update.mix.rows)

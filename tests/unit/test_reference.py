@@ -28,7 +28,7 @@ R_MAX = 2.0
 MEMBERS_GEOMETRIES = [(1, 1), (3, 1), (3, 3)]
 DTYPES = [torch.float32, torch.float64]
 
-FIRST_ORDER = ("spline_convolution", "products_update")
+FIRST_ORDER = ("spline_convolution", "products_update", "products_update normalised")
 """Without second derivatives."""
 
 Operator = tuple[Callable[..., torch.Tensor], list[torch.Tensor]]
@@ -97,12 +97,14 @@ def operators(
         to_features * sum(n * width for n, width in zip(per_l, to_gate, strict=True)),
     ]
     fixed = [random(members, size).detach() for size in sizes]
-    all_of["products_update"] = (
-        lambda x, kept: OPS.products_update(
-            x, kept, fixed, [terms] * 2, [coefficients] * 2, one, per_l, per_l, n_scalars, 0.7
-        ),
-        [x, random(members, N_ATOMS, n_scalars + (n_components - 1) * n_channels)],
-    )
+    kept = random(members, N_ATOMS, n_scalars + (n_components - 1) * n_channels)
+    for name, epsilon in (("products_update", None), ("products_update normalised", 0.01)):
+        all_of[name] = (
+            lambda x, kept, epsilon=epsilon: OPS.products_update(
+                x, kept, fixed, [terms] * 2, [coefficients] * 2, one, per_l, per_l, n_scalars, 0.7, epsilon
+            ),
+            [x, kept],
+        )
     for degree in degrees:
         n_inputs = ((degree + 1) ** 2 + degree) * n_channels
         all_of[f"gate {degree}"] = (lambda u, d=degree: OPS.gate(u, d), [random(members, N_ATOMS, n_inputs)])
@@ -203,7 +205,7 @@ def test_a_gpu_gives_the_same_numbers(dtype: torch.dtype) -> None:
 
 
 def test_derivatives_of_the_reference_are_those_of_its_values() -> None:
-    assert len(reference()["checked"]) == 5 + 2 * 3
+    assert len(reference()["checked"]) == 6 + 2 * 3
     assert all(reference()["checked"].values())
 
 

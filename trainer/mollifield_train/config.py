@@ -5,7 +5,7 @@ one, with the file and the full path of the key. Paths are relative to the worki
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny
@@ -191,8 +191,14 @@ N_EPOCHS = 200
 
 
 class OptimiserConfig(Section):
-    """Adam and its schedule."""
+    """How weights move, and its schedule."""
 
+    EARLIER: ClassVar[dict[str, Any]] = {"method": "adam"}
+    """Keys that runs of earlier versions do not name, and what they did."""
+
+    method: Literal["muon", "adam"] = "muon"
+    """`muon`: steps of matrices whose singular values are alike, each member's and each degree's by themselves (Jordan
+    2024), Adam for what is no matrix. `adam`: for all."""
     learning_rate: PositiveFloat = 0.005
     """Initial learning rate."""
     batch_size: PositiveInt = 5

@@ -81,9 +81,9 @@ struct EdgeGeometryForms {
 // backward reads: features, and pairs after `inner` where there are triples. Backward: the gradient by the messages.
 struct ProductsUpdateForms {
   at::Tensor (*forward)(const at::Tensor &messages, const at::Tensor &kept, const std::vector<at::Tensor> &weights,
-                        const UpdatePlan &, at::Tensor *features, at::Tensor *inner);
-  at::Tensor (*backward)(const at::Tensor &features, const at::Tensor &inner, const std::vector<at::Tensor> &weights,
-                         const UpdatePlan &, const at::Tensor &grad_out);
+                        const UpdatePlan &, UpdateBetween *between);
+  at::Tensor (*backward)(const UpdateBetween &between, const std::vector<at::Tensor> &weights, const UpdatePlan &,
+                         const at::Tensor &grad_out);
 };
 
 struct Implementation {

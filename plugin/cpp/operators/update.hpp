@@ -23,6 +23,7 @@ struct UpdatePlan {
   LinearBlocks linear, pairs;  // what the gate gets of the features, and of their products with each other
   std::shared_ptr<const CouplingTable> square;
   std::optional<Triples> triples;
+  std::optional<double> rms_epsilon;  // features are divided by the root of their mean square plus this
 
   // In the order of the operator's weights.
   std::vector<const LinearBlocks *> maps() const
@@ -33,6 +34,13 @@ struct UpdatePlan {
   }
   std::int64_t n_features() const { return square->n_in; }
   std::int64_t n_outputs() const { return linear.n_outputs; }
+};
+
+// What the forward pass leaves for the backward one.
+struct UpdateBetween {
+  at::Tensor features;  // [M, N, (l_max+1)^2, C], divided where there is an rms_epsilon
+  at::Tensor inner;     // the same shape; of triples, else undefined
+  at::Tensor factors;   // [M, N], what features were multiplied with, else undefined
 };
 
 }  // namespace mollifield::operators

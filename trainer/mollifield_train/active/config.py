@@ -277,7 +277,10 @@ def check_same_run(old: dict[str, Any], new: dict[str, Any], directory: Path) ->
     """
 
     training = old.get("training", {})
-    training = training | {"model": as_meant_today(training.get("model", {}))}
+    training = training | {
+        "model": as_meant_today(training.get("model", {})),
+        "optimiser": OptimiserConfig.EARLIER | training.get("optimiser", {}),
+    }
     changed = differences(old | {"training": training}, new, MAY_CHANGE)
     if changed:
         raise ValueError(

@@ -62,6 +62,20 @@ class ProductNative(nn.Module):
         return torch.ops.mollifield.channel_product(x, y, self.terms, self.coefficients)
 
 
+RMS_EPSILON = 0.01
+"""Added to mean squares where features are normalised: with less, atoms without neighbours would be amplified more."""
+
+
+def normalised(features: Tensor, rms_epsilon: float | None) -> Tensor:
+    """Each atom's features `[M, N, K, C]` over sqrt(their mean square + `rms_epsilon`); as they are for None.
+
+    Equivariant: rotations leave the mean square as it is (Nequix, arXiv 2508.16067, normalises layers so).
+    """
+    if rms_epsilon is None:
+        return features
+    return features * torch.rsqrt(features.square().mean((2, 3), keepdim=True) + rms_epsilon)
+
+
 class Update(nn.Module):
     """Summed messages to the inputs of the gate: a linear map (correlation 1)."""
 
@@ -78,7 +92,7 @@ class SquaredUpdate(nn.Module):
     """The same, with products of pairs of messages added (correlation 2).
 
     `mix`: messages to one path for each l up to l_max; `mix_linear`, `mix_square`: those up to
-    `l_max_out`, and their products, to the inputs of the gate.
+    `l_max_out`, and their products, to the inputs of the gate. With `rms_epsilon` what `mix` gives is `normalised`.
     """
 
     def __init__(
@@ -89,8 +103,10 @@ class SquaredUpdate(nn.Module):
         mix_square: EquivariantLinear,
         l_max_out: int,
         n_channels: int,
+        rms_epsilon: float | None = None,
     ) -> None:
         super().__init__()
+        self.rms_epsilon = rms_epsilon
         self.n_out = (l_max_out + 1) ** 2
         self.n_channels = n_channels
         self.mix = mix
@@ -101,7 +117,9 @@ class SquaredUpdate(nn.Module):
     def forward(self, messages: Tensor, kept: Tensor) -> Tensor:
         """As `Update.forward`."""
         features = self.mix(messages)
-        features = features.view(features.shape[0], features.shape[1], -1, self.n_channels)
+        features = normalised(
+            features.view(features.shape[0], features.shape[1], -1, self.n_channels), self.rms_epsilon
+        )
         linear = self.mix_linear(features.narrow(2, 0, self.n_out))
         return kept + linear + self.mix_square(self.square(features, features))
 
@@ -124,8 +142,10 @@ class CubedUpdate(nn.Module):
         mix_cube: EquivariantLinear,
         l_max_out: int,
         n_channels: int,
+        rms_epsilon: float | None = None,
     ) -> None:
         super().__init__()
+        self.rms_epsilon = rms_epsilon
         self.n_out = (l_max_out + 1) ** 2
         self.n_square = sum(mix_square.rows)
         self.n_channels = n_channels
@@ -140,7 +160,9 @@ class CubedUpdate(nn.Module):
     def forward(self, messages: Tensor, kept: Tensor) -> Tensor:
         """As `Update.forward`."""
         features = self.mix(messages)
-        features = features.view(features.shape[0], features.shape[1], -1, self.n_channels)
+        features = normalised(
+            features.view(features.shape[0], features.shape[1], -1, self.n_channels), self.rms_epsilon
+        )
         square = self.square(features, features)
         pairs = self.mix_inner(square).view(features.shape)
         out = kept + self.mix_linear(features.narrow(2, 0, self.n_out))
@@ -156,6 +178,7 @@ class FusedUpdate(nn.Module):
     """
 
     cube_paths: list[int]
+    rms_epsilon: float | None
 
     def __init__(self, update: SquaredUpdate | CubedUpdate) -> None:
         """`update` of the native backend, whose weights are shared, and have the same names."""
@@ -170,6 +193,7 @@ class FusedUpdate(nn.Module):
         self.square_paths: list[int] = update.square.paths_per_l
         self.n_scalars: int = update.mix_linear.n_scalars_out
         self.scale: float = update.mix.scale
+        self.rms_epsilon = update.rms_epsilon
 
     def forward(self, messages: Tensor, kept: Tensor) -> Tensor:
         """As `Update.forward`."""
@@ -190,4 +214,5 @@ class FusedUpdate(nn.Module):
             self.cube_paths,
             self.n_scalars,
             self.scale,
+            self.rms_epsilon,
         )

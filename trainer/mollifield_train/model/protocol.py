@@ -110,6 +110,14 @@ class LastLayeredPotential(Potential, LastLayered, Protocol):
 
 
 @runtime_checkable
+class HasMatrices(Protocol):
+    """Says which of its weights are matrices, for an optimiser that treats them as such (`training.muon`)."""
+
+    def matrices(self) -> dict[str, list[tuple[int, int]]]:
+        """For parameters that hold linear maps between features: rows and columns of each of a member's, in order."""
+
+
+@runtime_checkable
 class Droppable(Protocol):
     """Says which of an atom's features its weights read, so that some can be left out (`training.dropout`)."""
 

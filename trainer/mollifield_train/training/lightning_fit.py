@@ -33,6 +33,7 @@ from .loading import TrainingData
 from .member_gradients import Ascent, Balance, balanced_gradients, clip_members
 from .members import pack
 from .objective import Objective
+from .optimisers import optimiser_of
 from .ranks import ALONE, Ranks, batch_loader
 from .run_directory import Checkpoint, FitFolder, Row
 from .schedules import PATIENT_ABOVE, BestMembers, MovingAverage, Plateau, between, cosine_rate
@@ -102,13 +103,10 @@ class CommitteeFit(lightning.LightningModule):
             self._resume(folder.checkpoint)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam, with the state of the checkpoint if there is one; the model is on its device now."""
+        """With the state of the checkpoint if there is one; the model is on its device now."""
         if self.settings.ema_decay > 0.0:
             self.average = MovingAverage(self._weights(), self.settings.ema_decay)
-        rate, decay = self.settings.learning_rate, self.settings.weight_decay or 0.0
-        optimiser = torch.optim.Adam(
-            self.parameters(), lr=rate, weight_decay=decay, decoupled_weight_decay=decay > 0.0, fused=True
-        )
+        optimiser = optimiser_of(self.settings, self.model, list(self.parameters()))
         if self._resumed is not None:
             optimiser.load_state_dict(self._resumed["optimiser"])
             if self.average is not None:
@@ -145,7 +143,7 @@ class CommitteeFit(lightning.LightningModule):
         """The learning rate is a function of the step, so there is no scheduler to restore."""
         self.clock.agree()
         rate = self.learning_rate
-        for group in self._adam().param_groups:
+        for group in self._optimiser().param_groups:
             group["lr"] = rate
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -300,7 +298,7 @@ class CommitteeFit(lightning.LightningModule):
             "best_members": self.best.state(),
             "plateau": self.plateau.state(),
             "balance": self.balance.state(),
-            "optimiser": self._adam().state_dict(),
+            "optimiser": self._optimiser().state_dict(),
             "average": None if self.average is None else self.average.state(),
             **{name: readout.state_dict() for name, readout in self.readouts.items()},
         }
@@ -339,7 +337,7 @@ class CommitteeFit(lightning.LightningModule):
             return model
         return Corrected(model, self.correction, (batch.index >= self.n_given)[batch.frame_of_atom])
 
-    def _adam(self) -> torch.optim.Optimizer:
+    def _optimiser(self) -> torch.optim.Optimizer:
         """The only optimiser, without Lightning's wrapper."""
         found = self.optimizers()
         assert isinstance(found, LightningOptimizer)

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from ..config import TrainConfig
+from ..config import OptimiserConfig, TrainConfig
 from ..durable import write_bytes
 from ..model import as_meant_today
 from ..oracle.calculators import HOW_IT_IS_RUN
@@ -109,7 +109,11 @@ class RunDirectory:
         checkpoint = self._read[found[0]] = read_tensors(found[0])
         now = config.model_dump(mode="json")
         before = checkpoint["config"]
-        before = before | {"model": as_meant_today(before["model"]), "data": DATA_BEFORE | before["data"]}
+        before = before | {
+            "model": as_meant_today(before["model"]),
+            "data": DATA_BEFORE | before["data"],
+            "optimiser": OptimiserConfig.EARLIER | before["optimiser"],
+        }
         different = differences(before, now, FREE_ON_RESUME)
         if different:
             raise ValueError(f"{self.path}: cannot continue with another config: {'; '.join(different)}")

@@ -5,7 +5,10 @@
 
 #include <ATen/Parallel.h>
 
+#include <array>
+#include <cmath>
 #include <memory>
+#include <numeric>
 
 #include "implementation.hpp"
 #include "layout.hpp"
@@ -68,9 +71,42 @@ void multiply_back(const Coupling<T> &by, int64_t n_channels, const T *a, const 
   kernels<T>().product_backward(by, {n_channels, a, b, gradient, nullptr, grad_a, grad_b}, 0, n);
 }
 
+// In lanes of their own, so that the compiler need not keep the order of a sum.
+template <class T> T dot(const T *a, const T *b, int64_t size)
+{
+  constexpr int64_t kLanes = 16;
+  std::array<T, kLanes> sums{};
+  int64_t k = 0;
+  for (; k + kLanes <= size; k += kLanes)
+    for (int64_t lane = 0; lane < kLanes; ++lane) sums[lane] += a[k + lane] * b[k + lane];
+  for (; k < size; ++k) sums[0] += a[k] * b[k];
+  return std::accumulate(sums.begin(), sums.end(), T(0));
+}
+
+// Features of `n` atoms, `size` numbers each, over their root mean square; `factors`: what that multiplied them with.
+template <class T> void normalise(T *features, int64_t size, double epsilon, T *factors, int64_t n)
+{
+  for (int64_t i = 0; i < n; ++i) {
+    T *const own = features + i * size;
+    const T factor = factors[i] = T(1) / std::sqrt(dot(own, own, size) / T(size) + T(epsilon));
+    for (int64_t k = 0; k < size; ++k) own[k] *= factor;
+  }
+}
+
+// The gradient by features before `normalise` from that by those behind it: s (g - f mean(f g)) of each atom.
+template <class T> void normalise_back(const T *features, int64_t size, const T *factors, T *gradients, int64_t n)
+{
+  for (int64_t i = 0; i < n; ++i) {
+    const T *const own = features + i * size;
+    T *const gradient = gradients + i * size;
+    const T along = dot(own, gradient, size) / T(size);
+    for (int64_t k = 0; k < size; ++k) gradient[k] = factors[i] * (gradient[k] - along * own[k]);
+  }
+}
+
 template <class T>
-Tensor run(const Tensor &from, const Tensor &kept, const Tensors &weights, const UpdatePlan &plan, Tensor *features,
-           Tensor *inner)
+Tensor run(const Tensor &from, const Tensor &kept, const Tensors &weights, const UpdatePlan &plan,
+           UpdateBetween *between)
 {
   const Layout<T> l(plan);
   const Tensor messages = from.contiguous();
@@ -80,16 +116,20 @@ Tensor run(const Tensor &from, const Tensor &kept, const Tensors &weights, const
     return all[k].template const_data_ptr<T>() + tile.member * all[k].size(1);
   };
   const Tensor out = kept.clone(at::MemoryFormat::Contiguous);
-  *features = at::empty({messages.size(0), messages.size(1), plan.n_features(), l.n_channels}, messages.options());
-  if (plan.triples) *inner = at::empty_like(*features);
+  const auto empty = [&](at::IntArrayRef sizes) { return at::empty(sizes, messages.options()); };
+  const Tensor features = empty({messages.size(0), messages.size(1), plan.n_features(), l.n_channels});
+  *between = {features, plan.triples ? at::empty_like(features) : Tensor(),
+              plan.rms_epsilon ? empty({messages.size(0), messages.size(1)}) : Tensor()};
   const T *x = messages.const_data_ptr<T>();
-  T *const f = features->template mutable_data_ptr<T>(), *const to = out.mutable_data_ptr<T>();
-  T *const p = plan.triples ? inner->template mutable_data_ptr<T>() : nullptr;
+  T *const f = features.template mutable_data_ptr<T>(), *const to = out.mutable_data_ptr<T>();
+  T *const p = plan.triples ? between->inner.template mutable_data_ptr<T>() : nullptr;
+  T *const factors = plan.rms_epsilon ? between->factors.template mutable_data_ptr<T>() : nullptr;
   for_each_tile<T>(messages, l.n_square + l.n_cube, [&](const Tile &tile, T *scratch) {
     const int64_t n = tile.count;
     T *const own = f + tile.first * l.n_features, *const sums = to + tile.first * l.n_out;
     T *const squares = scratch, *const cubes = scratch + kTile * l.n_square;
     map_atoms(plan.mix, weight(0, tile), x + tile.first * l.n_messages, l.n_messages, own, n);
+    if (factors) normalise(own, l.n_features, *plan.rms_epsilon, factors + tile.first, n);
     map_atoms(plan.linear, weight(1, tile), own, l.n_features, sums, n, true);
     multiply(l.square, l.n_channels, own, own, squares, n);
     map_atoms(plan.pairs, weight(2, tile), squares, l.n_square, sums, n, true);
@@ -118,9 +158,9 @@ template <class T> std::shared_ptr<const std::vector<T>> transposed(const Tensor
 }
 
 template <class T>
-Tensor run_back(const Tensor &features, const Tensor &inner, const Tensors &weights, const UpdatePlan &plan,
-                const Tensor &grad_out)
+Tensor run_back(const UpdateBetween &between, const Tensors &weights, const UpdatePlan &plan, const Tensor &grad_out)
 {
+  const Tensor &features = between.features;
   const Layout<T> l(plan);
   const auto maps = plan.maps();
   std::vector<std::shared_ptr<const std::vector<T>>> matrices;
@@ -128,7 +168,8 @@ Tensor run_back(const Tensor &features, const Tensor &inner, const Tensors &weig
   const Tensor gradient = grad_out.contiguous();
   const Tensor out = at::empty({features.size(0), features.size(1), plan.mix.n_rows, l.n_channels}, features.options());
   const T *const f = features.const_data_ptr<T>(), *const g = gradient.const_data_ptr<T>();
-  const T *const p = plan.triples ? inner.const_data_ptr<T>() : nullptr;
+  const T *const p = plan.triples ? between.inner.const_data_ptr<T>() : nullptr;
+  const T *const factors = plan.rms_epsilon ? between.factors.const_data_ptr<T>() : nullptr;
   T *const to = out.mutable_data_ptr<T>();
   for_each_tile<T>(features, 2 * l.n_features + l.n_square + l.n_cube, [&](const Tile &tile, T *scratch) {
     const int64_t n = tile.count, at = tile.first * l.n_features;
@@ -149,23 +190,23 @@ Tensor run_back(const Tensor &features, const Tensor &inner, const Tensors &weig
     back(2, from, by_square, l.n_square, plan.triples.has_value());
     multiply_back(l.square, l.n_channels, own, own, by_square, by_features, by_features, n);
     back(1, from, by_features, l.n_features, true);
+    if (factors) normalise_back(own, l.n_features, factors + tile.first, by_features, n);
     back(0, by_features, to + tile.first * l.n_messages, l.n_messages, false);
   });
   return out;
 }
 
 Tensor forward(const Tensor &messages, const Tensor &kept, const Tensors &weights, const UpdatePlan &plan,
-               Tensor *features, Tensor *inner)
+               UpdateBetween *between)
 {
   return AT_DISPATCH_FLOATING_TYPES(messages.scalar_type(), "mollifield::products_update",
-                                    [&] { return run<scalar_t>(messages, kept, weights, plan, features, inner); });
+                                    [&] { return run<scalar_t>(messages, kept, weights, plan, between); });
 }
 
-Tensor backward(const Tensor &features, const Tensor &inner, const Tensors &weights, const UpdatePlan &plan,
-                const Tensor &grad_out)
+Tensor backward(const UpdateBetween &between, const Tensors &weights, const UpdatePlan &plan, const Tensor &grad_out)
 {
-  return AT_DISPATCH_FLOATING_TYPES(features.scalar_type(), "mollifield::products_update_backward",
-                                    [&] { return run_back<scalar_t>(features, inner, weights, plan, grad_out); });
+  return AT_DISPATCH_FLOATING_TYPES(between.features.scalar_type(), "mollifield::products_update_backward",
+                                    [&] { return run_back<scalar_t>(between, weights, plan, grad_out); });
 }
 
 }  // namespace

@@ -34,6 +34,9 @@ class EquivariantConfig(ArchitectureConfig):
     With `n_layers: 1` the energies of atoms are functions of their neighbours alone, up to the 4-body terms of the
     atomic cluster expansion (3), the power spectrum of SOAP (2), or radial symmetry functions as of Behler and
     Parrinello (1, or `l_max: 0`)."""
+    rms_norm: bool = True
+    """Divide an atom's messages by their root mean square before they are multiplied with each other, so that products
+    do not run away where geometries are unlike those of the training."""
     backend: Literal["auto", "native", "e3nn"] = "auto"
     """Who computes: the compiled operators, e3nn, or the former where they are built."""
     zbl: bool = True
@@ -45,5 +48,5 @@ class EquivariantConfig(ArchitectureConfig):
             raise ValueError("with 'correlation' 1 nothing would couple 'messages' that are scattered: choose coupled")
         return self
 
-    EARLIER: ClassVar[dict[str, Any]] = {"messages": "coupled"}
+    EARLIER: ClassVar[dict[str, Any]] = {"messages": "coupled", "rms_norm": False}
     NOT_OF_THE_NETWORK: ClassVar[frozenset[str]] = ArchitectureConfig.NOT_OF_THE_NETWORK | {"backend"}

@@ -15,7 +15,7 @@ from ..base import ScaledPotential
 from ..irreps import MESSAGE_PATHS, tensor_product_paths
 from ..linear import EquivariantLinear
 from ..messages import NoBasis, RadialMessages, SplineMessages
-from ..product import CubedUpdate, FusedUpdate, SquaredUpdate, Update, square_paths
+from ..product import RMS_EPSILON, CubedUpdate, FusedUpdate, SquaredUpdate, Update, square_paths
 from ..radial import BesselBasis, RadialNetwork
 from ..repulsion import ZBLRepulsion
 from ..samples import initialise, member_state
@@ -105,18 +105,18 @@ def _products(
     n_scalars: int,
 ) -> nn.Module:
     """Messages mixed to one path for each l up to `l_max`, with products of them, to the inputs of the gate."""
-    n_channels = settings.n_channels
+    n_channels, epsilon = settings.n_channels, RMS_EPSILON if settings.rms_norm else None
     mix_linear = linear([1] * (l_max_out + 1), n_scalars)
     if settings.correlation == 2:
         square = backend.product(square_paths(l_max, l_max_out), n_channels)
         mix_square = linear(square.paths_per_l, n_scalars)
-        return SquaredUpdate(square, mix, mix_linear, mix_square, l_max_out, n_channels)
+        return SquaredUpdate(square, mix, mix_linear, mix_square, l_max_out, n_channels, epsilon)
     square = backend.product(square_paths(l_max, l_max), n_channels)
     cube = backend.product(tensor_product_paths(l_max, l_max, l_max_out), n_channels)
     mix_square = linear(square.paths_per_l[: l_max_out + 1], n_scalars)
     mix_inner = linear(square.paths_per_l, n_channels)
     mix_cube = linear(cube.paths_per_l, n_scalars)
-    return CubedUpdate(square, cube, mix, mix_linear, mix_square, mix_inner, mix_cube, l_max_out, n_channels)
+    return CubedUpdate(square, cube, mix, mix_linear, mix_square, mix_inner, mix_cube, l_max_out, n_channels, epsilon)
 
 
 class Readout(nn.Module):
@@ -250,6 +250,17 @@ class EquivariantPotential(ScaledPotential):
         if everywhere:
             maps = [(name, m) for name, m in self.named_modules() if isinstance(m, EquivariantLinear)]
             found |= {f"{name}.weight": module.inputs() for name, module in maps}
+        return found
+
+    def matrices(self) -> dict[str, list[tuple[int, int]]]:
+        """See `protocol.HasMatrices`: maps of features and radial networks; the readout is none."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for name, module in self.named_modules():
+            if isinstance(module, EquivariantLinear):
+                found[f"{name}.weight"] = list(zip(module.fan_ins, module.widths, strict=True))
+            elif isinstance(module, RadialNetwork):
+                for inner, weight in module.named_parameters():
+                    found[f"{name}.{inner}"] = [(weight.shape[1], weight.shape[2])]
         return found
 
     def give_noise_features(self) -> int:
