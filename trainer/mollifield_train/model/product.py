@@ -62,8 +62,8 @@ class ProductNative(nn.Module):
         return torch.ops.mollifield.channel_product(x, y, self.terms, self.coefficients)
 
 
-RMS_EPSILON = 0.01
-"""Added to mean squares where features are normalised: with less, atoms without neighbours would be amplified more."""
+RMS_EPSILON = 1.0
+"""Added to mean squares where features are normalised, which are of order 1 then: small ones stay as they are."""
 
 
 def normalised(features: Tensor, rms_epsilon: float | None) -> Tensor:
