@@ -106,7 +106,7 @@ def test_kernels_equal_those_of_the_cpu(found: dict, members: int, geometries: i
 
 
 def test_derivatives_are_those_of_the_values(found: dict) -> None:
-    assert len(found["checked"]) == 5 + 2 * 3
+    assert len(found["checked"]) == 6 + 2 * 3
     assert all(found["checked"].values())
 
 
