@@ -53,9 +53,11 @@ def columns_of(piece: Values) -> list[dict[str, Path]]:
 
 
 def value_at(piece: Values, path: Path) -> float | None:
-    """A number of a piece."""
+    """A number of a piece; None where it was measured without, such as dynamics where there was no `md`."""
     value: Any = piece
     for key in path:
+        if key not in value:
+            return None
         value = value[key]
     return value
 

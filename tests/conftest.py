@@ -39,9 +39,9 @@ from .lammps_session import LammpsSession
 def build_potential(dtype: torch.dtype, n_members: int = 3, **settings: object) -> EquivariantPotential:
     """An untrained committee: weights are random, the physics must hold all the same.
 
-    Messages are coupled and their products left out unless `settings` say so: the smoothest there is.
+    Messages are coupled, without products, and nothing is normalised unless `settings` say so: the smoothest there is.
     """
-    smooth = {"messages": "coupled", "correlation": 1}
+    smooth = {"messages": "coupled", "correlation": 1, "rms_norm": False}
     config = EquivariantConfig.model_validate({"r_max": R_MAX, "n_channels": 8} | smooth | settings)
     potential = EquivariantPotential(example_architecture(config, n_members, dtype))
     initialise(potential, 7)
@@ -60,7 +60,7 @@ def squared_potential() -> Potential:
 
 def default_potential(dtype: torch.dtype) -> Potential:
     """As the defaults say; with triples of random messages it would be steeper than differences resolve."""
-    potential = build_potential(dtype, messages="scattered", correlation=3)
+    potential = build_potential(dtype, messages="scattered", correlation=3, rms_norm=True)
     with torch.no_grad():
         for layer in potential.layers:
             layer.update.mix.weight.mul_(0.3)

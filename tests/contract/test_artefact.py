@@ -203,7 +203,9 @@ def test_unknown_device_is_refused(model_file: Path) -> None:
         load_artefact(model_file, device="gpu")
 
 
-@pytest.mark.parametrize("settings", [{"correlation": 2}, {"correlation": 3, "messages": "scattered"}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{"correlation": 2}, {"correlation": 3, "messages": "scattered", "rms_norm": True}], ids=str
+)
 @pytest.mark.parametrize("backend", ["native", "e3nn"])
 def test_stages_on_two_domains_equal_the_whole(backend: str, settings: dict[str, Any], tmp_path: Path) -> None:
     """Each domain sees its own edges; features of its ghosts come from the other one."""
