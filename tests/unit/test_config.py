@@ -196,13 +196,14 @@ def test_mistakes_in_a_list_of_kinds_are_named(monkeypatch):
 
 
 def test_a_loop_that_names_no_kind_of_model_is_continued(tmp_path):
-    """Begun before there was a choice of kinds, and of messages, which were all of one sort."""
-    training = {"model": {"messages": "coupled"}}
+    """Begun before there was a choice of kinds, of messages and their norm, and of who takes the steps."""
+    training = {"model": {"messages": "coupled", "rms_norm": False}, "optimiser": {"method": "adam"}}
     values = {"directory": str(tmp_path), "frames": str(tmp_path / "frames.xyz"), "training": training}
     now = LoopConfig.model_validate(values).model_dump(mode="json")
     before = copy.deepcopy(now)
     for key in ("kind", *training["model"]):
         del before["training"]["model"][key]
+    del before["training"]["optimiser"]["method"]
     check_same_run(before, now, tmp_path)
     before["training"]["model"]["l_max"] = 7
     with pytest.raises(ValueError, match=r"holds a run with other settings: training\.model\.l_max was 7, is \d; "):

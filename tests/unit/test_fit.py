@@ -14,7 +14,7 @@ from mollifield_train.config import LossConfig, TrainConfig, validated
 from mollifield_train.data.batches import build_graphs, collate
 from mollifield_train.data.frames import frames_from_atoms
 from mollifield_train.predict import displaced_surface, predict, stress
-from mollifield_train.tensor_file import read_tensors
+from mollifield_train.tensor_file import read_tensors, write_tensors
 from mollifield_train.training.frame_weights import bootstrap_weights
 from mollifield_train.training.loading import load_data
 from mollifield_train.training.member_gradients import clip_members
@@ -317,7 +317,14 @@ def test_run_of_another_config_is_not_continued(tmp_path, images):
     longer = tiny_config(tmp_path, images, optimiser={"epochs": 2})
     with pytest.raises(ValueError, match=r"another config: optimiser\.epochs was 1, is 2"):
         train(longer, resume=True, progress=False)
-    (Path(config.directory) / LAST_CHECKPOINT).write_bytes(b"PK\x03\x04 nonsense")
+    last = Path(config.directory) / LAST_CHECKPOINT
+    of_before = read_tensors(last)  # there was Adam alone, and messages as they come
+    del of_before["config"]["optimiser"]["method"], of_before["config"]["model"]["rms_norm"]
+    write_tensors(last, of_before)
+    different = r"another config: model\.rms_norm was False, is True; optimiser\.method was adam, is muon$"
+    with pytest.raises(ValueError, match=different):
+        train(config, resume=True, progress=False)
+    last.write_bytes(b"PK\x03\x04 nonsense")
     with pytest.raises(ValueError, match=r"last\.ckpt: truncated or damaged"):
         train(config, resume=True, progress=False)
 

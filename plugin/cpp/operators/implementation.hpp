@@ -78,7 +78,7 @@ struct EdgeGeometryForms {
 };
 
 // Null where an implementation has none: the operator is then composed of the forms above. Forward also gives what
-// backward reads: features, and pairs after `inner` where there are triples. Backward: the gradient by the messages.
+// backward reads. Backward: the gradient by the messages.
 struct ProductsUpdateForms {
   at::Tensor (*forward)(const at::Tensor &messages, const at::Tensor &kept, const std::vector<at::Tensor> &weights,
                         const UpdatePlan &, UpdateBetween *between);
