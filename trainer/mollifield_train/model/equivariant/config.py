@@ -35,8 +35,8 @@ class EquivariantConfig(ArchitectureConfig):
     atomic cluster expansion (3), the power spectrum of SOAP (2), or radial symmetry functions as of Behler and
     Parrinello (1, or `l_max: 0`)."""
     rms_norm: bool = True
-    """Divide an atom's messages by the root of their mean square plus one before they are multiplied with each other, so
-    that products do not run away where geometries are unlike those of the training."""
+    """Divide an atom's messages by the root of their mean square plus one before they are multiplied with each other,
+    so that products do not run away where geometries are unlike those of the training."""
     backend: Literal["auto", "native", "e3nn"] = "auto"
     """Who computes: the compiled operators, e3nn, or the former where they are built."""
     zbl: bool = True
