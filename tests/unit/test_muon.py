@@ -1,5 +1,7 @@
 """Steps of matrices: against the singular value decomposition, against Adam, and each member by itself."""
 
+import copy
+
 import torch
 
 from mollifield_train.config import OptimiserConfig
@@ -60,7 +62,7 @@ def test_first_step_has_the_size_of_adams() -> None:
 
 
 def test_momentum_looks_ahead() -> None:
-    """The second step follows (1 - d) g + d m of m = d m + (1 - d) g, twice the same gradient being the first's."""
+    """Each step follows (1 - d) g + d m, where m has taken in g already: m <- d m + (1 - d) g."""
     weights = parameters()
     muon = Muon(weights, SHAPES, RATE, 0.0)
     gradients = [torch.randn_like(weights[1]) for _ in range(2)]
@@ -94,7 +96,7 @@ def test_goes_on_from_its_state() -> None:
     muon = Muon(weights, SHAPES, RATE, 0.0)
     for k in range(4):
         if k == 2:
-            state = {name: torch_copy(part) for name, part in muon.state_dict().items()}
+            state = copy.deepcopy(muon.state_dict())
             muon = Muon(weights, SHAPES, RATE, 0.0)
             muon.load_state_dict(state)
         muon.zero_grad()
@@ -102,15 +104,6 @@ def test_goes_on_from_its_state() -> None:
         muon.step()
     for found, wanted in zip(weights, whole, strict=True):
         assert torch.equal(found.detach(), wanted)
-
-
-def torch_copy(part):
-    """As a checkpoint keeps it: apart from what goes on changing."""
-    if isinstance(part, torch.Tensor):
-        return part.clone()
-    if isinstance(part, dict):
-        return {key: torch_copy(value) for key, value in part.items()}
-    return [torch_copy(value) for value in part] if isinstance(part, list) else part
 
 
 def test_matrices_of_a_model_are_its_maps() -> None:

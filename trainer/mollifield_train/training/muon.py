@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .member_gradients import TINY
+
 NESTEROV = 0.95
 """Decay of the average of gradients, which the step looks ahead of once more."""
 ADAM_SIZE = 0.2
@@ -20,8 +22,6 @@ ITERATIONS = 5
 """Of Newton and Schulz, each an odd polynomial of degree 5 in the singular values..."""
 POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 """...whose coefficients take them to between 0.7 and 1.2 within these iterations."""
-TINY = 1e-12
-"""Norms are never smaller where they divide."""
 
 
 class Block(NamedTuple):
@@ -49,6 +49,13 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     return x
 
 
+def adam(parameters: Sequence[Tensor], lr: float, weight_decay: float) -> torch.optim.Adam:
+    """Adam with decay apart from the gradient."""
+    return torch.optim.Adam(
+        parameters, lr=lr, weight_decay=weight_decay, decoupled_weight_decay=weight_decay > 0.0, fused=True
+    )
+
+
 class Muon(torch.optim.Optimizer):
     """Muon for matrices, Adam for all other parameters, at one learning rate; decoupled weight decay of both."""
 
@@ -62,9 +69,7 @@ class Muon(torch.optim.Optimizer):
         self._held = [parameters[k] for k in matrices]
         self._momenta = [torch.zeros_like(parameter) for parameter in self._held]
         others = [parameter for k, parameter in enumerate(parameters) if k not in matrices]
-        self._adam = torch.optim.Adam(
-            others, lr=lr, weight_decay=weight_decay, decoupled_weight_decay=weight_decay > 0.0, fused=True
-        )
+        self._adam = adam(others, lr, weight_decay)
         self._alike: dict[tuple[int, ...], list[Block]] = {}
         for k, (parameter, shapes) in enumerate(zip(self._held, matrices.values(), strict=True)):
             starts = accumulate((rows * columns for rows, columns in shapes), initial=0)

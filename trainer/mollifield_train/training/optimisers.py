@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..config import OptimiserConfig
 from ..model.protocol import HasMatrices, Potential
-from .muon import Muon
+from .muon import Muon, adam
 
 
 def optimiser_of(config: OptimiserConfig, model: Potential, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
@@ -18,7 +18,7 @@ def optimiser_of(config: OptimiserConfig, model: Potential, parameters: Sequence
     rate, decay = config.learning_rate, config.weight_decay or 0.0
     shapes = model.matrices() if config.method == "muon" and isinstance(model, HasMatrices) else {}
     if not shapes:
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, decoupled_weight_decay=decay > 0.0, fused=True)
+        return adam(parameters, rate, decay)
     of_tensors = {id(parameter): shapes[name] for name, parameter in model.named_parameters() if name in shapes}
     matrices = {k: of_tensors[id(p)] for k, p in enumerate(parameters) if id(p) in of_tensors}
     return Muon(parameters, matrices, rate, decay)
