@@ -67,6 +67,9 @@ class OriginConfig(Section):
 class DataConfig(Section):
     """Labelled frames. Units: eV, Å, eV/Å, eV/Å^3 (stress in ASE's sign: positive under tension)."""
 
+    EARLIER: ClassVar[dict[str, Any]] = {"origins": [], "weight_key": "config_weight", "config_type_weights": {}}
+    """Keys that runs of earlier versions do not name, and what they did."""
+
     train: str | list[str]
     """File of frames, several, or patterns (`dft/**/*.xyz`): extended xyz, and what else ASE reads with energies or
     forces: its databases and trajectories, LAMMPS dumps, `vasprun.xml`, OUTCAR, outputs of Quantum ESPRESSO."""

@@ -1,7 +1,22 @@
 """Whether a run may be continued with another config: what training runs and loops ask alike."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
+
+from .config import DataConfig, OptimiserConfig
+from .model import as_meant_today
+
+LATER_KEYS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "model": as_meant_today,
+    "data": lambda written: DataConfig.EARLIER | written,
+    "optimiser": lambda written: OptimiserConfig.EARLIER | written,
+}
+"""Sections of a training config that earlier versions wrote with fewer keys, and what adds these."""
+
+
+def with_later_keys(training: dict[str, Any]) -> dict[str, Any]:
+    """A training config in plain values, or a loop's part of one, as it was meant when it was written."""
+    return training | {name: add(training[name]) for name, add in LATER_KEYS.items() if name in training}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str] = ()) -> list[str]:

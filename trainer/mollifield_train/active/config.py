@@ -20,10 +20,9 @@ from ..config import (
     validated,
 )
 from ..durable import SCRATCH
-from ..model import as_meant_today
 from ..oracle import CALCULATORS, DEFAULT_CALCULATOR, Oracle
 from ..oracle.calculators import HOW_IT_IS_RUN
-from ..same_run import differences
+from ..same_run import differences, with_later_keys
 from ..section import Tagged
 from ..uncertainty_config import UncertaintyConfig
 from .acquire import ACQUISITIONS, DEFAULT_ACQUISITION
@@ -275,12 +274,7 @@ def check_same_run(old: dict[str, Any], new: dict[str, Any], directory: Path) ->
 
     Raises ValueError: naming the keys that differ, and their values.
     """
-
-    training = old.get("training", {})
-    training = training | {
-        "model": as_meant_today(training.get("model", {})),
-        "optimiser": OptimiserConfig.EARLIER | training.get("optimiser", {}),
-    }
+    training = with_later_keys(old.get("training", {}))
     changed = differences(old | {"training": training}, new, MAY_CHANGE)
     if changed:
         raise ValueError(

@@ -14,11 +14,10 @@ from typing import Any
 
 import yaml
 
-from ..config import OptimiserConfig, TrainConfig
+from ..config import TrainConfig
 from ..durable import write_bytes
-from ..model import as_meant_today
 from ..oracle.calculators import HOW_IT_IS_RUN
-from ..same_run import differences
+from ..same_run import differences, with_later_keys
 from ..tensor_file import read_tensors, write_tensors
 
 MODEL_FILE = "model.pt"
@@ -42,9 +41,6 @@ FREE_ON_RESUME = (
     *(f"pretrain.oracle.{key}" for key in HOW_IT_IS_RUN),
 )
 """Keys that a continued run may change without becoming a different run: the initial model may have moved."""
-
-DATA_BEFORE: dict[str, Any] = {"origins": [], "weight_key": "config_weight", "config_type_weights": {}}
-"""Keys of the data that runs of earlier versions do not name, and what they did."""
 
 Row = dict[str, float]
 """Of metrics.csv, and of a fit's history."""
@@ -108,13 +104,7 @@ class RunDirectory:
             )
         checkpoint = self._read[found[0]] = read_tensors(found[0])
         now = config.model_dump(mode="json")
-        before = checkpoint["config"]
-        before = before | {
-            "model": as_meant_today(before["model"]),
-            "data": DATA_BEFORE | before["data"],
-            "optimiser": OptimiserConfig.EARLIER | before["optimiser"],
-        }
-        different = differences(before, now, FREE_ON_RESUME)
+        different = differences(with_later_keys(checkpoint["config"]), now, FREE_ON_RESUME)
         if different:
             raise ValueError(f"{self.path}: cannot continue with another config: {'; '.join(different)}")
         together = found[0] == self.path / LAST_CHECKPOINT
