@@ -1,12 +1,13 @@
 """LAMMPS against bare evaluation: pair time in `lmp`, a step, and a step of a committee driven by one member.
 
-    OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/lammps.py
+    OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/lammps.py [--nequip-python VENV/bin/python]
 
 Runs of `lmp` and of the Python engine on the starting frame alternate. Pair time is LAMMPS's own timing
 breakdown, which is wall time; it is multiplied by the share of the CPU that LAMMPS says it had. The bare
 evaluation has its edges given, while the pair style also makes them from the neighbour list. It runs the
 module as the C++ engine does, without TorchScript's profiling mode. Memory freed is kept on both sides. The
-committee's fix asks all four members every 10 steps.
+committee's fix asks all four members every 10 steps. NequIP, installed as inference.py says, takes turns with them on
+silicon: its bare evaluation, with edges given, in Python.
 
 The model is untrained, and real time steps would blow the atoms apart: a time step of 1e-7 ps keeps the frame, and
 the neighbour list is rebuilt every 10 steps all the same.
@@ -23,7 +24,7 @@ from pathlib import Path
 import systems
 import torch
 from ase import Atoms
-from timing import KEEP_MEMORY, environment, keep_memory, local
+from timing import KEEP_MEMORY, Run, add_peers, environment, keep_memory, local
 
 from mollifield.potential import evaluate_edges
 from mollifield_lammps import lammps_boundary, run_lammps, write_data
@@ -67,8 +68,11 @@ CASES = {
 }
 
 
-def measure(system: str, atoms: Atoms, rounds: int) -> None:
-    """Print one system's table."""
+NEQUIP = "NequIP AOTInductor"
+
+
+def measure(system: str, atoms: Atoms, rounds: int, nequip: str | None = None) -> None:
+    """Print one system's table; `nequip`: the interpreter of its environment."""
     steps, species = STEPS[system], systems.SPECIES[system]
     bare_run = local(partial(evaluate_edges, systems.artefact(system), *systems.edges(atoms, system)))
     bare_run(5)
@@ -79,6 +83,10 @@ def measure(system: str, atoms: Atoms, rounds: int) -> None:
         write_data(directory / "atoms.data", atoms, species)
         systems.write_model(directory / "single.pt", system)
         systems.write_model(directory / "committee.pt", system, n_members=4)
+        systems.write_frames(directory / "frames.extxyz", systems.labelled([atoms]))
+        others: dict[str, Run] = {}
+        peers = add_peers(others, [(NEQUIP, nequip, "peer_nequip.py")], ["inference", str(directory / "frames.extxyz")])
+        times |= {name: [] for name in others}
         for _ in range(rounds):
             found = []
             before = bare_run(steps) / steps
@@ -95,16 +103,21 @@ def measure(system: str, atoms: Atoms, rounds: int) -> None:
             bare = 0.5 * (before + bare_run(steps) / steps)
             for name, value in zip(names, [bare, found[0], found[1], found[3]], strict=True):
                 times[name].append(value)
+            for name, run in others.items():
+                times[name].append(run(steps) / steps)
+        for peer in peers:
+            peer.close()
     print(f"{system}, {len(atoms)} atoms, {steps} steps, {rounds} rounds")
-    print(f"  {'':<26}{'ms':>9}{'µs/atom':>10}{'/ bare':>9}{'/ step':>9}")
+    print(f"  {'':<26}{'ms':>9}{'µs/atom':>10}{'/ bare':>9}{'/ pair':>9}{'/ step':>9}")
     for name, values in times.items():
         middle = statistics.median(values)
         ratios = [
             statistics.median(a / b for a, b in zip(values, times[other], strict=True))
-            for other in ("bare evaluation", "step in lmp")
+            for other in ("bare evaluation", "pair in lmp", "step in lmp")
         ]
         print(
-            f"  {name:<26}{1e3 * middle:9.4f}{1e6 * middle / len(atoms):10.2f}{ratios[0]:9.3f}{ratios[1]:9.3f}",
+            f"  {name:<26}{1e3 * middle:9.4f}{1e6 * middle / len(atoms):10.2f}"
+            + "".join(f"{ratio:9.3f}" for ratio in ratios),
             flush=True,
         )
 
@@ -113,12 +126,13 @@ def main() -> None:
     """Silicon, then ethanol."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--nequip-python", help="python of an environment with nequip")
     options = parser.parse_args()
     print(environment())
     keep_memory()
     os.environ.update(KEEP_MEMORY)  # for lmp
     torch._C._jit_set_profiling_mode(False)
-    measure("silicon", systems.silicon(3), options.rounds)
+    measure("silicon", systems.silicon(3), options.rounds, options.nequip_python)
     measure("ethanol", systems.ethanol(), options.rounds)
 
 
