@@ -220,8 +220,8 @@ class OptimiserConfig(Section):
     length up the gradient of its own data terms. A step costs twice as much. Null for none."""
     weight_decay: PositiveFloat | None = 0.01
     """Every step also shrinks each weight by this times the learning rate, apart from the gradient (AdamW, arXiv
-    1711.05101): without it long runs learn frames by heart, and hot geometries pay for it (docs/accuracy.md). Null for
-    none."""
+    1711.05101): the random start fades, which stays otherwise where frames say nothing, and errs in hot geometries
+    (docs/accuracy.md). Null for none."""
     gradient_clip: PositiveFloat | None = 10.0
     """Largest norm of one member's gradient; null for none."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
