@@ -140,7 +140,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("heads")
     config = tiny_config(
         folder,
-        labelled_water(24),
+        labelled_water(25),  # an odd number has one median, which the shifts are fitted to
         data={"valid_fraction": 0.0},
         optimiser={"epochs": 60, "learning_rate": 0.02},
         **HEADS,
@@ -158,13 +158,12 @@ def test_the_spread_is_learnt(run: Path) -> None:
 
 
 def test_shifts_leave_the_spread_alone(run: Path) -> None:
-    """They are refitted for the mean: half of its errors are of each sign, those of heads are not."""
+    """They are refitted for the mean: its errors have a median of zero, those of heads do not."""
     frames = evaluate_file(run / "run" / "model.pt", run / "frames.xyz")
     energies = np.array([f.energies - f.frame.energy for f in frames])
     shifts = load_members(run / "run").atomic_shifts
     assert torch.allclose(shifts, shifts[:1].expand_as(shifts))
-    below, above = np.sort(energies.mean(axis=1))[[11, 12]]  # of 24: zero lies between them, but for the file's splines
-    assert below < 1e-3 * np.abs(energies).max() and above > -1e-3 * np.abs(energies).max()
+    assert abs(np.median(energies.mean(axis=1))) < 1e-3 * np.abs(energies).max()
     assert np.abs(np.median(energies, axis=0)).max() > 1e-2 * np.abs(energies).max()
 
 
