@@ -14,11 +14,10 @@ from pathlib import Path
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import BFGS
 from tblite.ase import TBLite
 
-from mollifield_train.oracle.dynamics import langevin, thermalised
+from mollifield_train.oracle.dynamics import labelled, langevin, sampled, thermalised
 
 MOLECULE = Atoms(
     "OC3O2H6",
@@ -47,13 +46,6 @@ def calculator() -> TBLite:
     return TBLite(method="GFN2-xTB", verbosity=0)
 
 
-def labelled(atoms: Atoms) -> Atoms:
-    """What `atoms` are now, with energy and forces of its calculator."""
-    frame = Atoms(atoms.numbers, atoms.get_positions())
-    frame.calc = SinglePointCalculator(frame, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
-    return frame
-
-
 def trajectory(temperature: float, n_frames: int, seed: int) -> list[Atoms]:
     """A frame every 50 fs, after 2 ps."""
     rng = np.random.default_rng(seed)
@@ -64,20 +56,12 @@ def trajectory(temperature: float, n_frames: int, seed: int) -> list[Atoms]:
     atoms.calc = calculator()
     dynamics = langevin(atoms, temperature, TIMESTEP, DAMPING, rng)
     dynamics.run(STEPS_BEFORE)
-    frames = []
-    for _ in range(n_frames):
-        dynamics.run(STEPS_BETWEEN)
-        frames.append(labelled(atoms))
-    return frames
+    return sampled(dynamics, n_frames, STEPS_BETWEEN)
 
 
 def isolated() -> list[Atoms]:
     """One atom of each species."""
-    frames = []
-    for symbol in sorted(set(MOLECULE.symbols)):
-        atoms = Atoms(symbol, [[0.0, 0.0, 0.0]], calculator=calculator())
-        frames.append(labelled(atoms))
-    return frames
+    return [labelled(Atoms(symbol, calculator=calculator())) for symbol in sorted(set(MOLECULE.symbols))]
 
 
 SETS = {"train": (300.0, 450, 1), "300": (300.0, 200, 2), "600": (600.0, 200, 3), "1000": (1000.0, 200, 4)}

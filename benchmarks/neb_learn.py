@@ -19,14 +19,13 @@ import yaml
 from ase import Atoms
 from ase.build import add_adsorbate, fcc100
 from ase.calculators.emt import EMT
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
 from mollifield import MollifieldCalculator
 from mollifield.properties import Barrier, Samples, samples_of
 from mollifield_train.cli import main as mollifield
 from mollifield_train.config import TrainConfig, validated
-from mollifield_train.oracle.dynamics import langevin, thermalised
+from mollifield_train.oracle.dynamics import langevin, sampled, thermalised
 from mollifield_train.training.run import train
 
 BAND = Barrier(n_images=5, fmax=0.05)
@@ -56,15 +55,7 @@ def dynamics(n: int, temperature: float, seed: int) -> list[Atoms]:
     start.set_constraint()
     atoms = thermalised(start, temperature, rng)
     atoms.calc = EMT()
-    run = langevin(atoms, temperature, 2.0, 100.0, rng)
-    frames = []
-    for _ in range(n):
-        run.run(EVERY)
-        labels = {name: atoms.calc.get_property(name, atoms) for name in ("energy", "forces", "stress")}
-        frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
-        frame.calc = SinglePointCalculator(frame, **labels)
-        frames.append(frame)
-    return frames
+    return sampled(langevin(atoms, temperature, 2.0, 100.0, rng), n, EVERY)
 
 
 def trained(folder: Path, frames: list[Atoms], epochs: int, initial: Path | None = None) -> Path:

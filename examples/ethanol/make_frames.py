@@ -10,12 +10,10 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
-from ase import Atoms
 from ase.build import molecule
-from ase.calculators.singlepoint import SinglePointCalculator
 from tblite.ase import TBLite
 
-from mollifield_train.oracle.dynamics import langevin, thermalised
+from mollifield_train.oracle.dynamics import langevin, sampled, thermalised
 
 N_FRAMES = 20
 TEMPERATURE = 300.0  # K
@@ -33,12 +31,7 @@ def main() -> None:
     atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
     dynamics = langevin(atoms, TEMPERATURE, TIMESTEP, DAMPING, rng)
     dynamics.run(STEPS_BEFORE)
-    frames = []
-    for _ in range(N_FRAMES):
-        dynamics.run(STEPS_BETWEEN)
-        frame = Atoms(atoms.numbers, atoms.get_positions())
-        frame.calc = SinglePointCalculator(frame, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
-        frames.append(frame)
+    frames = sampled(dynamics, N_FRAMES, STEPS_BETWEEN)
     ase.io.write(Path(__file__).parent / "frames.extxyz", frames)
 
 

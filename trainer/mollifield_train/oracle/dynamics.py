@@ -13,7 +13,7 @@ from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_mom
 from ..clusters.workers import still_working
 from . import make_calculator
 from .calculators import OracleConfig
-from .labels import stress_of
+from .labels import label_of, stress_of
 
 
 def thermalised(frame: Atoms, temperature: float, rng: np.random.Generator) -> Atoms:
@@ -33,6 +33,24 @@ def langevin(atoms: Atoms, temperature: float, timestep: float, damping: float, 
     return Langevin(
         atoms, timestep * units.fs, temperature_K=temperature, friction=1 / (damping * units.fs), fixcm=False, rng=rng
     )
+
+
+def labelled(atoms: Atoms) -> Atoms:
+    """A copy of the geometry with the label that the calculator of `atoms` gives it; raises as `label_of` does."""
+    label = label_of(atoms)
+    frame = Atoms(atoms.numbers, atoms.get_positions(), cell=atoms.cell, pbc=atoms.pbc)
+    # A stress of None is left out.
+    frame.calc = SinglePointCalculator(frame, energy=label.energy, forces=label.forces, stress=label.stress)
+    return frame
+
+
+def sampled(dynamics: Langevin, n_frames: int, n_steps: int) -> list[Atoms]:
+    """Labelled frames, each `n_steps` after the one before."""
+    frames = []
+    for _ in range(n_frames):
+        dynamics.run(n_steps)
+        frames.append(labelled(dynamics.atoms))
+    return frames
 
 
 def oracle_stretch(
