@@ -11,9 +11,11 @@ import ase.io
 import torch
 import yaml
 from accuracy_peer import CpuClock, mean_energies, read_piece, report, without_shifts
+from ase import Atoms
 from lightning.pytorch.callbacks import Callback
 from nequip.integrations.ase import NequIPCalculator
 from nequip.scripts.train import main as nequip_train
+from peer_nequip import compiled
 
 MONITOR = "val0_epoch/weighted_sum"
 
@@ -132,6 +134,16 @@ def config(energies: dict[str, float], minutes: float, seed: int, settings: dict
     }
 
 
+def evaluation(calculator: NequIPCalculator):
+    """Of a frame: the model as `nequip-compile --mode aotinductor` leaves it, its graph at hand."""
+
+    def of(atoms: Atoms):
+        data = calculator.atoms_to_data(atoms)
+        return compiled(calculator.model, data, str(Path("model.nequip.pt2").absolute()), "cpu")
+
+    return of
+
+
 def main() -> None:
     """Train, judge."""
     piece = read_piece()
@@ -144,7 +156,7 @@ def main() -> None:
     nequip_train()
     spent = yaml.safe_load(Path("spent.yaml").read_text())
     calculator = NequIPCalculator._from_saved_model("best.ckpt", device="cpu")
-    report(piece, calculator, spent["seconds"], epochs=spent["epochs"])
+    report(piece, calculator, spent["seconds"], evaluation(calculator), epochs=spent["epochs"])
 
 
 if __name__ == "__main__":

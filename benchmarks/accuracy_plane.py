@@ -1,6 +1,6 @@
 """The plane of error and cost, from a study that accuracy.py has trained.
 
-    python benchmarks/accuracy_plane.py study.yaml silicon given plane.png
+    python benchmarks/accuracy_plane.py study.yaml plane.png --panel silicon given --panel acid "600 K"
 
 One point for each column of the study: CPU microseconds an atom (of the set's `cost` frame) against the force RMSE on
 one of its tests, means over seeds. Lower and further left is better.
@@ -15,7 +15,8 @@ matplotlib.use("Agg")
 import numpy as np
 from accuracy import QUANTITIES, Piece, Study, at, read_study
 from matplotlib import pyplot as plt
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 
 def points(study: Study, data: str, test: str) -> dict[str, tuple[float, float]]:
@@ -30,27 +31,52 @@ def points(study: Study, data: str, test: str) -> dict[str, tuple[float, float]]
     return found
 
 
+def draw(axes: Axes, study: Study, data: str, test: str) -> None:
+    """One panel."""
+    found = points(study, data, test)
+    if not found:
+        raise ValueError(f"{data}, {test}: no column of the study has both an error and a cost there")
+    for rank, (column, (cost, error)) in enumerate(sorted(found.items(), key=lambda item: item[1])):
+        own, above = column in study.variants, rank % 2 == 0  # by turns, for neighbours' names not to overlap
+        axes.plot(cost, error, "o" if own else "s", color="tab:blue" if own else "tab:gray")
+        axes.annotate(
+            column.replace("_", " "),
+            (cost, error),
+            textcoords="offset points",
+            xytext=(0, 7 if above else -7),
+            ha="center",
+            va="bottom" if above else "top",
+        )
+    axes.set(xscale="log", yscale="log", xlabel="CPU µs/atom, energy and forces", ylabel="force RMSE, meV/Å")
+    axes.set_title(f"{data}, {test}")
+    axes.grid(which="both", alpha=0.3)
+    axes.margins(0.3)
+    for axis in (axes.xaxis, axes.yaxis):  # less than a decade has no round powers of ten
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(ScalarFormatter())
+        axis.set_minor_formatter(NullFormatter())
+
+
 def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("study", type=Path, help="YAML file")
-    parser.add_argument("set", help="of the study, with a `cost` frame")
-    parser.add_argument("test", help="of the set")
     parser.add_argument("picture", type=Path, help="PNG file to write")
+    parser.add_argument(
+        "--panel",
+        nargs=2,
+        action="append",
+        required=True,
+        metavar=("SET", "TEST"),
+        help="a set of the study, with a `cost` frame, and one of its tests",
+    )
     options = parser.parse_args()
     study = read_study(options.study)
-    figure, axes = plt.subplots(figsize=(5.6, 3.8), layout="constrained")
-    for column, (cost, error) in points(study, options.set, options.test).items():
-        own = column in study.variants
-        axes.plot(cost, error, "o" if own else "s", color="tab:blue" if own else "tab:gray")
-        axes.annotate(column, (cost, error), textcoords="offset points", xytext=(6, 4))
-    axes.set(xscale="log", yscale="log", xlabel="CPU µs/atom, energy and forces", ylabel="force RMSE, meV/Å")
-    axes.set_title(f"{options.set}, {study.minutes:g} CPU minutes of training, one core")
-    axes.grid(which="both", alpha=0.3)
-    for axis in (axes.xaxis, axes.yaxis):  # less than a decade has no round powers of ten
-        axis.set_major_formatter(ScalarFormatter())
-        axis.set_minor_formatter(ScalarFormatter())
-    axes.margins(0.4)
+    n = len(options.panel)
+    figure, panels = plt.subplots(1, n, figsize=(5.0 * n, 3.8), layout="constrained", squeeze=False)
+    for axes, (data, test) in zip(panels[0], options.panel, strict=True):
+        draw(axes, study, data, test)
+    figure.suptitle(f"{study.minutes:g} CPU minutes of training, one core")
     figure.savefig(options.picture, dpi=150)
 
 
