@@ -13,7 +13,6 @@ The model is untrained, and real time steps would blow the atoms apart: a time s
 the neighbour list is rebuilt every 10 steps all the same.
 """
 
-import argparse
 import os
 import re
 import statistics
@@ -24,7 +23,7 @@ from pathlib import Path
 import systems
 import torch
 from ase import Atoms
-from timing import KEEP_MEMORY, Run, add_peers, environment, keep_memory, local
+from timing import KEEP_MEMORY, Run, add_peers, environment, keep_memory, local, peer_parser
 
 from mollifield.potential import evaluate_edges
 from mollifield_lammps import lammps_boundary, run_lammps, write_data
@@ -124,10 +123,7 @@ def measure(system: str, atoms: Atoms, rounds: int, nequip: str | None = None) -
 
 def main() -> None:
     """Silicon, then ethanol."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--nequip-python", help="python of an environment with nequip")
-    options = parser.parse_args()
+    options = peer_parser(__doc__.split("\n")[0], rounds=7, peers=["nequip"]).parse_args()
     print(environment())
     keep_memory()
     os.environ.update(KEEP_MEMORY)  # for lmp

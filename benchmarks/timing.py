@@ -165,11 +165,11 @@ def cpu_of_children() -> dict[tuple[str, int], float]:
     return found
 
 
-def peer_parser(description: str, rounds: int) -> argparse.ArgumentParser:
+def peer_parser(description: str, rounds: int, peers: Sequence[str] = ("nequip", "mace")) -> argparse.ArgumentParser:
     """Options of a benchmark that has peers in environments of their own."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--nequip-python", help="python of an environment with nequip")
-    parser.add_argument("--mace-python", help="python of an environment with mace")
+    for name in peers:
+        parser.add_argument(f"--{name}-python", help=f"python of an environment with {name}")
     parser.add_argument("--rounds", type=int, default=rounds)
     return parser
 

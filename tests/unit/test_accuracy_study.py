@@ -86,6 +86,26 @@ def test_time_of_an_evaluation_is_a_row_where_a_frame_is_given(accuracy, study, 
     assert row[:3] == ["water", "CPU", "µs/atom"] and float(row[3]) > 0.0
 
 
+def test_the_plane_has_a_point_for_what_has_a_cost(accuracy, study, tmp_path, monkeypatch, capsys):
+    import accuracy_plane
+
+    picture = tmp_path / "plane.png"
+    command = ["accuracy_plane.py", str(tmp_path / "study.yaml"), str(picture), "--panel", "water", "same"]
+    study["cost_seconds"] = 0.01
+    table_of(accuracy, study, tmp_path, monkeypatch, capsys)
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(ValueError, match="water, same: no column of the study has both an error and a cost"):
+        accuracy_plane.main()
+    study |= {"directory": str(tmp_path / "other")}
+    study["sets"]["water"]["cost"] = study["sets"]["water"]["train"]
+    table_of(accuracy, study, tmp_path, monkeypatch, capsys)
+    found = accuracy_plane.points(accuracy.read_study(tmp_path / "study.yaml"), "water", "same")
+    assert found["fake"][0] > 0.0 and found["fake"][1] == pytest.approx(150.0)
+    monkeypatch.setattr(sys, "argv", command)
+    accuracy_plane.main()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 def test_own_models_have_a_time_too(accuracy, tmp_path):
     ase.io.write(tmp_path / "water.xyz", labelled_water(1), format="extxyz")
     model = Path(__file__).parents[1] / "contract" / "files" / "version-1-float32.pt"
