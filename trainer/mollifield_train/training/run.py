@@ -2,21 +2,16 @@
 
 import contextlib
 import dataclasses
-import datetime
-import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ase
-import lightning
 import numpy as np
 import torch
 from torch import Tensor
 
-from mollifield import __version__
 from mollifield.devices import choose_device
 
 from ..clusters import LocalConfig
@@ -38,6 +33,7 @@ from .lightning_fit import fit_members
 from .loading import TrainingData, load_data, with_oracle_frames
 from .members import build_potential, pack, read_members, warm_start, with_species
 from .on_cluster import fit_on_cluster
+from .origin import origin
 from .parallel import Task, Told, fit_in_processes, worker_devices
 from .progress import EpochBar, MembersBar, quiet_lightning
 from .ranks import Ranks
@@ -150,7 +146,7 @@ def _export(
         model,
         path,
         _smallest(data.training),
-        _summary(config, metrics),
+        origin(config, metrics),
         training_frames=data.training,
         labels=data.labels,
         undetermined_species=data.statistics.shifts.undetermined,
@@ -384,20 +380,3 @@ def _metrics(
 def _batch_size(config: TrainConfig) -> int:
     """Frames at once where no weights' gradients are kept."""
     return 4 * config.optimiser.batch_size
-
-
-def _summary(config: TrainConfig, metrics: dict[str, Any]) -> dict[str, Any]:
-    now = datetime.datetime.now(datetime.timezone.utc)
-    versions = {
-        "mollifield": __version__,
-        "torch": torch.__version__,
-        "lightning": lightning.__version__,
-        "ase": ase.__version__,
-        "python": platform.python_version(),
-    }
-    return {
-        "date": now.isoformat(timespec="seconds"),
-        "metrics": metrics,
-        "config": config.model_dump(mode="json"),
-        "versions": versions,
-    }
