@@ -3,7 +3,7 @@
     python benchmarks/accuracy_plane.py study.yaml plane.png --panel silicon given --panel acid "600 K"
 
 One point for each column of the study: CPU microseconds an atom (of the set's `cost` frame) against the force RMSE on
-one of its tests, means over seeds. Lower and further left is better.
+one of its tests, means over seeds; variants are circles, peers squares. Lower and further left is better.
 """
 
 import argparse
@@ -36,23 +36,16 @@ def draw(axes: Axes, study: Study, data: str, test: str) -> None:
     found = points(study, data, test)
     if not found:
         raise ValueError(f"{data}, {test}: no column of the study has both an error and a cost there")
-    for rank, (column, (cost, error)) in enumerate(sorted(found.items(), key=lambda item: item[1])):
-        own, above = column in study.variants, rank % 2 == 0  # by turns, for neighbours' names not to overlap
-        axes.plot(cost, error, "o" if own else "s", color="tab:blue" if own else "tab:gray")
-        axes.annotate(
-            column.replace("_", " "),
-            (cost, error),
-            textcoords="offset points",
-            xytext=(0, 7 if above else -7),
-            ha="center",
-            va="bottom" if above else "top",
-        )
+    for column, (cost, error) in found.items():
+        marker = "o" if column in study.variants else "s"
+        axes.plot(cost, error, marker, color=f"C{study.columns().index(column)}", label=column.replace("_", " "))
     axes.set(xscale="log", yscale="log", xlabel="CPU µs/atom, energy and forces", ylabel="force RMSE, meV/Å")
     axes.set_title(f"{data}, {test}")
     axes.grid(which="both", alpha=0.3)
     axes.margins(0.3)
-    for axis in (axes.xaxis, axes.yaxis):  # less than a decade has no round powers of ten
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1,) if high > 300 * low else (1, 2, 5)))
         axis.set_major_formatter(ScalarFormatter())
         axis.set_minor_formatter(NullFormatter())
 
@@ -73,11 +66,15 @@ def main() -> None:
     options = parser.parse_args()
     study = read_study(options.study)
     n = len(options.panel)
-    figure, panels = plt.subplots(1, n, figsize=(5.0 * n, 3.8), layout="constrained", squeeze=False)
+    figure, panels = plt.subplots(1, n, figsize=(4.4 * n + 1.4, 3.8), layout="constrained", squeeze=False)
     for axes, (data, test) in zip(panels[0], options.panel, strict=True):
         draw(axes, study, data, test)
+    handles = {
+        label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False)
     figure.suptitle(f"{study.minutes:g} CPU minutes of training, one core")
-    figure.savefig(options.picture, dpi=150)
+    figure.savefig(options.picture, dpi=110)
 
 
 if __name__ == "__main__":
