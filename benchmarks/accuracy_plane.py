@@ -32,7 +32,9 @@ def points(study: Study, data: str, test: str) -> dict[str, tuple[float, float]]
 
 
 def draw(axes: Axes, study: Study, data: str, test: str) -> None:
-    """One panel."""
+    """One panel; raises ValueError where there is nothing to draw."""
+    if data not in study.sets:
+        raise ValueError(f"no set {data!r}; the study has {', '.join(study.sets)}")
     found = points(study, data, test)
     if not found:
         raise ValueError(f"{data}, {test}: no column of the study has both an error and a cost there")

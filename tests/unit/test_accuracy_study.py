@@ -96,6 +96,9 @@ def test_the_plane_has_a_point_for_what_has_a_cost(accuracy, study, tmp_path, mo
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(ValueError, match="water, same: no column of the study has both an error and a cost"):
         accuracy_plane.main()
+    monkeypatch.setattr(sys, "argv", [*command[:-2], "wtaer", "same"])
+    with pytest.raises(ValueError, match="no set 'wtaer'; the study has water"):
+        accuracy_plane.main()
     study |= {"directory": str(tmp_path / "other")}
     study["sets"]["water"]["cost"] = study["sets"]["water"]["train"]
     table_of(accuracy, study, tmp_path, monkeypatch, capsys)
