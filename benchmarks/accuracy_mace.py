@@ -2,8 +2,8 @@
 
 32 channels, max_L 1 (32x0e + 32x1o), two layers of correlation 3, 5 Å, float32; batches of 10, AMSGrad with rate 0.01,
 average of the weights with 0.99; after three quarters of the time stage two with rate 0.001 and energies weighted
-1000 to 100; the best epoch of stage two on a tenth of the frames. What an atom costs
-is measured on the compiled model, as LAMMPS runs it.
+1000 to 100; the best epoch of stage two on a tenth of the frames. What an atom costs is measured
+on the compiled model, as LAMMPS runs it.
 """
 
 import os

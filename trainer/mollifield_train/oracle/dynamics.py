@@ -13,7 +13,7 @@ from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_mom
 from ..clusters.workers import still_working
 from . import make_calculator
 from .calculators import OracleConfig
-from .labels import label_of, stress_of
+from .labels import Label, label_of
 
 
 def thermalised(frame: Atoms, temperature: float, rng: np.random.Generator) -> Atoms:
@@ -37,11 +37,14 @@ def langevin(atoms: Atoms, temperature: float, timestep: float, damping: float, 
 
 def labelled(atoms: Atoms) -> Atoms:
     """A copy of the geometry with the label that the calculator of `atoms` gives it; raises as `label_of` does."""
-    label = label_of(atoms)
     frame = Atoms(atoms.numbers, atoms.get_positions(), cell=atoms.cell, pbc=atoms.pbc)
-    # A stress of None is left out.
-    frame.calc = SinglePointCalculator(frame, energy=label.energy, forces=label.forces, stress=label.stress)
-    return frame
+    return _keeping(label_of(atoms), frame)
+
+
+def _keeping(label: Label, atoms: Atoms) -> Atoms:
+    """`atoms` with the label in place of a calculator; a stress of None is left out."""
+    atoms.calc = SinglePointCalculator(atoms, energy=label.energy, forces=label.forces, stress=label.stress)
+    return atoms
 
 
 def sampled(dynamics: Langevin, n_frames: int, n_steps: int) -> list[Atoms]:
@@ -74,8 +77,4 @@ def oracle_stretch(
     for _ in range(n_steps):
         forces = dynamics.step(forces)
         still_working()
-    labels = {"energy": float(atoms.get_potential_energy()), "forces": forces, "stress": stress_of(atoms)}
-    if not np.isfinite([labels["energy"], *np.ravel(forces)]).all():
-        raise ValueError("the oracle returned numbers that are not finite")
-    atoms.calc = SinglePointCalculator(atoms, **labels)  # a stress of None is left out
-    return atoms
+    return _keeping(label_of(atoms), atoms)

@@ -33,11 +33,11 @@ from .lightning_fit import fit_members
 from .loading import TrainingData, load_data, with_oracle_frames
 from .members import build_potential, pack, read_members, warm_start, with_species
 from .on_cluster import fit_on_cluster
-from .origin import origin
 from .parallel import Task, Told, fit_in_processes, worker_devices
 from .progress import EpochBar, MembersBar, quiet_lightning
 from .ranks import Ranks
 from .run_directory import CONFIG_FILE, PRETRAIN_FOLDER, Row, RunDirectory
+from .summary import summary_of
 
 N_REFERENCE_FRAMES = 3
 """Small ones, which every engine recomputes whenever it loads the file."""
@@ -146,7 +146,7 @@ def _export(
         model,
         path,
         _smallest(data.training),
-        origin(config, metrics),
+        summary_of(config, metrics),
         training_frames=data.training,
         labels=data.labels,
         undetermined_species=data.statistics.shifts.undetermined,

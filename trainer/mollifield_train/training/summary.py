@@ -13,7 +13,7 @@ from mollifield import __version__
 from ..config import TrainConfig
 
 
-def origin(config: TrainConfig, metrics: dict[str, Any]) -> dict[str, Any]:
+def summary_of(config: TrainConfig, metrics: dict[str, Any]) -> dict[str, Any]:
     """When, with which settings and versions a model was trained, and how far it got."""
     now = datetime.datetime.now(datetime.timezone.utc)
     versions = {
