@@ -106,7 +106,7 @@ def test_kernels_equal_those_of_the_cpu(found: dict, members: int, geometries: i
 
 
 def test_derivatives_are_those_of_the_values(found: dict) -> None:
-    assert len(found["checked"]) == 6 + 2 * 3
+    assert len(found["checked"]) == 7 + 2 * 3
     assert all(found["checked"].values())
 
 
@@ -121,7 +121,7 @@ def test_what_was_remembered_of_changed_tensors_is_forgotten(found: dict) -> Non
 
 def test_widths_equal_the_reference(cache: Path) -> None:
     worst = run("deviations()", cache)
-    assert len(worst) == 8 * len(WIDTHS) * len(DTYPES)
+    assert len(worst) == 9 * len(WIDTHS) * len(DTYPES)
     assert {case: ratio for case, ratio in worst.items() if not ratio < 1.0} == {}
 
 

@@ -204,7 +204,7 @@ def test_splines_follow_the_radial_network() -> None:
     radial = RadialNetwork(members, 6, [16], len(convolution.paths) * channels, DOUBLE, GateNative(0, 16))
     for weight in radial.parameters():
         torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(9))
-    exact = RadialMessages(radial, convolution)
+    exact = RadialMessages(radial, convolution, basis)
     spline = SplineMessages(exact, basis, 1024)
     x, y, _, edge_index = operands(1, 2, 2, members, 1, channels, DOUBLE)
     lengths = torch.linspace(0.4, 4.3, 19, dtype=DOUBLE).view(1, -1).requires_grad_()

@@ -109,6 +109,8 @@ def operators(
         n_inputs = ((degree + 1) ** 2 + degree) * n_channels
         all_of[f"gate {degree}"] = (lambda u, d=degree: OPS.gate(u, d), [random(members, N_ATOMS, n_inputs)])
         all_of[f"edge_geometry {degree}"] = (geometry(degree), [random(geometries, n_edges, 3)])
+    rows = random(members, 7, 2, n_channels)
+    all_of["interpolation"] = (lambda k, r: OPS.interpolation(k, r, R_MAX), [rows, lengths])
     return all_of
 
 
@@ -205,7 +207,7 @@ def test_a_gpu_gives_the_same_numbers(dtype: torch.dtype) -> None:
 
 
 def test_derivatives_of_the_reference_are_those_of_its_values() -> None:
-    assert len(reference()["checked"]) == 6 + 2 * 3
+    assert len(reference()["checked"]) == 7 + 2 * 3
     assert all(reference()["checked"].values())
 
 

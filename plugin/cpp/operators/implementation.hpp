@@ -1,5 +1,6 @@
 // What computes the operators on one kind of device: tables of functions on tensors. Schemas, checks of arguments and
-// autograd (convolution.cpp, product.cpp, linear.cpp, gate.cpp, harmonics.cpp) ask for one and know no device.
+// autograd (convolution.cpp, product.cpp, linear.cpp, gate.cpp, harmonics.cpp, interpolation.cpp) ask for one and know
+// no device.
 //
 // All tensors of a call lie on one device and have one floating dtype; shapes are those of the operators' own files.
 // A function sees no gradients: autograd calls it with what the derivative needs.
@@ -77,6 +78,22 @@ struct EdgeGeometryForms {
                                                                     const at::Tensor &tangent, std::int64_t l_max);
 };
 
+// Where rows of a table are asked for (interpolation.cpp), and which derivative of them by the length: 0, 1 or 2.
+struct Positions {
+  at::Tensor lengths;
+  double r_max;
+  int order;
+};
+
+// `scale` [G, E]: factors of the rows; undefined: 1.
+struct InterpolationForms {
+  at::Tensor (*rows)(const Positions &, const at::Tensor &knots, const at::Tensor &scale);
+  // Gradient of <gradient, rows> by the knots.
+  at::Tensor (*gathered)(const Positions &, const at::Tensor &gradient, std::int64_t n_knots, const at::Tensor &scale);
+  // Products of gradient and rows, summed over columns and over members of one geometry: [G, E].
+  at::Tensor (*along)(const Positions &, const at::Tensor &knots, const at::Tensor &gradient);
+};
+
 // Null where an implementation has none: the operator is then composed of the forms above. Forward also gives what
 // backward reads. Backward: the gradient by the messages.
 struct ProductsUpdateForms {
@@ -92,6 +109,7 @@ struct Implementation {
   LinearForms linear;
   GateForms gate;
   EdgeGeometryForms edge_geometry;
+  InterpolationForms interpolation;
   ProductsUpdateForms products_update;
 };
 

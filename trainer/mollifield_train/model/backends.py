@@ -9,6 +9,7 @@ from mollifield.native import has_native
 from .convolution import ConvolutionE3nn, ConvolutionNative
 from .geometry import GeometryE3nn, GeometryNative
 from .linear import EquivariantLinear, Gate, GateNative, LinearNative
+from .messages import RadialMessages, TabulatedMessages
 from .product import ProductE3nn, ProductNative
 
 
@@ -20,11 +21,12 @@ class Backend(NamedTuple):
     product: type[nn.Module]
     linear: type[EquivariantLinear]
     gate: type[Gate]
+    messages: type[RadialMessages]
 
 
 BACKENDS = {
-    "e3nn": Backend(GeometryE3nn, ConvolutionE3nn, ProductE3nn, EquivariantLinear, Gate),
-    "native": Backend(GeometryNative, ConvolutionNative, ProductNative, LinearNative, GateNative),
+    "e3nn": Backend(GeometryE3nn, ConvolutionE3nn, ProductE3nn, EquivariantLinear, Gate, RadialMessages),
+    "native": Backend(GeometryNative, ConvolutionNative, ProductNative, LinearNative, GateNative, TabulatedMessages),
 }
 """Implementations by name; all give the same numbers."""
 

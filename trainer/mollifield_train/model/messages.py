@@ -5,13 +5,14 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from .radial import BesselBasis, RadialNetwork
+from .radial import BesselBasis, RadialNetwork, basis_at_knots
 
 
 class RadialMessages(nn.Module):
     """Weights from the radial network: what is trained."""
 
-    def __init__(self, radial: RadialNetwork, convolution: nn.Module) -> None:
+    def __init__(self, radial: RadialNetwork, convolution: nn.Module, basis: BesselBasis) -> None:
+        """`basis`: whose functions `radial` reads."""
         super().__init__()
         self.radial = radial
         self.convolution = convolution
@@ -22,6 +23,36 @@ class RadialMessages(nn.Module):
         """`x [M, N, (l_in+1)^2, C]`, harmonics, lengths, basis `[G, E, ..]` ->
         `[M, n_centres, K, C]`."""
         return self.convolution(x, harmonics, self.radial(basis), edge_index, n_centres)
+
+
+class TabulatedMessages(RadialMessages):
+    """The same, in training from a table of the network where a batch has many more edges than a table has knots.
+
+    Values and derivatives at `N_KNOTS` lengths are then all that the network computes, and edges interpolate between
+    them (operator `interpolation`), as those of an exported model do: differentiable twice, by weights and lengths.
+    """
+
+    N_KNOTS = 256
+    """Forces of trained models then differ by 0.01 to 0.2 meV/Å from the network's (docs/performance.md)."""
+    EDGES = 2 * N_KNOTS
+    """From which on the table is less work: a knot takes a value and a derivative."""
+
+    def __init__(self, radial: RadialNetwork, convolution: nn.Module, basis: BesselBasis) -> None:
+        super().__init__(radial, convolution, basis)
+        self.r_max = basis.r_max
+        at_knots = basis_at_knots(basis, self.N_KNOTS).to(radial.last)
+        self.register_buffer("basis_at_knots", at_knots, persistent=False)
+
+    def forward(
+        self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor, n_centres: int
+    ) -> Tensor:
+        """As `RadialMessages.forward`."""
+        if self.training and lengths.shape[1] >= self.EDGES:
+            knots = self.radial.knots(self.basis_at_knots)
+            weights = torch.ops.mollifield.interpolation(knots, lengths, self.r_max)
+        else:
+            weights = self.radial(basis)
+        return self.convolution(x, harmonics, weights, edge_index, n_centres)
 
 
 class SplineMessages(nn.Module):
@@ -37,8 +68,8 @@ class SplineMessages(nn.Module):
         super().__init__()
         self.r_max = basis.r_max
         self.convolution = messages.convolution
-        weight = messages.radial.last
-        self.register_buffer("knots", _tabulate(messages.radial, basis, n_knots).to(weight))
+        radial, weight = copy.deepcopy(messages.radial).cpu().double(), messages.radial.last
+        self.register_buffer("knots", radial.knots(basis_at_knots(basis, n_knots)).detach().to(weight))
 
     def forward(
         self, x: Tensor, harmonics: Tensor, lengths: Tensor, basis: Tensor, edge_index: Tensor, n_centres: int
@@ -63,27 +94,3 @@ class NoBasis(nn.Module):
     def forward(self, lengths: Tensor) -> Tensor:
         """`[G, E, 0]`."""
         return lengths.new_empty(lengths.shape[0], lengths.shape[1], 0)
-
-
-def _tabulate(radial: RadialNetwork, basis: BesselBasis, n_knots: int) -> Tensor:
-    """Value, and derivative times spacing, at each knot: `[M, n_knots, 2, P*C]` float64."""
-    spacing = basis.r_max / (n_knots - 1)
-    lengths = torch.arange(n_knots, dtype=torch.float64) * spacing
-    lengths[0] = 1e-6 * spacing  # sin(x)/x has a limit there, not a value
-    lengths[-1] = basis.r_max
-    double_basis = BesselBasis(basis.frequencies.shape[0], basis.r_max, torch.float64)
-    double_radial = copy.deepcopy(radial).cpu().double()
-
-    def weights(r: Tensor) -> Tensor:
-        return double_radial(double_basis(r.unsqueeze(0)))
-
-    # The derivative of a vector by a number: that of its product with a vector u, by u once more.
-    lengths.requires_grad_()
-    with torch.enable_grad():
-        values = weights(lengths)
-        u = torch.zeros_like(values, requires_grad=True)
-        (product,) = torch.autograd.grad(values, lengths, u, create_graph=True)
-        (slopes,) = torch.autograd.grad(product.sum(), u)
-    knots = torch.stack([values, slopes * spacing], dim=2).detach()
-    knots[:, -1] = 0.0
-    return knots

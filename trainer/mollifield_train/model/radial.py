@@ -6,6 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from .activation import scaled_silu, scaled_silu_slope
+
 
 def polynomial_envelope(x: Tensor, p: int = 6) -> Tensor:
     """Smooth cutoff u(x), x = r/r_max: u(0) = 1, u = u' = u'' = 0 at x = 1 and zero beyond.
@@ -36,6 +38,22 @@ class BesselBasis(nn.Module):
         return torch.sin(self.frequencies * x) / x * polynomial_envelope(x)
 
 
+def basis_at_knots(basis: BesselBasis, n_knots: int) -> Tensor:
+    """Value of the basis, and derivative times spacing, at equidistant knots from 0 to `r_max`.
+
+    `[2, n_knots, n_radial]` float64; both are zero at the last knot.
+    """
+    exact = BesselBasis(basis.frequencies.shape[0], basis.r_max, torch.float64)
+    spacing = basis.r_max / (n_knots - 1)
+    lengths = torch.arange(n_knots, dtype=torch.float64) * spacing
+    lengths[0] = 1e-6 * spacing  # sin(x)/x has a limit there, not a value
+    lengths[-1] = basis.r_max
+    by_length = torch.func.jvp(exact, (lengths,), (torch.ones_like(lengths),))
+    found = torch.stack([by_length[0], by_length[1] * spacing])
+    found[:, -1] = 0.0
+    return found
+
+
 class RadialNetwork(nn.Module):
     """Bias-free perceptron from the radial basis to `n_paths * n_channels` weights an edge.
 
@@ -60,3 +78,13 @@ class RadialNetwork(nn.Module):
         for weight in self.hidden:
             x = self.silu(torch.matmul(x, weight / math.sqrt(weight.shape[1]))).squeeze(2)
         return torch.matmul(x, self.last / math.sqrt(self.last.shape[1]))
+
+    def knots(self, basis: Tensor) -> Tensor:
+        """Value and derivative at the knots of `basis_at_knots`, `[M, n_knots, 2, n_out]`: the chain rule forward."""
+        x, slopes = basis[0], basis[1]
+        for weight in self.hidden:
+            matrix = weight / math.sqrt(weight.shape[1])
+            x, slopes = torch.matmul(x, matrix), torch.matmul(slopes, matrix)
+            x, slopes = scaled_silu(x), slopes * scaled_silu_slope(x)
+        last = self.last / math.sqrt(self.last.shape[1])
+        return torch.stack([torch.matmul(x, last), torch.matmul(slopes, last)], dim=2)

@@ -4,8 +4,8 @@ namespace mollifield::operators::cpu {
 
 const Implementation &implementation()
 {
-  static const Implementation all = {convolution(), channel_product(), linear(),
-                                     gate(),        edge_geometry(),   products_update()};
+  static const Implementation all = {convolution(),   channel_product(), linear(),         gate(),
+                                     edge_geometry(), interpolation(),   products_update()};
   return all;
 }
 

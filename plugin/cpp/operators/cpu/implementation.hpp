@@ -10,6 +10,7 @@ ChannelProductForms channel_product();
 LinearForms linear();
 GateForms gate();
 EdgeGeometryForms edge_geometry();
+InterpolationForms interpolation();
 ProductsUpdateForms products_update();
 
 const Implementation &implementation();

@@ -87,6 +87,19 @@ template <class T> struct EdgeGeometry {
   T *harmonics, *lengths, *grad_vectors;
 };
 
+// Rows of a table (operators/interpolation.cpp) of n_columns each, or their `order`-th derivatives by the length, times
+// `scale` [G, E] where it is given.
+template <class T> struct Interpolation {
+  std::int64_t n_members, n_geometries, n_edges, n_columns, n_knots;
+  T inverse_spacing;
+  int order;
+  const T *lengths, *scale;  // [G, E]
+  const T *knots;            // [M, K, 2, n]
+  const T *gradient;         // [M, E, n]
+  T *rows, *gathered;        // as `gradient`, as `knots`
+  T *along;                  // [G, E]
+};
+
 // c[i, j] = alpha * sum_k a[i, k] b[k, j], added to what `c` holds where `accumulate` is set. Element a[i, k] is
 // a[i * a_row + k * a_depth]; rows of b and c are contiguous, b_row and c_row apart.
 template <class T> struct MatrixProduct {
@@ -119,6 +132,10 @@ template <class T> struct Kernels {
   void (*geometry_forward)(const EdgeGeometry<T> &, std::int64_t begin, std::int64_t end);
   void (*geometry_backward)(const EdgeGeometry<T> &, std::int64_t begin, std::int64_t end);
   void (*geometry_double_backward)(const EdgeGeometry<T> &, std::int64_t begin, std::int64_t end);
+  // Rows, and their products with a gradient, of edges in [begin, end); sums at the knots of columns in [begin, end).
+  void (*interpolation_rows)(const Interpolation<T> &, std::int64_t begin, std::int64_t end);
+  void (*interpolation_along)(const Interpolation<T> &, std::int64_t begin, std::int64_t end);
+  void (*interpolation_gathered)(const Interpolation<T> &, std::int64_t begin, std::int64_t end);
 };
 
 // Elements of T that `workspace` must hold for one thread.

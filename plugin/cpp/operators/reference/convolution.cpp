@@ -2,29 +2,12 @@
 //   F = sum over e, k, a, b, c of  g[i(e), k, c] w[e, path(k), c] D[k, a, b] x[j(e), a, c] Y[e, b]
 // and what is asked for is F's derivative by one of g, x, Y and w.
 
-#include "derivatives.hpp"
 #include "implementation.hpp"
 
 namespace mollifield::operators::reference {
 namespace {
 
 using at::Tensor;
-
-// Cubic Hermite interpolation in `knots` (cpu/kernels.hpp): weights [M, E, P*C] of edges of these lengths [G, E].
-Tensor interpolate(const Tensor &lengths, const Tensor &knots, double r_max)
-{
-  const std::int64_t n_members = knots.size(0), n_knots = knots.size(1);
-  const Tensor position = lengths * ((n_knots - 1) / r_max);
-  const Tensor inside = position < n_knots - 1;  // zero at r_max and beyond
-  const Tensor left = at::where(inside, position.detach(), 0.0).to(at::kLong).expand({n_members, -1});
-  const Tensor t = (position - left).unsqueeze(-1), u = 1 - t;
-  const Tensor member = at::arange(n_members, left.options()).unsqueeze(1);
-  const Tensor lower = knots.index({member, left}), upper = knots.index({member, left + 1});
-  const Tensor step = upper.select(2, 0) - lower.select(2, 0);  // so that slopes are not differences of large numbers
-  const Tensor weights =
-      lower.select(2, 0) + t * t * (3 - 2 * t) * step + t * u * u * lower.select(2, 1) - t * t * u * upper.select(2, 1);
-  return at::where(inside.unsqueeze(-1), weights, 0.0);
-}
 
 class Form {
  public:
@@ -36,7 +19,7 @@ class Form {
     check_atoms(source_, o.x.size(1));
     pairs_ = at::einsum("geb,kab->geka", {o.harmonics, coupling_});
     sent_ = o.x.index_select(1, source_);
-    const Tensor weights = o.weights.defined() ? o.weights : interpolate(o.lengths, o.knots, o.r_max);
+    const Tensor weights = o.weights.defined() ? o.weights : interpolation().rows({o.lengths, o.r_max, 0}, o.knots, {});
     weights_ = weights.unflatten(2, {n_paths_, o.x.size(3)}).index_select(2, path_of_row_);
   }
 
@@ -83,8 +66,7 @@ void backward(const ConvolutionOperands &o, const CouplingTable &table, const Te
   if (wanted.harmonics) *wanted.harmonics = form.by_harmonics(grad_out);
   if (wanted.weights) *wanted.weights = form.by_weights(grad_out);
   if (wanted.lengths)
-    *wanted.lengths = gradient([&](const Tensor &lengths) { return Tensors{interpolate(lengths, o.knots, o.r_max)}; },
-                               o.lengths, {form.by_weights(grad_out)});
+    *wanted.lengths = interpolation().along({o.lengths, o.r_max, 1}, o.knots, form.by_weights(grad_out));
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ at::Tensor dense_coupling(const CouplingTable &table, const at::Tensor &like)
 
 const Implementation &implementation()
 {
-  static const Implementation all = {convolution(), channel_product(), linear(), gate(), edge_geometry(), {}};
+  static const Implementation all = {convolution(),   channel_product(), linear(), gate(),
+                                     edge_geometry(), interpolation(),   {}};
   return all;
 }
 

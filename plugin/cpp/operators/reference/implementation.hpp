@@ -10,6 +10,7 @@ ChannelProductForms channel_product();
 LinearForms linear();
 GateForms gate();
 EdgeGeometryForms edge_geometry();
+InterpolationForms interpolation();
 
 const Implementation &implementation();
 

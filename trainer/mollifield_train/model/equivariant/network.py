@@ -14,7 +14,7 @@ from ..backends import BACKENDS, Backend, choose_backend
 from ..base import ScaledPotential
 from ..irreps import MESSAGE_PATHS, tensor_product_paths
 from ..linear import EquivariantLinear
-from ..messages import NoBasis, RadialMessages, SplineMessages
+from ..messages import NoBasis, SplineMessages
 from ..product import RMS_EPSILON, CubedUpdate, FusedUpdate, SquaredUpdate, Update, square_paths
 from ..radial import BesselBasis, RadialNetwork
 from ..repulsion import ZBLRepulsion
@@ -55,7 +55,7 @@ class Layer(nn.Module):
             dtype,
             backend.gate(0, n_channels),
         )
-        self.messages = RadialMessages(radial, convolution)
+        self.messages = backend.messages(radial, convolution, BesselBasis(settings.n_radial, settings.r_max, dtype))
         message_scale = 1.0 / math.sqrt(max(architecture.average_neighbours, 1.0))
         n_mixed = n_scalars if settings.correlation == 1 else n_channels
         mix = linear(convolution.paths_per_l, n_mixed, message_scale)
