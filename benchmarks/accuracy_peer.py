@@ -167,8 +167,13 @@ def report(
     """
     found: dict[str, Any] = {"cpu_minutes": seconds / 60.0, **more}
     found["tests"] = {name: errors(calculator, ase.io.read(path, index=":")) for name, path in piece.tests.items()}
+    _write(found)  # the training is not lost where the cost cannot be measured
     if piece.cost is not None and evaluation is not None:
         atoms = ase.io.read(piece.cost)
         found["us_per_atom"] = cost(evaluation(atoms), len(atoms), piece.cost_seconds)
+        _write(found)
+
+
+def _write(found: dict[str, Any]) -> None:
     Path("errors.part").write_text(json.dumps(found, indent=1))
     Path("errors.part").rename("errors.json")

@@ -31,3 +31,13 @@ def test_frames_are_those_of_the_trajectory_with_their_labels(start: Atoms) -> N
         assert np.array_equal(frame.get_forces(), atoms.get_forces())
         assert ("stress" in frame.calc.results) == atoms.pbc.all()
     assert len(frames) == 2 and not np.array_equal(frames[0].positions, frames[1].positions)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["H2O", "CO2", "CO"])
+def test_molecules_start_without_turning(name: str) -> None:
+    """Those whose atoms lie on a line too, which have no inertia about it; ASE's division by it says nothing."""
+    atoms = thermalised(molecule(name), 300.0, np.random.default_rng(0))
+    momenta = atoms.get_momenta()
+    assert np.isfinite(momenta).all() and abs(momenta).max() > 0.1
+    assert abs(momenta.sum(axis=0)).max() < 1e-9 and abs(atoms.get_angular_momentum()).max() < 1e-9

@@ -23,7 +23,8 @@ def thermalised(frame: Atoms, temperature: float, rng: np.random.Generator) -> A
     if len(atoms) > 1:  # one atom a cell cannot but drift
         Stationary(atoms)
     if not atoms.pbc.any():
-        ZeroRotation(atoms)
+        with np.errstate(invalid="ignore", divide="ignore"):  # ASE divides by the inertia about a line of atoms as well
+            ZeroRotation(atoms)
     return atoms
 
 
