@@ -28,7 +28,7 @@ def step_of(
     system: str, backend: str, batch: Batch, n_members: int = 1, settings: systems.Settings = MappingProxyType({})
 ) -> Callable[[], None]:
     """A step as the trainer makes it, where the batch lies; the loss is 1 * energy + 1000 * forces."""
-    model = systems.potential(system, backend, n_members, settings).to(batch.types.device)
+    model = systems.potential(system, backend, n_members, settings).to(batch.types.device).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
 
     def step() -> None:

@@ -1,5 +1,7 @@
 """Training from a table of the radial networks: what it computes, and where."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,8 +11,10 @@ from mollifield_train.model.equivariant.network import EquivariantPotential
 from mollifield_train.model.linear import Gate
 from mollifield_train.model.messages import TabulatedMessages
 from mollifield_train.model.radial import BesselBasis, RadialNetwork, basis_at_knots
+from mollifield_train.training.run import train
 
 from ..conftest import R_MAX, build_potential
+from .fitting import history, labelled_water, later_export, no_export, tiny_config  # noqa: F401  (fixtures)
 
 assert has_native(), "libmollifield.so must be built for the tests"
 DOUBLE = torch.float64
@@ -94,3 +98,32 @@ def test_tables_have_no_third_derivative() -> None:
     (first,) = torch.autograd.grad(rows.sum(), lengths, create_graph=True)
     with pytest.raises(NotImplementedError, match="two derivatives, not three"):
         torch.autograd.grad(first.sum(), knots, create_graph=True)
+
+
+@pytest.mark.usefixtures("no_export")
+def test_a_fit_trains_from_tables_and_measures_with_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One table a layer and step, in later epochs too, and an ordinary model at the end."""
+    tables: list[bool] = []
+    of_knots = RadialNetwork.knots
+
+    def counted(radial: RadialNetwork, basis: Tensor) -> Tensor:
+        tables.append(True)
+        return of_knots(radial, basis)
+
+    monkeypatch.setattr(TabulatedMessages, "EDGES", 1)
+    monkeypatch.setattr(RadialNetwork, "knots", counted)
+    n_layers, epochs = 2, 3
+    config = tiny_config(
+        tmp_path, labelled_water(8), model={"n_layers": n_layers, "backend": "native"}, optimiser={"epochs": epochs}
+    )
+    result = train(config, progress=False)
+    steps = int(history(result.directory)[-1]["step"])
+    assert steps == epochs * 2 and result.metrics["n_valid"] == 1  # seven frames in batches of four
+    assert len(tables) == n_layers * steps
+    assert not result.model.training
+
+
+def test_models_are_made_to_be_evaluated() -> None:
+    assert not any(module.training for module in build_potential(DOUBLE, backend="native").modules())

@@ -1,6 +1,7 @@
 """What flows along edges: a convolution with weights that depend on the edge's length."""
 
 import copy
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +33,9 @@ class TabulatedMessages(RadialMessages):
     them (operator `interpolation`), as those of an exported model do: differentiable twice, by weights and lengths.
     """
 
-    N_KNOTS = 256
+    N_KNOTS: Final[int] = 256
     """Forces of trained models then differ by 0.01 to 0.2 meV/Å from the network's (docs/performance.md)."""
-    EDGES = 2 * N_KNOTS
+    EDGES: Final[int] = 2 * N_KNOTS
     """From which on the table is less work: a knot takes a value and a derivative."""
 
     def __init__(self, radial: RadialNetwork, convolution: nn.Module, basis: BesselBasis) -> None:

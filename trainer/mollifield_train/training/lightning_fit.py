@@ -328,7 +328,7 @@ class CommitteeFit(lightning.LightningModule):
     def best_model(self) -> Potential:
         """The model with each member's best averaged weights; the fit's own weights are replaced."""
         load_member_state(self.model, member_state(self.model) | self.best.weights)
-        return self.model.cpu()
+        return self.model.cpu().eval()
 
     def _model_of(self, batch: Batch) -> Evaluable:
         """The model with the masks of the step, corrected on frames that another method labelled."""
@@ -396,5 +396,6 @@ def fit_members(
     if not fit.is_over:
         epochs = optimiser.epochs - fit.finished_epochs if seconds is None else -1
         trainer = one_device_trainer(device, epochs, bool(data.validation), folder.path, shown, ranks)
+        fit.train()  # of a loaded model too, and Lightning keeps what it finds
         trainer.fit(fit)
     return fit.best_model(), fit.history

@@ -174,7 +174,8 @@ class EquivariantPotential(ScaledPotential):
     signs: `mollifield.contract`. With `correlation` 2 every layer also multiplies an atom's messages
     with each other (`SquaredUpdate`), with 3 in threes as well (`CubedUpdate`); `scattered` messages leave all
     coupling to these products, as the density trick of the atomic cluster expansion does (Drautz, Phys. Rev. B 99,
-    014104 (2019)). ZBL repulsion, unless it is declined, is added to the scaled energies.
+    014104 (2019)). ZBL repulsion, unless it is declined, is added to the scaled energies. It is made to be evaluated;
+    after `train()` radial weights of large batches are interpolated (`TabulatedMessages`).
     """
 
     def __init__(self, architecture: Architecture[EquivariantConfig]) -> None:
@@ -196,6 +197,7 @@ class EquivariantPotential(ScaledPotential):
         self.repulsion = ZBLRepulsion(numbers, settings.r_max, dtype, shortest) if settings.zbl else None
         self.gives_noise_features: bool = False
         initialise(self, 0)
+        self.eval()
 
     def scale_initial_weights(self) -> None:
         """Start near the shifts, near linear, and with species alike in what they keep: less to unlearn."""
