@@ -1,5 +1,7 @@
 // Interpolation: shapes in operators/interpolation.cpp.
 
+#include <cmath>
+
 #include "implementation.hpp"
 
 namespace mollifield::operators::reference {
