@@ -4,7 +4,9 @@ Labels are those of the model itself, so that its mean has settled as well as ca
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import ase.io
 import numpy as np
@@ -23,7 +25,7 @@ from mollifield_train.model.equivariant.network import EquivariantPotential
 from mollifield_train.predict import predict
 from mollifield_train.training.dropout import Dropout
 from mollifield_train.training.members import load_members, pack
-from mollifield_train.uncertainty.noise.noise_file import make_noise
+from mollifield_train.uncertainty.noise.noise_file import make_noise, model_in
 from mollifield_train.uncertainty.posterior_file import make_posterior, update_posterior
 from mollifield_train.uncertainty_config import DropoutConfig
 
@@ -226,6 +228,22 @@ def test_passes_with_dropout_stay_as_they_are(where: str, tmp_path: Path) -> Non
     assert a.artefact.n_members == b.artefact.n_members == 4
     for name in ("forces", "forces_cov"):
         np.testing.assert_allclose(b.get_property(name, atoms), a.get_property(name, atoms), rtol=1e-9, atol=1e-12)
+
+
+def test_a_tensor_of_members_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """A table may be in the place of a radial network; of all else a file has each member's."""
+    config = DropoutConfig(kind="mc_dropout", probability=0.2, passes=4, where="everywhere")
+    trained = {"potential": pack(model()), "trained_before": [], "trained_on": []}
+    path, lost = tmp_path / "passes.pt", "layers.0.mix_in.weight"
+    export(Dropout(config, model(), [0]).passes(model()), path, [ethanol()], trained=trained)
+    loaded = load_artefact(path)
+    stated = loaded.whole.state_dict()
+    assert f"potential.{lost}" in stated and not any(".radial." in name for name in stated)
+    assert model_in(loaded).n_members == 4
+    del stated[f"potential.{lost}"]
+    without = replace(loaded, whole=SimpleNamespace(state_dict=lambda: stated))
+    with pytest.raises(ValueError, match=f"passes.pt: has no tensor '{lost}' of its 4 members"):
+        model_in(without)
 
 
 def test_frames_of_the_training_are_told(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

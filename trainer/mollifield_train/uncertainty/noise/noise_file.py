@@ -12,7 +12,7 @@ from mollifield.artefact import Artefact, read_posterior, read_trained
 from ...data.frames import Reading
 from ...evaluate import bound_frames, seen_frames
 from ...export import export
-from ...model.protocol import LastLayered, Potential
+from ...model.protocol import LastLayered, Potential, Tabulable
 from ...model.samples import member_state, rebuilt, tensors_of_members
 from ...training.members import load_members
 from ..posterior_file import evenly_spread, frames_of_reference, graphs_for
@@ -88,9 +88,13 @@ def model_in(artefact: Artefact) -> Potential:
         return model
     copies = _copies(model, artefact)
     state, stated = member_state(copies), artefact.whole.state_dict()
+    # In the place of radial networks a file may have tables, which are the trained members'.
+    needed = member_state(copies.tabulated(2)) if isinstance(copies, Tabulable) and copies.can_tabulate() else state
     for name in tensors_of_members(copies):
-        if f"potential.{name}" in stated:  # of radial networks it has tables, which are the trained members'
+        if f"potential.{name}" in stated:
             state[name].copy_(stated[f"potential.{name}"])
+        elif name in needed:
+            raise ValueError(f"{artefact.path}: has no tensor '{name}' of its {artefact.n_members} members")
     return copies
 
 
