@@ -170,7 +170,8 @@ class CommitteeFit(lightning.LightningModule):
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Gradients of the step; where the weight of the mollified term is adaptive, this is where it is found."""
         if self._apart is None:
-            loss.backward(*args, **kwargs)
+            # Edge vectors are leaves as well, whose gradient nobody reads.
+            loss.backward(*args, inputs=list(self.parameters()), **kwargs)
             return
         parameters, (losses, term) = list(self.parameters()), self._apart
         share = self.objective.mollifier_weight(self.progress) * self.objective.every
