@@ -171,7 +171,8 @@ class CommitteeFit(lightning.LightningModule):
         """Gradients of the step; where the weight of the mollified term is adaptive, this is where it is found."""
         if self._apart is None:
             # Edge vectors are leaves as well, whose gradient nobody reads.
-            loss.backward(*args, inputs=list(self.parameters()), **kwargs)
+            kwargs["inputs"] = list(self.parameters())
+            loss.backward(*args, **kwargs)
             return
         parameters, (losses, term) = list(self.parameters()), self._apart
         share = self.objective.mollifier_weight(self.progress) * self.objective.every
