@@ -169,12 +169,11 @@ class CommitteeFit(lightning.LightningModule):
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Gradients of the step; where the weight of the mollified term is adaptive, this is where it is found."""
-        if self._apart is None:
-            # Edge vectors are leaves as well, whose gradient nobody reads.
-            kwargs["inputs"] = list(self.parameters())
-            loss.backward(*args, **kwargs)
+        parameters = list(self.parameters())
+        if self._apart is None:  # by weights alone: edge vectors are leaves as well, whose gradient nobody reads
+            loss.backward(*args, **kwargs | {"inputs": parameters})
             return
-        parameters, (losses, term) = list(self.parameters()), self._apart
+        losses, term = self._apart
         share = self.objective.mollifier_weight(self.progress) * self.objective.every
         found = balanced_gradients(parameters, losses.sum(), term.sum(), share, self.balance)
         for parameter, gradient in zip(parameters, found, strict=True):
